@@ -1,0 +1,163 @@
+"""The structures that travel between all parts, and the conventions they follow.
+
+Conventions, everywhere in fdps:
+
+* A *scene* is an uncropped picture. Its ``boxes`` are float32 ``x1 y1 x2 y2`` in the pixels of the
+  picture as it is shown (upright), with ``0 <= x1 < x2 <= width`` and likewise for y.
+* A *person id* is an integer ``>= 0``; :data:`UNLABELLED` (-1) marks a person without identity.
+* An *embedding* has unit length; *similarity* is the inner product of two, higher is more alike.
+* A *score* is the confidence of the detector in [0, 1].
+
+Axes in shapes: N boxes or detections, D embedding dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+from numpy.typing import NDArray
+
+UNLABELLED = -1
+"""Person id of a person whose identity nobody annotated."""
+
+Boxes = Float32[np.ndarray, "N 4"]
+PersonIds = Int64[np.ndarray, " N"]
+Picture = UInt8[np.ndarray, "H W 3"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """One uncropped picture and the people annotated in it.
+
+    Args:
+        name: Unique within its set; never an absolute path.
+        path: The picture file.
+        boxes: People, one row each; may be empty.
+        person_ids: Identity of each row, or :data:`UNLABELLED`.
+        camera: Name of the camera, where the data set tells.
+        frame: Frame number within the recording of that camera, where the data set tells.
+    """
+
+    name: str
+    path: Path
+    boxes: Boxes
+    person_ids: PersonIds
+    camera: str | None = None
+    frame: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """A person to look for: one box in one scene.
+
+    Args:
+        scene: Name of the scene that shows the person.
+        box: The person, ``x1 y1 x2 y2`` in pixels of that scene.
+        person_id: Identity, at least 0.
+        gallery: Names of the scenes to search, in protocol order (entries may repeat, as in
+            CUHK-SYSU); ``None`` means all scenes of the set but the query's own.
+    """
+
+    scene: str
+    box: Float32[np.ndarray, "4"]
+    person_id: int
+    gallery: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneSet:
+    """A split of a data set: its scenes and, for test splits, its queries.
+
+    Args:
+        name: For example ``prw/test``.
+        scenes: In data set order; names are unique.
+        queries: Every query names a scene of this set.
+    """
+
+    name: str
+    scenes: tuple[Scene, ...]
+    queries: tuple[Query, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    @property
+    def n_boxes(self) -> int:
+        """Annotated people, counted once per picture."""
+        return sum(len(scene.boxes) for scene in self.scenes)
+
+    @property
+    def person_ids(self) -> list[int]:
+        """The distinct labelled identities, ascending."""
+        ids: set[int] = set()
+        for scene in self.scenes:
+            ids.update(scene.person_ids.tolist())
+        return sorted(ids - {UNLABELLED})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """People found in one picture, best first.
+
+    Args:
+        boxes: In pixels of the picture that was given.
+        scores: Detector confidence, falling.
+        embeddings: Unit rows.
+    """
+
+    boxes: Boxes
+    scores: Float32[np.ndarray, " N"]
+    embeddings: Float32[np.ndarray, "N D"]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hit:
+    """One search result.
+
+    Args:
+        scene: Name of the scene in the archive.
+        box: The person found, in pixels of that scene.
+        similarity: Inner product of the embeddings, in [-1, 1].
+        score: Detector confidence of the box.
+    """
+
+    scene: str
+    box: Float32[np.ndarray, "4"]
+    similarity: float
+    score: float
+
+
+class Embedder(Protocol):
+    """What finds and embeds people: a trained network, an exported one, or detector + re-ID."""
+
+    @property
+    def model_hash(self) -> str:
+        """Identifies weights and preprocessing; embeddings of different hashes never mix."""
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+
+    def detect(self, image: Picture) -> Detections:
+        """Find and embed everybody in an RGB picture."""
+
+    def embed(self, image: Picture, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
+        """Embed given people, without looking for others."""
+
+
+def empty_boxes() -> NDArray[np.float32]:
+    """No boxes, in the shape and dtype of boxes."""
+    return np.zeros((0, 4), dtype=np.float32)
+
+
+def names_are_unique(names: Sequence[str]) -> bool:
+    """Whether no name occurs twice."""
+    return len(set(names)) == len(names)
