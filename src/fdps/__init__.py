@@ -1,0 +1,1 @@
+"""Person search: find a person in uncropped scenes."""

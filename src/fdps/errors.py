@@ -19,6 +19,8 @@ Every message names what happened, the value and what was expected; ``hint`` nam
 The command line prints both and exits with ``exit_code``; nobody sees a traceback for them.
 """
 
+import math
+
 __all__ = [
     "AnnotationError",
     "ArchiveError",
@@ -109,7 +111,7 @@ class TrainingDiverged(ResourceError):  # noqa: N818 - names an event, as Keyboa
     """
 
     def __init__(self, step: int, losses: dict[str, float]) -> None:
-        bad = [name for name, value in losses.items() if value != value or abs(value) == float("inf")]
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
         named = ", ".join(f"{name}={losses[name]}" for name in (bad or losses))
         super().__init__(
             f"training diverged at step {step}: {named}",

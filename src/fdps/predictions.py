@@ -20,7 +20,6 @@ Its metadata has one key, ``fdps``: JSON with ``format`` ("fdps-predictions"), `
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +81,8 @@ def data_hash(scenes: SceneSet) -> str:
     digest = hashlib.sha256()
     for scene in scenes.scenes:
         digest.update(scene.name.encode() + b"\0")
-        digest.update(scene.boxes.astype("<f4").tobytes() + scene.person_ids.astype("<i8").tobytes())
+        digest.update(scene.boxes.astype("<f4").tobytes())
+        digest.update(scene.person_ids.astype("<i8").tobytes())
     for query in scenes.queries:
         digest.update(f"{query.scene}\0{query.person_id}\0".encode())
         digest.update(query.box.astype("<f4").tobytes())
@@ -107,7 +107,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
     aside.write_bytes(save(tensors, metadata={"fdps": json.dumps(header)}))
-    os.replace(aside, path)
+    aside.replace(path)
 
 
 def load_predictions(path: Path) -> Predictions:

@@ -64,7 +64,7 @@ class Query:
     """
 
     scene: str
-    box: Float32[np.ndarray, "4"]
+    box: Float32[np.ndarray, " 4"]
     person_id: int
     gallery: tuple[str, ...] | None = None
 
@@ -130,7 +130,7 @@ class Hit:
     """
 
     scene: str
-    box: Float32[np.ndarray, "4"]
+    box: Float32[np.ndarray, " 4"]
     similarity: float
     score: float
 

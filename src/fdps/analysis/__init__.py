@@ -1,0 +1,1 @@
+"""Numbers and pictures about results: strips, curves, the HTML report."""

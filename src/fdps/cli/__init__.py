@@ -1,0 +1,1 @@
+"""The command line: arguments become one library call, results are printed."""

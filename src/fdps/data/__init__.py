@@ -1,0 +1,1 @@
+"""Data sets on disk become scene sets, scene sets become tensors."""

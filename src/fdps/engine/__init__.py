@@ -1,0 +1,1 @@
+"""Run networks over data: train, checkpoint, predict."""

@@ -1,0 +1,1 @@
+"""Predictions and ground truth become numbers; no network, no GPU."""

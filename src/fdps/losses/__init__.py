@@ -1,0 +1,1 @@
+"""Losses and their memory: formulas over tensors, without models or data."""

@@ -1,0 +1,1 @@
+"""Archives of people: index pictures, find a person again."""
