@@ -1,0 +1,110 @@
+"""Read pictures that may come from anywhere, upright and as RGB.
+
+Only the formats of :data:`FORMATS` are decoded, whatever the name of the file says. The
+orientation that a camera notes in EXIF is applied, so pixels and boxes mean the picture as it is
+shown. Orientation is taken from the header alone: :func:`picture_size` and :func:`read_picture`
+agree, and the former decodes no pixels.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+from fdps.errors import MissingDataError, PictureError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+"""What is decoded; Pillow knows many more, some of which start other programs."""
+
+MAX_PIXELS = 89_478_485
+"""A picture of more pixels is refused: 256 MiB as RGB, where Pillow begins to warn."""
+
+_EXIF_ORIENTATION = 0x0112
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)
+
+
+def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode a picture: RGB, upright, the first frame of several.
+
+    Transparency is dropped; grey, palette and CMYK pictures become RGB.
+
+    Args:
+        path: A file in one of :data:`FORMATS`; its suffix does not matter.
+
+    Returns:
+        A new, writable array; H and W are those of :func:`picture_size`.
+
+    Raises:
+        MissingDataError: There is no such file.
+        PictureError: It is not a picture, is damaged or truncated, or has more than
+            :data:`MAX_PIXELS` pixels. The message names the file and the reason.
+    """
+    with _opened(path) as picture:
+        turn = _TO_UPRIGHT.get(_orientation(picture))
+        rgb = picture.convert("RGB")
+        return np.array(rgb if turn is None else rgb.transpose(turn))
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of the upright picture, from its header.
+
+    A damaged body goes unnoticed here.
+
+    Raises:
+        MissingDataError: There is no such file.
+        PictureError: Its header is not that of a picture, or promises more than
+            :data:`MAX_PIXELS` pixels.
+    """
+    with _opened(path) as picture:
+        width, height = picture.size
+        return (height, width) if _orientation(picture) in _SIDEWAYS else (width, height)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open a picture; whatever goes wrong with it, here or in the body, names the file."""
+    if not path.is_file():
+        raise MissingDataError(f"no picture at {path}")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns about damaged metadata, which we do not need, and about size, see below.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                yield picture
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{path} is not a picture that fdps reads", hint=f"it reads {', '.join(FORMATS)}"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(
+            f"{path} has more than {MAX_PIXELS:,} pixels", hint="scale it down before"
+        ) from error
+    except Exception as error:  # decoders raise nearly anything when a file is damaged
+        reason = str(error) or type(error).__name__
+        raise PictureError(f"{path} cannot be decoded: {reason}") from error
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF orientation 1..8 that is still to be applied."""
+    if picture.format == "TIFF":  # Pillow turns these itself
+        return 1
+    try:
+        # Not picture.getexif(): for PNG that decodes all pixels to look for EXIF behind them.
+        return int(Image.Image.getexif(picture).get(_EXIF_ORIENTATION, 1))
+    except Exception:  # damaged metadata does not spoil the pixels
+        return 1

@@ -1,0 +1,175 @@
+"""PRW: person re-identification in the wild, six cameras on a campus.
+
+.. code-block:: text
+
+    root/
+      frames/c6s1_042326.jpg              camera 6, session 1, frame 42326
+      annotations/c6s1_042326.jpg.mat     box_new (or anno_file, anno_previous): rows id x y w h
+      frame_train.mat, frame_test.mat     img_index_train, img_index_test: names of frames
+      query_info.txt                      lines "id x y w h frame"
+
+Source: Zheng et al., Person Re-identification in the Wild, CVPR 2017. Id -2 marks people whom
+the annotators could not name. Boxes may pass the border of the frame; they are cut there.
+"""
+
+import re
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from scipy.io import loadmat
+
+from fdps.boxes import clip, is_valid
+from fdps.data.identities import contiguous
+from fdps.data.pictures import picture_size
+from fdps.errors import AnnotationError, MissingDataError, UsageError
+from fdps.structures import UNLABELLED, Query, Scene, SceneSet
+
+SPLITS = ("train", "test")
+BOX_VARIABLES = ("box_new", "anno_file", "anno_previous")
+"""Names of the annotation table, in order of preference; which one a file has differs."""
+
+SESSION_FRAMES = 10_000_000
+"""Frames of session s count from (s - 1) times this, so that no frame gap spans two sessions."""
+
+_LAYOUT = (
+    "expected root/: frames/*.jpg, annotations/*.jpg.mat, frame_train.mat, frame_test.mat, "
+    "query_info.txt (see docs/guides/data.md)"
+)
+_NAME = re.compile(r"(?P<camera>c\d+)s(?P<session>[1-9]\d*)_(?P<frame>\d{1,7})", re.ASCII)
+
+
+def read(root: Path, split: str) -> SceneSet:
+    """Read a split of PRW, or of anything in its layout.
+
+    Boxes are cut at the border of the frame after ``x + w`` and ``y + h`` were formed; a box
+    beyond it is dropped. The same person may occur twice in a frame. A scene is named as its
+    frame; ``camera`` is for example ``c6``, ``frame`` counts within it (:data:`SESSION_FRAMES`).
+
+    Args:
+        root: Folder with ``frames``, ``annotations`` and the lists.
+        split: ``train`` (identities renumbered 0..L-1) or ``test`` (identities as in the files,
+            with the queries).
+
+    Raises:
+        UsageError: Another split.
+        MissingDataError: A folder or file is not there.
+        AnnotationError: A ``.mat`` file cannot be read or lacks its variable, a name, box or
+            identity makes no sense, or a line of ``query_info.txt`` is malformed.
+        PictureError: A frame is no picture.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"PRW has no split {split!r}", hint=f"choose {' or '.join(SPLITS)}")
+    for folder in (root, root / "frames", root / "annotations"):
+        if not folder.is_dir():
+            raise MissingDataError(f"no folder {folder}", hint=_LAYOUT)
+    names = _frame_names(root / f"frame_{split}.mat", f"img_index_{split}")
+    scenes = SceneSet(f"prw/{split}", tuple(_scene(root, name) for name in names))
+    if split == "train":
+        return contiguous(scenes)
+    return SceneSet(scenes.name, scenes.scenes, _queries(root / "query_info.txt", scenes))
+
+
+def _frame_names(path: Path, variable: str) -> list[str]:
+    cells = _variable(path, (variable,)).ravel().tolist()
+    names = [str(np.squeeze(cell)) for cell in cells]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise AnnotationError(f"{path}: frame {name!r} is not named like 'c6s1_042326'")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise AnnotationError(f"{path} lists frame {twice!r} twice")
+    return names
+
+
+def _scene(root: Path, name: str) -> Scene:
+    parts = _NAME.fullmatch(name)
+    assert parts is not None  # _frame_names checked it
+    path, table_path = root / "frames" / f"{name}.jpg", root / "annotations" / f"{name}.jpg.mat"
+    table = _variable(table_path, BOX_VARIABLES)
+    if table.size == 0:
+        table = np.zeros((0, 5))
+    if table.ndim != 2 or table.shape[1] != 5 or table.dtype.kind not in "iuf":
+        raise AnnotationError(
+            f"{table_path}: boxes must be rows of id x y w h, got {table.dtype} {table.shape}"
+        )
+    table = table.astype(np.float64)  # integers of MATLAB may be too narrow for x + w
+    for row in table:
+        _check(row, str(table_path))
+    boxes = _clipped(table[:, 1:], path)
+    inside = is_valid(boxes)
+    ids = np.maximum(table[:, 0].astype(np.int64), UNLABELLED)
+    return Scene(
+        name=name,
+        path=path,
+        boxes=boxes[inside],
+        person_ids=ids[inside],
+        camera=parts["camera"],
+        frame=(int(parts["session"]) - 1) * SESSION_FRAMES + int(parts["frame"]),
+    )
+
+
+def _queries(path: Path, scenes: SceneSet) -> tuple[Query, ...]:
+    if not path.is_file():
+        raise MissingDataError(f"no file {path}", hint=_LAYOUT)
+    pictures = {scene.name: scene.path for scene in scenes.scenes}
+    queries = []
+    # strip() ends lines of both kinds; the original has CRLF, many copies have LF
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path} line {number}"
+        *numbers, name = line.strip().split()
+        try:
+            row = np.array(numbers, dtype=np.float64)
+        except ValueError:
+            row = np.zeros(0)
+        if row.shape != (5,):
+            raise AnnotationError(f"{where}: expected 'id x y w h frame', got {line.strip()!r}")
+        if name not in pictures:
+            raise AnnotationError(f"{where}: {name!r} is not a frame of the test list")
+        _check(row, where)
+        box = _clipped(row[None, 1:], pictures[name])
+        if row[0] < 0 or not is_valid(box)[0]:
+            raise AnnotationError(f"{where}: no person inside {name!r}: {line.strip()!r}")
+        queries.append(Query(scene=name, box=box[0], person_id=int(row[0])))
+    return tuple(queries)
+
+
+def _check(row: Float[np.ndarray, " 5"], where: str) -> None:
+    """Refuse a row ``id x y w h`` that cannot mean a person."""
+    person_id, *_, w, h = row.tolist()
+    if not np.isfinite(row).all() or person_id != int(person_id) or w <= 0 or h <= 0:
+        raise AnnotationError(
+            f"{where}: expected a whole id and a box with w > 0 and h > 0, "
+            f"got id x y w h = {row.tolist()}"
+        )
+
+
+def _clipped(xywh: Float[np.ndarray, "N 4"], picture: Path) -> np.ndarray:
+    # Add, then cut: cutting x at 0 first would move the right border of a box that starts outside.
+    corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    return clip(corners, *picture_size(picture)).astype(np.float32)
+
+
+def _variable(path: Path, names: tuple[str, ...]) -> np.ndarray:
+    """The first of the named variables that a ``.mat`` file has."""
+    if not path.is_file():
+        raise MissingDataError(f"no file {path}", hint=_LAYOUT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = loadmat(BytesIO(path.read_bytes()))
+    except NotImplementedError as error:
+        raise AnnotationError(
+            f"{path} is a .mat file of version 7.3", hint="save it in MATLAB with the flag -v7"
+        ) from error
+    except Exception as error:  # damaged files make loadmat raise nearly anything
+        raise AnnotationError(f"{path} is not a readable .mat file: {error}") from error
+    for name in names:
+        if name in content:
+            return np.asarray(content[name])
+    found = ", ".join(key for key in content if not key.startswith("__")) or "none"
+    raise AnnotationError(f"{path} must hold the variable {' or '.join(names)}, found: {found}")
