@@ -1,0 +1,50 @@
+# Every target first makes the environment, if it is missing or older than pyproject.toml.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: setup demo test test-all check format bench docs help
+
+setup: $(STAMP)  ## make the environment in .venv
+
+demo: $(STAMP)  ## draw scenes, train on them, evaluate, search; the report is demo/report.html
+	$(BIN)/fdps demo -o demo
+
+test: $(STAMP)  ## run the fast tests
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)  ## run every test, the slow ones too
+	$(BIN)/python -m pytest -m ""
+
+check: $(STAMP)  ## lint, formatting and types; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(STAMP)  ## format and mend what the linter can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(STAMP)  ## run the quick benchmarks and print what they measured
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done
+
+docs: $(STAMP)  ## regenerate docs/reference and build the pages in site/
+	$(BIN)/python docs/generate_reference.py
+	$(BIN)/mkdocs build --strict --quiet
+
+help:  ## print this
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(STAMP): pyproject.toml
+ifeq ($(UV),)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable '.[dev]'
+else
+	$(UV) venv --allow-existing $(VENV)
+	$(UV) pip install --python $(BIN)/python --editable '.[dev]'
+endif
+	@touch $@

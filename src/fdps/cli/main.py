@@ -1,0 +1,166 @@
+"""The ``fdps`` command: find the verb, run it, turn every error into a line and an exit code.
+
+``fdps --help`` must answer at once, so this file and the verbs import only the standard library
+and typer; a verb imports torch and the rest of the package when it runs.
+"""
+
+import errno
+import logging
+import os
+import platform
+import sys
+import tempfile
+import textwrap
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdps import __version__
+from fdps.errors import FdpsError, ResourceError
+
+log = logging.getLogger("fdps")
+
+BUG, INTERRUPTED = 1, 130
+_RESOURCE_ERRNOS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+}
+
+app = typer.Typer(
+    name="fdps",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # errors are reported below
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fdps {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def fdps(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log details; show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Person search: find a person in uncropped scenes with one network."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    log.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+_PANELS = {
+    "Try it": ("demo",),
+    "Train and measure": ("data", "train", "predict", "evaluate"),
+    "Search": ("detect", "index", "search"),
+}
+for _panel, _verbs in _PANELS.items():
+    for _verb in _verbs:
+        if find_spec(f"fdps.cli.{_verb}") is None:
+            continue
+        _module = import_module(f"fdps.cli.{_verb}")
+        if _verb == "data":
+            app.add_typer(_module.app, name="data", rich_help_panel=_panel)
+        else:
+            app.command(_verb, rich_help_panel=_panel)(getattr(_module, _verb))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Without the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0 done, 1 a bug, 2 wrong usage, 130 interrupted, or that of the
+        :class:`~fdps.errors.FdpsError` raised.
+    """
+    return run(app, sys.argv[1:] if arguments is None else arguments)
+
+
+def run(command: typer.Typer, arguments: Sequence[str]) -> int:
+    """Run a typer application and report how it ended, on stderr, without a traceback."""
+    try:
+        typer.main.get_command(command).main(args=list(arguments), prog_name="fdps")
+    except SystemExit as end:  # typer reports usage errors itself and ends this way
+        return _flushed(end.code if isinstance(end.code, int) else BUG if end.code else 0)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except FdpsError as error:
+        return _report(error)
+    except Exception as error:
+        known = _resource_error(error)
+        return _report(known) if known else _report_bug(error, arguments)
+    return 0
+
+
+def _report(error: FdpsError) -> int:
+    log.debug("where it happened", exc_info=True)
+    print(f"error: {error}", file=sys.stderr)
+    if error.hint:
+        print(textwrap.indent(error.hint, "  "), file=sys.stderr)
+    return error.exit_code
+
+
+def _resource_error(error: Exception) -> ResourceError | None:
+    """What the machine refuses is no bug: memory, disk, permissions, file handles."""
+    if isinstance(error, OSError) and error.errno in _RESOURCE_ERRNOS:
+        place = f": {error.filename}" if error.filename else ""
+        return ResourceError(
+            f"{error.strerror}{place}", hint="make room or permission, or use another place"
+        )
+    # By name: torch's own class is a RuntimeError, and torch may not be loaded here.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return ResourceError(
+            f"out of memory: {error or 'the machine refused more'}",
+            hint="use a smaller batch or smaller pictures",
+        )
+    return None
+
+
+def _report_bug(error: Exception, arguments: Sequence[str]) -> int:
+    log.debug("where it happened", exc_info=True)
+    report = "\n".join(
+        [
+            f"fdps {__version__}, Python {platform.python_version()}, {platform.platform()}",
+            f"fdps {' '.join(arguments)}",
+            "",
+            *traceback.format_exception(error),
+        ]
+    )
+    print(f"error: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+    try:
+        handle, path = tempfile.mkstemp(prefix="fdps-error-", suffix=".txt", text=True)
+        with os.fdopen(handle, "w") as file:
+            file.write(report)
+        print(f"  this is a bug in fdps; please report it with {Path(path)}", file=sys.stderr)
+    except OSError:
+        print(report, file=sys.stderr)
+    return BUG
+
+
+def _flushed(code: int) -> int:
+    """Write out what is buffered; a reader that has gone (``fdps … | head``) is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

@@ -1,0 +1,29 @@
+"""Fixtures of all tests: a seed, a plain terminal, the shared data where it exists."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Command-line output is the same on every machine."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real frames beside the checkout; tests that need them are skipped elsewhere."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real frames at {SHARED_DATA}")
+    return SHARED_DATA

@@ -1,0 +1,116 @@
+"""Imports point downwards, files and functions stay short, optional packages stay optional."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fdps"
+FILES = sorted(PACKAGE.rglob("*.py"))
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 80
+
+FOUNDATION = {"errors", "structures"}
+BELOW = {
+    "errors": set(),
+    "structures": {"errors"},
+    "boxes": FOUNDATION,
+    "config": FOUNDATION,
+    "predictions": FOUNDATION,
+    "data": FOUNDATION | {"boxes", "config"},
+    "losses": {"errors"},
+    "models": FOUNDATION | {"boxes", "config", "losses"},
+    "engine": FOUNDATION | {"boxes", "config", "predictions", "data", "losses", "models"},
+    "searcher": FOUNDATION | {"boxes", "config", "data", "models"},
+    "evaluation": FOUNDATION | {"boxes", "predictions"},
+    "search": FOUNDATION | {"boxes", "data"},
+    "analysis": FOUNDATION | {"boxes", "predictions", "data", "losses", "evaluation", "search"},
+}
+"""What each part may import besides itself; the command line may import everything."""
+
+OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "typer"]
+WITHOUT_OPTIONAL = ["boxes", "config", "predictions", "data", "losses", "models", "engine"]
+WITHOUT_OPTIONAL += ["searcher", "evaluation", "search"]
+
+
+def part(file: Path) -> str:
+    """First name below ``fdps``: a folder, or a file without its suffix."""
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Full names of all modules that the nodes import."""
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def names_from_root(nodes: Iterable[ast.AST]) -> set[str]:
+    return {
+        alias.name
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module == "fdps"
+        for alias in node.names
+    }
+
+
+def file_id(file: Path) -> str:
+    return str(file.relative_to(PACKAGE))
+
+
+def test_every_part_has_its_place_in_the_table() -> None:
+    assert {part(file) for file in FILES} <= {*BELOW, "cli", "__init__", "__main__"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=file_id)
+def test_imports_point_downwards(file: Path) -> None:
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    # The root is loaded lazily: a name taken from it would hide which part is meant.
+    assert names_from_root(nodes) <= {"__version__"}
+    assert not [name for name in imports(nodes) if name.startswith(".")], "imports are absolute"
+    if part(file) in BELOW:
+        used = {name.split(".")[1] for name in imports(nodes) if name.startswith("fdps.")}
+        forbidden = used - BELOW[part(file)] - {part(file)}
+        assert not forbidden, f"{part(file)} must not import {sorted(forbidden)}"
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "cli").glob("*.py")), ids=file_id)
+def test_the_command_line_loads_only_typer_and_the_standard_library(file: Path) -> None:
+    light = {"fdps", "fdps.errors", "typer", *sys.stdlib_module_names}
+    heavy = {
+        name
+        for name in imports(ast.parse(file.read_text()).body)
+        if not name.startswith("fdps.cli") and name not in light
+        if name.split(".")[0] not in sys.stdlib_module_names
+    }
+    assert not heavy, f"import {sorted(heavy)} inside the command"
+
+
+@pytest.mark.parametrize("file", FILES, ids=file_id)
+def test_files_and_functions_are_short(file: Path) -> None:
+    text = file.read_text()
+    assert text.count("\n") <= MAX_FILE_LINES
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    long = {
+        node.name: node.end_lineno - node.lineno + 1
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, functions) and node.end_lineno is not None
+        if node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+    }
+    assert not long
+
+
+def test_the_path_from_data_to_evaluation_needs_no_optional_package() -> None:
+    modules = [
+        ".".join(("fdps", *file.relative_to(PACKAGE).with_suffix("").parts))
+        for file in FILES
+        if part(file) in WITHOUT_OPTIONAL and file.name != "__init__.py"
+    ]
+    block = f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL}))"
+    code = f"{block}; from importlib import import_module; [*map(import_module, {modules})]"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
