@@ -1,0 +1,295 @@
+"""Recipes: frozen dataclasses, one sentence per field, read from TOML and ``--set a.b=c``.
+
+A recipe fixes everything that makes a training run what it is. The defaults are the reading of the
+paper in its own setting (ResNet-50, 900×1500, batch 5); where the paper leaves something open, the
+sentence of the field says so.
+"""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from fdps.errors import ConfigError, MissingDataError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One split of one data set on disk."""
+
+    kind: str
+    """Format of the data set: prw, coco or folder."""
+    root: str
+    """Its folder; a relative path starts where the command runs."""
+    split: str = "train"
+    """Which split to read."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What to learn from and what to test on."""
+
+    train: tuple[Source, ...] = ()
+    """Training splits; several are joined, their identities kept apart."""
+    test: Source | None = None
+    """The split that ``fdps predict`` and ``fdps evaluate`` take by default."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network: backbone, proposals, region heads."""
+
+    system: Literal["oim_base", "flatten", "parameter_base", "fdps"] = "fdps"
+    """How the tasks get their sub-features: a row of Table 1."""
+    backbone: Literal["resnet50", "resnet18", "mobilenet_v2"] = "resnet50"
+    """Trunk to stride 16; its last stage becomes the region head."""
+    backbone_weights: str = "imagenet"
+    """``imagenet`` (fetched by torchvision), ``none``, or a safetensors file of the classifier."""
+    frozen_stages: int = 1
+    """Leading stages of the trunk that do not train; 1 is conv1 and the affine of its norm."""
+    norm: Literal["train", "frozen"] = "train"
+    """Whether batch norms learn and use batch statistics; not in the paper, its family trains them."""
+    short_side: tuple[int, ...] = (900,)
+    """Shorter picture side in pixels; of several, training draws one, tests take the last."""
+    long_side: int = 1500
+    """Limit of the longer picture side in pixels."""
+    anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Square roots of the anchor areas, in pixels of the resized picture."""
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Anchor height divided by width."""
+    rpn_before_nms: tuple[int, int] = (12000, 6000)
+    """Proposals kept before suppression, in training and in tests."""
+    rpn_after_nms: tuple[int, int] = (2000, 300)
+    """Proposals kept after suppression, in training and in tests."""
+    region_size: tuple[int, int] = (14, 14)
+    """Height and width of the aligned region; the region head halves both."""
+    regions_per_image: int = 128
+    """Regions sampled from one training picture."""
+    positive_fraction: float = 0.5
+    """Largest share of people among the sampled regions."""
+    foreground_iou: float = 0.5
+    """A region with at least this overlap is a person."""
+    background_iou: float = 0.5
+    """A region below it is background, between the two it is ignored; public code has 0.5 or 0.1."""
+    embedding_dim: int = 256
+    """Length of the re-ID embedding."""
+    box_norm: bool = True
+    """Batch norm on the box outputs; not in the paper, without it a box weight of 10 fails."""
+    score_threshold: float = 0.5
+    """Detections with a lower score are dropped."""
+    nms_iou: float = 0.4
+    """Of two detections that overlap more, the lower score is dropped."""
+    max_detections: int = 300
+    """Most detections in one picture."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Re-ID loss and the weights of all losses."""
+
+    name: Literal["oim", "boim"] = "oim"
+    """Eq. 6-7 or Eq. 11."""
+    temperature: float = 1 / 30
+    """Divisor of similarities in the softmax of Eq. 6."""
+    momentum: float = 0.5
+    """Share of the old table row that an update keeps."""
+    queue_size: int = 5000
+    """Embeddings of unlabelled people kept as negatives."""
+    alpha: float | None = None
+    """Shift in Eq. 10; left out: -2 ln L, which makes w a mean. Not in the paper."""
+    sigma: float = 0.5
+    """A negative is hard above this share of the positive similarity (Eq. 9). Not in the paper."""
+    beta: float = 0.2
+    """Similarity below which a negative is far enough (Eq. 9). Not in the paper."""
+    use_dispersion: bool = True
+    """Whether w of Eq. 10 scales the OIM loss (boim only)."""
+    use_negatives: bool = True
+    """Whether the loss of Eq. 9 is added (boim only)."""
+    rpn_score_weight: float = 1.0
+    """Weight of the proposal score loss."""
+    rpn_box_weight: float = 1.0
+    """Weight of the proposal box loss."""
+    person_weight: float = 1.0
+    """Weight of the person/background loss."""
+    box_weight: float = 10.0
+    """Weight of the box loss; the paper does not say, its family takes 10."""
+    reid_weight: float = 1.0
+    """Weight of the re-ID loss."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimiser, schedule, augmentation and machine."""
+
+    epochs: int = 20
+    """Passes over the training scenes; the paper does not say."""
+    batch_size: int = 5
+    """Pictures per optimiser step."""
+    lr: float = 0.003
+    """Learning rate after warm-up."""
+    sgd_momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 5e-4
+    """L2 penalty on all trained parameters."""
+    milestones: tuple[float, ...] = (14,)
+    """Epochs at which the learning rate is multiplied by ``decay``; fractions are allowed."""
+    decay: float = 0.1
+    """Factor of the learning rate at a milestone."""
+    warmup_epochs: float = 1.0
+    """Length of the linear warm-up."""
+    max_grad_norm: float = 10.0
+    """Gradients longer than this are shortened."""
+    clip: Literal["whole", "parts"] = "parts"
+    """Measure that length over the whole network, or over trunk, proposals and heads each."""
+    flip: float = 0.5
+    """Probability that a picture is mirrored."""
+    seed: int = 1
+    """Seed of initial weights, data order, augmentation and region sampling."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Arithmetic of the network; tables, boxes and losses stay float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    workers: int = 2
+    """Processes that read pictures; 0 reads in the training process."""
+    log_every: int = 10
+    """Steps between two lines of the log."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes a training run what it is."""
+
+    name: str = "unnamed"
+    """Name of the run folder."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """What to learn from."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The network."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """What to minimise."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """How to minimise it."""
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from TOML and apply ``section.field=value`` overrides.
+
+    Raises:
+        MissingDataError: No such file.
+        ConfigError: Not TOML, an unknown key (the nearest known one is named) or a wrong value.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"no recipe at {path}", hint="recipes are in configs/")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    values.setdefault("name", path.stem)
+    for override in overrides:
+        _apply(values, override)
+    return from_dict(Recipe, values)
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """Build a config dataclass from plain values, checking every key and type.
+
+    Raises:
+        ConfigError: An unknown key or a value of the wrong type; the message names both.
+    """
+    hints = typing.get_type_hints(cls)
+    kwargs = {}
+    for key, value in values.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f"did you mean {where}{near[0]}?" if near else f"known: {', '.join(hints)}"
+            raise ConfigError(f"unknown recipe key {where}{key}", hint=hint)
+        kwargs[key] = _convert(hints[key], value, where + key)
+    try:
+        return cls(**kwargs)
+    except TypeError as error:
+        missing = [
+            f.name
+            for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+            if f.name not in kwargs
+            and f.default is dataclasses.MISSING
+            and f.default_factory is dataclasses.MISSING
+        ]
+        raise ConfigError(f"{where.rstrip('.')} needs {', '.join(missing)}") from error
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Write a recipe so that :func:`load_recipe` reads the same recipe back."""
+    lines: list[str] = []
+    _write_table(dataclasses.asdict(recipe), "", lines)
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected section.field=value")
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    table, *path = values, *key.split(".")
+    for name in path[:-1]:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {override}: {name} is not a section")
+    table[path[-1]] = value
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_dict(typing.cast(type[Any], hint), value, where + ".")
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return _convert(args[0], value, where)
+    if origin is Literal and value in args:
+        return value
+    if origin is tuple and isinstance(value, (list, tuple)):
+        kinds = args[:1] * len(value) if args[1:] == (...,) else args
+        if len(kinds) == len(value):
+            return tuple(_convert(k, v, where) for k, v in zip(kinds, value, strict=True))
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if hint in (int, str, bool) and type(value) is hint:
+        return value
+    near = difflib.get_close_matches(str(value), map(str, args), n=1) if origin is Literal else []
+    raise ConfigError(
+        f"recipe key {where} must be {_name(hint)}, got {value!r}",
+        hint=f"did you mean {near[0]!r}?" if near else "",
+    )
+
+
+def _name(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(a) for a in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        args = typing.get_args(hint)
+        return f"a list of {args[0].__name__}" + ("" if args[1:] == (...,) else f" ({len(args)})")
+    return str(hint.__name__)
+
+
+def _write_table(values: Mapping[str, Any], prefix: str, lines: list[str]) -> None:
+    tables: list[tuple[str, Mapping[str, Any]]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            tables.append((f"[{prefix}{key}]", value))
+        elif isinstance(value, tuple) and value and isinstance(value[0], Mapping):
+            tables.extend((f"[[{prefix}{key}]]", row) for row in value)
+        elif value is not None:
+            # JSON strings, numbers, booleans and lists are TOML too.
+            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    for header, table in tables:
+        lines += ["", header]
+        _write_table(table, header.strip("[]") + ".", lines)

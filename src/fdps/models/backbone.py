@@ -1,0 +1,167 @@
+"""Backbones, cut in two: a trunk to stride 16 and a region head that halves a region map."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+import torchvision
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from fdps.errors import MissingDataError, ModelError
+
+
+class Trunk(nn.Module):
+    """Picture to feature map of stride 16.
+
+    Args:
+        stages: Applied in order.
+        out_channels: Channels of the map.
+        frozen_stages: Leading stages that get no gradient; norms of a frozen stage keep moving
+            their statistics unless they are frozen themselves.
+    """
+
+    def __init__(self, stages: list[nn.Module], out_channels: int, frozen_stages: int) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.out_channels = out_channels
+        self.frozen_stages = min(frozen_stages, len(stages))
+        for stage in stages[: self.frozen_stages]:
+            stage.requires_grad_(requires_grad=False)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """Compute features; H and W are multiples of 16."""
+        with torch.no_grad():
+            for stage in self.stages[: self.frozen_stages]:
+                images = stage(images)
+        for stage in self.stages[self.frozen_stages :]:
+            images = stage(images)
+        return images
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The two halves of a classification network.
+
+    Args:
+        trunk: Picture to stride 16.
+        region_head: Region map to region map of half the size.
+        region_channels: Channels that the region head returns.
+    """
+
+    trunk: Trunk
+    region_head: nn.Module
+    region_channels: int
+
+
+def build_backbone(name: str, *, weights: str, frozen_stages: int, norm: str) -> Backbone:
+    """Cut a torchvision classifier into trunk and region head.
+
+    Args:
+        name: A key of :data:`BACKBONES`.
+        weights: ``none``, ``imagenet`` (fetched by torchvision) or a safetensors file of the
+            classifier's state dict.
+        frozen_stages: Leading trunk stages without gradient; stage 1 is the first convolution.
+        norm: ``train``, or ``frozen`` to replace every batch norm by its constant affine form.
+
+    Raises:
+        MissingDataError: The weights file does not exist.
+        ModelError: The weights cannot be fetched, read or do not fit the backbone.
+    """
+    cut, default_weights = BACKBONES[name]
+    classifier = getattr(torchvision.models, name)(weights=None)
+    if weights != "none":
+        state = _fetch(name, default_weights) if weights == "imagenet" else _read(Path(weights))
+        _load(classifier, state, name, weights)
+    if norm == "frozen":
+        _freeze_norms(classifier)
+    stages, region_head, trunk_channels, region_channels = cut(classifier)
+    return Backbone(Trunk(stages, trunk_channels, frozen_stages), region_head, region_channels)
+
+
+Cut = tuple[list[nn.Module], nn.Module, int, int]
+
+
+def _cut_resnet(net: torchvision.models.ResNet) -> Cut:
+    stem = nn.Sequential(net.conv1, net.bn1)
+    rest = nn.Sequential(net.relu, net.maxpool, net.layer1)
+    trunk_channels = net.fc.in_features // 2
+    return [stem, rest, net.layer2, net.layer3], net.layer4, trunk_channels, net.fc.in_features
+
+
+def _cut_mobilenet_v2(net: torchvision.models.MobileNetV2) -> Cut:
+    # Blocks 1-3 reach stride 4, 4-6 stride 8, 7-13 stride 16; block 14 would halve again.
+    f = net.features
+    return [f[0], f[1:4], f[4:7], f[7:14]], f[14:], 96, net.last_channel
+
+
+BACKBONES = {
+    "resnet50": (_cut_resnet, "IMAGENET1K_V1"),
+    "resnet18": (_cut_resnet, "IMAGENET1K_V1"),
+    "mobilenet_v2": (_cut_mobilenet_v2, "IMAGENET1K_V1"),
+}
+"""How each backbone is cut, and which torchvision weights ``imagenet`` means."""
+
+
+def _fetch(name: str, weights: str) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = torchvision.models.get_model_weights(name)[
+            weights
+        ].get_state_dict(progress=True)
+    except (URLError, OSError) as error:
+        raise ModelError(
+            f"ImageNet weights of {name} could not be fetched: {error}",
+            hint="on a machine with a network, save torchvision's state dict of "
+            f"{name} with safetensors.torch.save_file and pass the file: "
+            "--backbone-weights FILE; or start from noise: --backbone-weights none",
+        ) from error
+    return state
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise MissingDataError(
+            f"no backbone weights at {path}", hint="give a safetensors file, imagenet or none"
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path} is not a safetensors file: {error}",
+            hint="pickled weights (.pth) are never loaded; convert them to safetensors",
+        ) from error
+
+
+def _load(net: nn.Module, state: dict[str, Tensor], name: str, weights: str) -> None:
+    # The classifier behind the features is not used, so it may be absent; nothing else may.
+    wanted = {k: v.shape for k, v in net.state_dict().items()}
+    optional = [k for k in wanted if k.startswith(("fc.", "classifier.", "num_batches"))]
+    optional += [k for k in wanted if k.endswith("num_batches_tracked")]
+    missing = sorted(set(wanted) - set(state) - set(optional))
+    wrong = sorted(k for k in wanted if k in state and state[k].shape != wanted[k])
+    wrong = [k for k in wrong if k not in optional]
+    if missing or wrong:
+        named = f"missing {missing[0]}" if missing else f"shape of {wrong[0]} differs"
+        raise ModelError(
+            f"{weights} does not fit {name}: {named} "
+            f"({len(missing)} missing, {len(wrong)} of another shape)",
+            hint=f"the file must hold a torchvision.models.{name} state dict",
+        )
+    fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k]}
+    net.load_state_dict(fitting, strict=False)
+
+
+def _freeze_norms(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            frozen = FrozenBatchNorm2d(child.num_features, eps=child.eps)
+            state = child.state_dict()
+            state.pop("num_batches_tracked")
+            frozen.load_state_dict(state)
+            setattr(module, name, frozen)
+        else:
+            _freeze_norms(child)
