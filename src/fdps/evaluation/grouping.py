@@ -1,0 +1,117 @@
+"""Predictions sorted by the scenes of a data set, after a check that they belong to it.
+
+Axes: N detections kept, D embedding dimension, S1 scenes and one more.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from fdps.errors import PredictionsError
+from fdps.predictions import Predictions, data_hash
+from fdps.structures import SceneSet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The detections of a whole data set, those of scene ``s`` at ``starts[s]:starts[s + 1]``.
+
+    Args:
+        boxes: In pixels of their scene.
+        scores: Detector confidence.
+        embeddings: Unit rows.
+        rows: Row of each in the predictions file.
+        scenes: Row of its scene in the scene set, never falling.
+        starts: Where each scene begins; the last entry is N.
+    """
+
+    boxes: Float32[np.ndarray, "N 4"]
+    scores: Float32[np.ndarray, " N"]
+    embeddings: Float32[np.ndarray, "N D"]
+    rows: Int64[np.ndarray, " N"]
+    scenes: Int64[np.ndarray, " N"]
+    starts: Int64[np.ndarray, " S1"]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def of(self, scene: int) -> slice:
+        """Where the detections of one scene are."""
+        return slice(int(self.starts[scene]), int(self.starts[scene + 1]))
+
+    def of_many(self, scenes: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, " R"]:
+        """Detections of several scenes, in the order of the scenes."""
+        counts = self.starts[scenes + 1] - self.starts[scenes]
+        ends = np.cumsum(counts)
+        within = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
+        return np.asarray(np.repeat(self.starts[scenes], counts) + within)
+
+
+def group_by_scene(predictions: Predictions, scenes: SceneSet, *, min_score: float) -> Found:
+    """Keep the detections of at least ``min_score`` and sort them by scene.
+
+    Within a scene they stay in the order of the file.
+
+    Args:
+        predictions: Of exactly these scenes, in any order.
+        scenes: The annotations.
+        min_score: Least detector confidence, in [0, 1].
+
+    Raises:
+        PredictionsError: The predictions were made on other annotations.
+    """
+    check_same_data(predictions, scenes)
+    row_of = {scene.name: row for row, scene in enumerate(scenes.scenes)}
+    to_set = np.array([row_of[name] for name in predictions.scenes], dtype=np.int64)
+    kept = np.flatnonzero(predictions.scores >= min_score)
+    scene = to_set[predictions.scene[kept]]
+    order = np.argsort(scene, kind="stable")
+    rows = kept[order]
+    return Found(
+        boxes=predictions.boxes[rows],
+        scores=predictions.scores[rows],
+        embeddings=predictions.embeddings[rows],
+        rows=rows,
+        scenes=scene[order],
+        starts=np.searchsorted(scene[order], np.arange(len(scenes) + 1)).astype(np.int64),
+    )
+
+
+def check_same_data(predictions: Predictions, scenes: SceneSet) -> None:
+    """Refuse predictions that were made on other annotations.
+
+    Raises:
+        PredictionsError: The data hash, the scene names or the queries differ.
+    """
+    hint = f"predict {scenes.name} anew: fdps predict RUN --data KIND --root DIR"
+    expected = data_hash(scenes)
+    if predictions.data_hash and predictions.data_hash != expected:
+        raise PredictionsError(
+            f"the predictions were made on other annotations: their data hash is "
+            f"{predictions.data_hash}, that of {scenes.name} is {expected}",
+            hint=hint,
+        )
+    differing = set(predictions.scenes) ^ {scene.name for scene in scenes.scenes}
+    if differing:
+        raise PredictionsError(
+            f"the predictions and {scenes.name} differ in {len(differing)} scenes, "
+            f"for example {min(differing)!r}",
+            hint=hint,
+        )
+    if len(predictions.query_embeddings) != len(scenes.queries):
+        raise PredictionsError(
+            f"the predictions embed {len(predictions.query_embeddings)} queries, "
+            f"{scenes.name} has {len(scenes.queries)}",
+            hint=hint,
+        )
+    for index, (theirs, ours) in enumerate(zip(predictions.queries, scenes.queries, strict=True)):
+        if (theirs.scene, theirs.person_id) != (ours.scene, ours.person_id) or not np.allclose(
+            theirs.box, ours.box, atol=0.5
+        ):
+            raise PredictionsError(
+                f"query {index} of the predictions is person {theirs.person_id} in "
+                f"{theirs.scene!r}, that of {scenes.name} is person {ours.person_id} in "
+                f"{ours.scene!r} (or another box)",
+                hint=hint,
+            )
