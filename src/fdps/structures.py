@@ -127,12 +127,14 @@ class Hit:
         box: The person found, in pixels of that scene.
         similarity: Inner product of the embeddings, in [-1, 1].
         score: Detector confidence of the box.
+        item: Number of the person in the archive, never given to another; -1 outside an archive.
     """
 
     scene: str
     box: Float32[np.ndarray, " 4"]
     similarity: float
     score: float
+    item: int = -1
 
 
 class Embedder(Protocol):
