@@ -1,1 +1,34 @@
 """Losses and their memory: formulas over tensors, without models or data."""
+
+from fdps.losses.balanced_oim import (
+    BalancedOIMLoss,
+    BalancedTerms,
+    RunningDispersion,
+    balanced_oim_loss,
+    dispersion,
+    negative_loss,
+)
+from fdps.losses.detection import box_loss, classification_loss
+from fdps.losses.memory import CircularQueue, LookupTable, PersonMemory
+from fdps.losses.oim import OIMLoss, OIMTerms, oim_loss
+
+__all__ = [
+    "CRITERIA",
+    "BalancedOIMLoss",
+    "BalancedTerms",
+    "CircularQueue",
+    "LookupTable",
+    "OIMLoss",
+    "OIMTerms",
+    "PersonMemory",
+    "RunningDispersion",
+    "balanced_oim_loss",
+    "box_loss",
+    "classification_loss",
+    "dispersion",
+    "negative_loss",
+    "oim_loss",
+]
+
+CRITERIA = {"oim": OIMLoss, "boim": BalancedOIMLoss}
+"""Re-identification losses by the name that a recipe gives them."""
