@@ -37,5 +37,7 @@ def load_scenes(kind: str, root: Path, split: str) -> SceneSet:
             + f"known kinds: {', '.join(KINDS)}",
         )
     if not root.exists():
-        raise MissingDataError(f"no data at {root}", hint="give the folder with --root")
+        raise MissingDataError(
+            f"no data at {root}", hint=f"docs/guides/data.md shows what {kind!r} data looks like"
+        )
     return KINDS[kind](root, split)

@@ -76,16 +76,19 @@ def picture_size(path: Path) -> tuple[int, int]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open a picture; whatever goes wrong with it, here or in the body, names the file."""
-    if not path.is_file():
-        raise MissingDataError(f"no picture at {path}")
     try:
+        if not path.is_file():
+            raise FileNotFoundError
         with warnings.catch_warnings():
-            # Pillow warns about damaged metadata, which we do not need, and about size, see below.
-            warnings.simplefilter("ignore")
+            # About damaged metadata, which we do not need, and about size, which we check. The
+            # filter names Pillow because threads may leave it behind: catch_warnings is not theirs.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             with Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 yield picture
+    except FileNotFoundError as error:
+        raise MissingDataError(f"no picture at {path}") from error
     except UnidentifiedImageError as error:
         raise PictureError(
             f"{path} is not a picture that fdps reads", hint=f"it reads {', '.join(FORMATS)}"

@@ -13,7 +13,6 @@ the annotators could not name. Boxes may pass the border of the frame; they are 
 """
 
 import re
-import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -141,7 +140,8 @@ def _queries(path: Path, scenes: SceneSet) -> tuple[Query, ...]:
 def _check(row: Float[np.ndarray, " 5"], where: str) -> None:
     """Refuse a row ``id x y w h`` that cannot mean a person."""
     person_id, *_, w, h = row.tolist()
-    if not np.isfinite(row).all() or person_id != int(person_id) or w <= 0 or h <= 0:
+    is_whole = person_id.is_integer() and abs(person_id) < 2**53
+    if not (is_whole and np.isfinite(row).all() and w > 0 and h > 0):
         raise AnnotationError(
             f"{where}: expected a whole id and a box with w > 0 and h > 0, "
             f"got id x y w h = {row.tolist()}"
@@ -159,9 +159,7 @@ def _variable(path: Path, names: tuple[str, ...]) -> np.ndarray:
     if not path.is_file():
         raise MissingDataError(f"no file {path}", hint=_LAYOUT)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = loadmat(BytesIO(path.read_bytes()))
+        content = loadmat(BytesIO(path.read_bytes()))  # given a path, it may leave the file open
     except NotImplementedError as error:
         raise AnnotationError(
             f"{path} is a .mat file of version 7.3", hint="save it in MATLAB with the flag -v7"
