@@ -1,0 +1,196 @@
+"""Curves of a run: ``compute_*`` returns numbers, ``plot_*`` a matplotlib figure.
+
+Nothing is shown or saved, and pyplot's global state is not touched. matplotlib belongs to the
+extra ``plots`` and is imported where a figure is made. Series differ in colour (a palette that
+colour-blind readers can tell apart) and in line style.
+
+Axes in shapes: N detections, K points of a curve, S and D pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from fdps.errors import UsageError
+from fdps.evaluation.grouping import Found, group_by_scene
+from fdps.evaluation.matching import mutual_matches
+from fdps.predictions import Predictions
+from fdps.structures import UNLABELLED, SceneSet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_Corner = Literal["upper left", "upper right", "lower left", "lower right"]
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#7b4fa3", "#555555", "#b8860b")
+_STYLES = ("-", "--", "-.", ":", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 2)))
+_STYLE: dict[Any, Any] = {
+    "font.size": 13,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e6ea",
+    "axes.edgecolor": "#5b6470",
+    "text.color": "#1c2026",
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairSimilarities:
+    """Similarities of queries to what was found in other scenes.
+
+    Args:
+        same: To detections of the same person.
+        different: To detections of other labelled people; those without identity are left out.
+    """
+
+    same: Float[np.ndarray, " S"]
+    different: Float[np.ndarray, " D"]
+
+
+def compute_similarities(
+    predictions: Predictions, scenes: SceneSet, *, min_score: float = 0.5
+) -> PairSimilarities:
+    """Collect the similarity of every query to every identified detection of another scene.
+
+    A detection has the identity of the person that it is matched with in the detection figures;
+    without a labelled match it is left out.
+
+    Args:
+        predictions: Detections and queries.
+        scenes: The truth of the same scenes.
+        min_score: Detections below it do not exist.
+
+    Raises:
+        PredictionsError: The predictions were made on other annotations.
+    """
+    found = group_by_scene(predictions, scenes, min_score=min_score)
+    ids = _identify(found, scenes)
+    row_of = {scene.name: row for row, scene in enumerate(scenes.scenes)}
+    same, different = [np.zeros(0)], [np.zeros(0)]
+    for query, embedding in zip(scenes.queries, predictions.query_embeddings, strict=True):
+        similarity = (found.embeddings @ embedding).astype(np.float64)
+        counts = (ids != UNLABELLED) & (found.scenes != row_of[query.scene])
+        same.append(similarity[counts & (ids == query.person_id)])
+        different.append(similarity[counts & (ids != query.person_id)])
+    return PairSimilarities(np.concatenate(same), np.concatenate(different))
+
+
+def plot_precision_recall(
+    curves: Mapping[str, tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]],
+) -> Figure:
+    """Precision over recall of the detector.
+
+    Args:
+        curves: Precision and recall by name of the system.
+    """
+    figure, axes = _figure("Detection")
+    for i, (name, (precision, recall)) in enumerate(curves.items()):
+        axes.plot(recall, precision, label=name, **_line(i))
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
+    return _finish(figure, axes, any(len(p) for p, _ in curves.values()), "lower left")
+
+
+def plot_cmc(curves: Mapping[str, Float[np.ndarray, " K"]]) -> Figure:
+    """Cumulative match characteristic: queries answered within the first k hits.
+
+    Args:
+        curves: Top-1 to top-K, fractions, by name of the system.
+    """
+    figure, axes = _figure("Search")
+    for i, (name, cmc) in enumerate(curves.items()):
+        axes.plot(np.arange(1, len(cmc) + 1), cmc, marker="o", ms=4, label=name, **_line(i))
+    axes.set(xlabel="rank k", ylabel="queries answered within k hits", ylim=(0, 1.02))
+    axes.locator_params(axis="x", integer=True)
+    return _finish(figure, axes, any(len(cmc) for cmc in curves.values()), "lower right")
+
+
+def plot_training(records: Sequence[Mapping[str, Any]], *, smooth: int = 9) -> Figure:
+    """Losses over optimiser steps, from the lines of a run's ``log.jsonl``.
+
+    Args:
+        records: One mapping per line, with ``step`` and ``losses`` (values by name); lines
+            without losses are skipped.
+        smooth: Steps of the centred running mean that is drawn; at least 1.
+    """
+    figure, axes = _figure("Training")
+    lines = [record for record in records if record.get("losses")]
+    names = list(dict.fromkeys(name for record in lines for name in record["losses"]))
+    for i, name in enumerate(names):
+        points = [(r["step"], r["losses"][name]) for r in lines if name in r["losses"]]
+        steps, values = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
+        axes.plot(steps, _running_mean(values, smooth), label=name, **_line(i))
+    axes.set(xlabel="step", ylabel=f"loss (mean of {smooth} lines)")
+    axes.set_ylim(bottom=0)
+    return _finish(figure, axes, bool(lines), "upper right")
+
+
+def plot_similarities(pairs: PairSimilarities, *, n_bins: int = 40) -> Figure:
+    """Histogram of similarities: the same person against others, each summing to one.
+
+    Args:
+        pairs: From :func:`compute_similarities`.
+        n_bins: Over the range that occurs.
+    """
+    figure, axes = _figure("Similarity")
+    both = np.concatenate([pairs.same, pairs.different])
+    if len(both):
+        edges = np.linspace(both.min(), both.max() + 1e-9, n_bins + 1)
+        series = [("same person", pairs.same, 2), ("other people", pairs.different, 1)]
+        for name, values, colour in series:
+            share = np.histogram(values, edges)[0] / max(len(values), 1)
+            label = f"{name} ({len(values):,})"
+            axes.stairs(share, edges, fill=True, alpha=0.25, color=_COLOURS[colour])
+            axes.stairs(share, edges, label=label, color=_COLOURS[colour], ls=_STYLES[colour - 1])
+    axes.set(xlabel="similarity (inner product)", ylabel="share of pairs")
+    return _finish(figure, axes, bool(len(both)), "upper left")
+
+
+def _identify(found: Found, scenes: SceneSet) -> Int64[np.ndarray, " N"]:
+    ids = np.full(len(found), UNLABELLED, dtype=np.int64)
+    for row, scene in enumerate(scenes.scenes):
+        matches = mutual_matches(found.boxes[found.of(row)], scene.boxes)
+        ids[found.of(row)][matches >= 0] = scene.person_ids[matches[matches >= 0]]
+    return ids
+
+
+def _running_mean(values: Float[np.ndarray, " N"], width: int) -> Float[np.ndarray, " N"]:
+    """Centred mean; at the ends over the values that exist."""
+    kernel = np.ones(min(width, len(values)))
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
+
+
+def _line(index: int) -> dict[str, Any]:
+    style = _STYLES[index % len(_STYLES)]
+    return {"color": _COLOURS[index % len(_COLOURS)], "ls": style, "lw": 2.2}
+
+
+def _figure(title: str) -> tuple[Figure, Axes]:
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError(
+            "figures need matplotlib, which is not installed",
+            hint="pip install 'fdps[plots]'",
+        ) from error
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained", facecolor="white")
+        axes = figure.add_subplot()
+        axes.set_title(title)
+    return figure, axes
+
+
+def _finish(figure: Figure, axes: Axes, has_data: bool, legend: _Corner) -> Figure:
+    if has_data:
+        axes.legend(loc=legend, frameon=False, fontsize=12)
+    else:
+        axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)
+    return figure
