@@ -20,19 +20,20 @@ BELOW = {
     "config": FOUNDATION,
     "predictions": FOUNDATION,
     "data": FOUNDATION | {"boxes", "config"},
-    "losses": {"errors"},
+    "losses": FOUNDATION,
     "models": FOUNDATION | {"boxes", "config", "losses"},
     "engine": FOUNDATION | {"boxes", "config", "predictions", "data", "losses", "models"},
     "searcher": FOUNDATION | {"boxes", "config", "data", "models"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
     "search": FOUNDATION | {"boxes", "data"},
+    "runtime": FOUNDATION | {"boxes"},
     "analysis": FOUNDATION | {"boxes", "predictions", "data", "losses", "evaluation", "search"},
 }
 """What each part may import besides itself; the command line may import everything."""
 
 OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "typer"]
 WITHOUT_OPTIONAL = ["boxes", "config", "predictions", "data", "losses", "models", "engine"]
-WITHOUT_OPTIONAL += ["searcher", "evaluation", "search"]
+WITHOUT_OPTIONAL += ["searcher", "evaluation", "search", "runtime"]
 
 
 def part(file: Path) -> str:

@@ -1,0 +1,146 @@
+"""Every way a command can end has its exit code, and only bugs leave a traceback, in a file."""
+
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+import fdps
+from fdps.cli.main import app, main, run
+from fdps.errors import ArchiveError, ConfigError, MissingDataError, ModelError
+
+
+def app_that(body: Callable[[], None]) -> typer.Typer:
+    """An application with one verb, ``go``."""
+    command = typer.Typer(pretty_exceptions_enable=False)
+    command.callback()(lambda: None)
+    command.command("go")(body)
+    return command
+
+
+def raising(error: BaseException) -> typer.Typer:
+    def go() -> None:
+        raise error
+
+    return app_that(go)
+
+
+def test_a_verb_that_returns_is_done() -> None:
+    assert run(app_that(lambda: None), ["go"]) == 0
+
+
+def test_version_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fdps {fdps.__version__}\n"
+
+
+def test_python_dash_m_is_the_same_program() -> None:
+    ended = subprocess.run([sys.executable, "-m", "fdps", "--version"], capture_output=True)
+    assert (ended.returncode, ended.stdout.decode()) == (0, f"fdps {fdps.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],  # no such verb
+        ["--fast"],  # no such option
+        ["go", "--fast"],
+        ["go", "now"],  # too many arguments
+    ],
+)
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app_that(lambda: None), arguments) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert "Usage: fdps" in err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("unknown key train.lrr", hint="did you mean train.lr?"),
+        MissingDataError("no folder prw", hint="first line\nsecond line"),
+        ModelError("weights.pth is a pickle"),
+        ArchiveError("built with another model"),
+    ],
+)
+def test_a_mistake_of_the_user_is_one_line_and_its_code(
+    error: fdps.FdpsError, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(raising(error), ["go"]) == error.exit_code
+    out, err = capsys.readouterr()
+    hint = [f"  {line}" for line in error.hint.splitlines()]
+    assert (out, err.splitlines()) == ("", [f"error: {error}", *hint])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "runs/a"), "No space left"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), "denied: /root/x"),
+        (MemoryError(), "out of memory"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA: 3 GiB"), "CUDA: 3 GiB"),
+    ],
+)
+def test_what_the_machine_refuses_is_7(
+    error: Exception, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(raising(error), ["go"]) == 7
+    assert words in capsys.readouterr().err
+
+
+def test_an_interrupted_verb_is_130() -> None:
+    assert run(raising(KeyboardInterrupt()), ["go"]) == 130
+
+
+def test_a_verb_chooses_its_own_code() -> None:
+    assert run(raising(typer.Exit(4)), ["go"]) == 4
+
+
+def test_a_bug_is_1_and_its_traceback_is_in_the_named_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run(raising(ZeroDivisionError("by 0")), ["go"]) == 1
+    err = capsys.readouterr().err
+    (report,) = tmp_path.iterdir()
+    assert str(report) in err
+    assert "unexpected ZeroDivisionError: by 0" in err
+    assert "Traceback" not in err
+    assert "Traceback" in report.read_text()
+    assert "fdps go" in report.read_text()
+
+
+def test_a_bug_without_a_place_for_its_report_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    assert run(raising(ZeroDivisionError("by 0")), ["go"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_verbose_shows_where_an_error_happened() -> None:
+    code = "import sys; from fdps.cli import main; from fdps.errors import DataError\n"
+    code += "def go(): raise DataError('no pictures')\n"
+    code += "main.app.command('go')(go); sys.exit(main.main())"
+    ended = subprocess.run([sys.executable, "-c", code, "-v", "go"], capture_output=True, text=True)
+    assert ended.returncode == 3
+    assert "Traceback" in ended.stderr
+    assert ended.stderr.endswith("error: no pictures\n")
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    command = f"{sys.executable} -m fdps --help | true; echo ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (ended.stdout.strip() in {"0", "1"}, ended.stderr) == (True, "")
+
+
+@pytest.mark.parametrize("verb", [info.name for info in app.registered_commands])
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert f"Usage: fdps {verb}" in capsys.readouterr().out

@@ -1,0 +1,114 @@
+"""Documents cannot drift: pages are generated, commands exist, links lead somewhere."""
+
+import ast
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+
+import fdps
+from fdps.cli.main import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "configs").rglob("*.toml")])
+READING_PATH = [
+    "cli/train.py",
+    "engine/train.py",
+    "models/person_search.py",
+    "models/roi_heads.py",
+    "models/decomposition.py",
+]
+
+
+def page_id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def generator() -> ModuleType:
+    path = ROOT / "docs" / "generate_reference.py"
+    spec = importlib.util.spec_from_file_location("generate_reference", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Every ``fdps …`` line of the shell blocks of a page, as words."""
+    for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", page.read_text(), re.M | re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if words[:1] == ["fdps"]:
+                yield words[1:]
+
+
+def link_targets(page: Path) -> Iterator[Path]:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path = target.partition("#")[0]
+        if path and not re.match(r"[a-z]+:", path):
+            yield page.parent / path
+
+
+@pytest.mark.parametrize("name", sorted(generator().pages()))
+def test_reference_pages_are_what_the_code_says(name: str) -> None:
+    written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+    assert written == generator().pages()[name], "run: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_lead_to_files(page: Path) -> None:
+    assert not [str(target) for target in link_targets(page) if not target.exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_commands_exist_with_their_options(page: Path) -> None:
+    for words in commands(page):
+        command: Any = typer.main.get_command(app)
+        while (below := getattr(command, "commands", {})) and words[0] in below:
+            command, words = below[words[0]], words[1:]
+        assert not hasattr(command, "commands"), f"no such verb: fdps {' '.join(words)}"
+        known = {name for param in command.params for name in param.opts + param.secondary_opts}
+        used = {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)}
+        assert used <= known | {"--help"}, f"fdps {command.name} has no {used - known}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_python_names_exist(page: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S):
+        tree = ast.parse(block)
+        used = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            if isinstance(node.value, ast.Name) and node.value.id == "fdps"
+        }
+        assert used <= {*fdps.__all__}
+
+
+@pytest.mark.parametrize("source", [*PAGES, *SOURCES], ids=page_id)
+def test_files_named_in_hints_and_pages_exist(source: Path) -> None:
+    named = re.findall(r"\b((?:docs|configs|examples|benchmarks)/[\w/]+\.\w+)", source.read_text())
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text()))
+    assert listed == {
+        str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")
+    }
+
+
+def test_the_readme_is_short_and_shows_the_way_in() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert text.count("\n") <= 150
+    places = [text.find(f"(src/fdps/{name})") for name in READING_PATH]
+    assert -1 not in places
+    assert places == sorted(places)
