@@ -39,7 +39,7 @@ _SIDEWAYS = (5, 6, 7, 8)
 def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     """Decode a picture: RGB, upright, the first frame of several.
 
-    Transparency is dropped; grey, palette and CMYK pictures become RGB.
+    Transparency is dropped; grey, palette and CMYK pictures become RGB, 16 bits become 8.
 
     Args:
         path: A file in one of :data:`FORMATS`; its suffix does not matter.
@@ -49,12 +49,13 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
 
     Raises:
         MissingDataError: There is no such file.
-        PictureError: It is not a picture, is damaged or truncated, or has more than
-            :data:`MAX_PIXELS` pixels. The message names the file and the reason.
+        PictureError: It is not a picture, is damaged or truncated, has more than
+            :data:`MAX_PIXELS` pixels, or pixels of 32 bits per channel, whose range nobody
+            knows. The message names the file and the reason.
     """
     with _opened(path) as picture:
         turn = _TO_UPRIGHT.get(_orientation(picture))
-        rgb = picture.convert("RGB")
+        rgb = _to_rgb(picture)
         return np.array(rgb if turn is None else rgb.transpose(turn))
 
 
@@ -100,6 +101,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Exception as error:  # decoders raise nearly anything when a file is damaged
         reason = str(error) or type(error).__name__
         raise PictureError(f"{path} cannot be decoded: {reason}") from error
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):  # Pillow would make everything above 255 white
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("I", "F"):
+        raise ValueError("32 bits per channel")
+    return picture.convert("RGB")
 
 
 def _orientation(picture: Image.Image) -> int:
