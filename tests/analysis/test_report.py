@@ -1,93 +1,128 @@
 import re
-from html.parser import HTMLParser
+from html import unescape
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from fdps.analysis.curves import plot_cmc
-from fdps.analysis.report import Plot, Strip, Table, write_report
-
-HOSTILE = '<script>alert("&")</script>'
-
-
-class Page(HTMLParser):
-    """Collects the tags with their attributes, and the text."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.tags, self.text, self.open = [], "", []
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "img"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
+from fdps.analysis.report import (
+    System,
+    evaluation_html,
+    results_table,
+    spread_queries,
+    write_report,
+)
+from fdps.errors import MissingDataError
+from fdps.evaluation import evaluate
+from fdps.predictions import Predictions
+from fdps.structures import Query, Scene, SceneSet, empty_boxes
 
 
-def write(path, text="plain"):
-    write_report(
-        path,
-        text,
-        summary=text,
-        tables=[Table(text, ("system", text), ((text, "0.5"), ("colour", "0.1")), note=text)],
-        plots=[Plot(plot_cmc({"ours": np.array([0.5, 1.0])}), text)],
-        strips=[Strip(Image.new("RGB", (400, 90), "white"), text, text)],
-        notes={text: text},
+@pytest.fixture
+def scenes(tmp_path):
+    """Five scenes of 96×64 with one person each: 3 stands in the first three, 4 in the others."""
+    box = np.array([[10, 5, 30, 60]], np.float32)
+    found = []
+    for i in range(5):
+        path = tmp_path / f"{i}.png"
+        Image.new("RGB", (96, 64), (40 * i, 90, 120)).save(path)
+        found.append(Scene(path.name, path, box, np.array([3 if i < 3 else 4], np.int64)))
+    queries = tuple(Query(f"{i}.png", box[0], found[i].person_ids[0].item()) for i in range(5))
+    return SceneSet("drawn/test", tuple(found), queries)
+
+
+def predict(scenes, angles):
+    """Everybody is found; embeddings are directions in the plane."""
+    embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    return Predictions(
+        scenes=tuple(scene.name for scene in scenes.scenes),
+        boxes=np.concatenate([scene.boxes for scene in scenes.scenes]),
+        scores=np.full(5, 0.9, np.float32),
+        embeddings=embeddings,
+        scene=np.arange(5),
+        queries=scenes.queries,
+        query_embeddings=embeddings,
     )
-    return path
 
 
-def test_page_is_well_formed_and_holds_every_part(tmp_path):
-    page = Page(write(tmp_path / "new" / "report.html"))
-    assert page.open == []
-    assert [a["id"] for a in page.all("section")] == ["results", "curves", "strips", "made"]
-    assert len(page.all("h1")) == 1
-    assert "0.5" in page.text
-    assert "never proof of an identity" in page.text
+@pytest.fixture
+def systems(scenes):
+    sharp = predict(scenes, np.array([0, 0.1, 0.2, 1.5, 1.6]))
+    blunt = predict(scenes, np.array([0, 1.5, 0.2, 0.1, 1.6]))
+    return [System(n, evaluate(p, scenes), p) for n, p in [("sharp", sharp), ("blunt", blunt)]]
 
 
-def test_every_picture_is_inside_and_has_a_text_alternative(tmp_path):
-    images = Page(write(tmp_path / "report.html")).all("img")
-    assert [image["src"].split(";")[0] for image in images] == [
-        "data:image/svg+xml",
-        "data:image/jpeg",
-    ]
-    assert all(image["alt"] for image in images)
+def test_table_prints_per_cent_of_every_system(systems):
+    table = results_table(systems)
+    assert table.columns == ("system", "recall", "AP", "mAP", "top-1", "top-5", "top-10")
+    assert table.rows[0] == ("sharp", *["100.0"] * 6)
+    assert table.rows[1][0] == "blunt"
+    assert float(table.rows[1][3]) == pytest.approx(
+        100 * systems[1].evaluation.search.mean_ap, abs=0.05
+    )
+    assert table.caption == "drawn/test, 5 scenes"
+    assert "5 queries, 4 gallery scenes" in table.note
 
 
-def test_page_loads_nothing_and_runs_nothing(tmp_path):
-    path = write(tmp_path / "report.html")
-    text, page = path.read_text(encoding="utf-8"), Page(path)
-    assert not re.search(r"https?://|@import|url\(", text)
-    assert not {"script", "link", "iframe", "object", "embed", "base"} & {t for t, _ in page.tags}
-    assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+def test_undefined_figures_are_dashes(scenes):
+    nobody = tuple(
+        Scene(s.name, s.path, empty_boxes(), np.zeros(0, np.int64)) for s in scenes.scenes
+    )
+    empty = SceneSet("empty", nobody)
+    predictions = Predictions(
+        scenes=tuple(scene.name for scene in nobody),
+        boxes=empty_boxes(),
+        scores=np.zeros(0, np.float32),
+        embeddings=np.zeros((0, 2), np.float32),
+        scene=np.zeros(0, np.int64),
+        queries=(),
+        query_embeddings=np.zeros((0, 2), np.float32),
+    )
+    system = System("none", evaluate(predictions, empty), predictions)
+    assert results_table([system]).rows == (("none", *["–"] * 6),)
 
 
-def test_every_text_is_escaped(tmp_path):
-    path = write(tmp_path / "report.html", HOSTILE)
-    assert "<script" not in path.read_text(encoding="utf-8")
-    page = Page(path)
-    assert page.open == []
-    assert page.text.count(HOSTILE) >= 8
-    assert [image["alt"] for image in page.all("img")] == [HOSTILE] * 2
+def test_report_of_nothing_is_still_a_report(scenes, tmp_path):
+    nobody = SceneSet("empty", ())
+    none = np.zeros((0, 2), np.float32)
+    predictions = Predictions((), empty_boxes(), none[:, 0], none, np.zeros(0, np.int64), (), none)
+    evaluation_html(evaluate(predictions, nobody), predictions, nobody, tmp_path / "r.html")
+    assert "Person search on empty" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
-def test_empty_sections_are_left_out(tmp_path):
-    write_report(tmp_path / "report.html", "nothing")
-    assert Page(tmp_path / "report.html").all("section") == []
+def test_queries_are_spread_from_best_to_worst(systems):
+    result = systems[1].evaluation.search
+    rows = spread_queries(result, 3)
+    values = result.average_precisions[rows].tolist()
+    assert values == sorted(values, reverse=True)
+    assert values[0] == result.average_precisions.max()
+    assert values[-1] == result.average_precisions.min()
+    assert sorted(spread_queries(result, 99)) == list(range(5))
 
 
-def test_older_report_is_replaced_and_nothing_else_is_left(tmp_path):
-    write(tmp_path / "report.html", "older one")
-    write(tmp_path / "report.html", "newer one")
-    assert "older one" not in Page(tmp_path / "report.html").text
-    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+def test_report_shows_all_systems_and_strips(systems, scenes, tmp_path):
+    log = [{"step": 0, "losses": {"reid": 1.0}}]
+    path = tmp_path / "report.html"
+    write_report(path, "A test", systems, scenes, training=log, notes={"Seed": "7"}, n_strips=2)
+    text = unescape(path.read_text(encoding="utf-8"))
+    assert text.count("<figure>") == 4
+    assert text.count('class="strip"') == 2
+    assert re.search(r"<dt>Seed</dt><dd>7</dd>", text)
+    assert "torch 2" in text
+    assert "Person 3: average precision 1.00, first right hit at rank 1, shown by 2 gallery" in text
+
+
+def test_report_of_one_evaluation(systems, scenes, tmp_path):
+    shown = systems[0]
+    evaluation_html(shown.evaluation, shown.predictions, scenes, tmp_path / "one.html", name="mine")
+    text = (tmp_path / "one.html").read_text(encoding="utf-8")
+    assert "Person search on drawn/test" in text
+    assert text.count("<figure>") == 3  # no losses: nobody said how it was trained
+    assert "mine" in text
+
+
+def test_lost_picture_is_named_and_no_report_is_left(systems, scenes, tmp_path):
+    scenes.scenes[0].path.unlink()
+    with pytest.raises(MissingDataError, match=r"0\.png"):
+        write_report(tmp_path / "report.html", "A test", systems, scenes)
+    assert not list(tmp_path.glob("report.html*"))

@@ -1,194 +1,189 @@
-"""The report: one HTML file that shows tables, figures and ranked strips, and how they were made.
+"""The report of an evaluation: one or several systems on the same scenes, in one HTML file."""
 
-The file carries its pictures and its style inside; it has no script, loads nothing, and can be
-mailed or archived as it is. Every text is escaped.
-"""
-
-import io
-from base64 import b64encode
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from PIL import Image
+import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-RESPONSIBLE_USE = (
-    "Hits are people of similar appearance, mostly similar clothing: candidates for a human to "
-    "check, never proof of an identity. Search only pictures that you are allowed to search."
+from fdps.analysis.curves import (
+    compute_similarities,
+    plot_cmc,
+    plot_precision_recall,
+    plot_similarities,
+    plot_training,
 )
+from fdps.analysis.page import Plot, Strip, Table, write_page
+from fdps.analysis.strips import compute_hits, describe_strip, ranked_strip
+from fdps.evaluation import EvaluationReport, SearchResult
+from fdps.predictions import Predictions
+from fdps.structures import SceneSet
+
+COLUMNS = ("recall", "AP", "mAP", "top-1", "top-5", "top-10")
+"""Figures of a system, in the order in which tables print them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of figures.
+@dataclass(frozen=True, slots=True, eq=False)
+class System:
+    """What one system found, and how it was scored.
 
     Args:
-        caption: What the rows are.
-        columns: Heads of the columns; the first column names the rows.
-        rows: Cells as they shall be printed, one tuple per row, as many as columns.
-        note: Printed below, for example what a column means.
+        name: As tables and legends print it.
+        evaluation: Its figures.
+        predictions: What was scored.
     """
 
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plot:
-    """A matplotlib figure and what it says in words."""
-
-    figure: "Figure"
-    caption: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Strip:
-    """A ranked strip, its heading, and its text alternative."""
-
-    image: Image.Image
-    heading: str
-    description: str
+    name: str
+    evaluation: EvaluationReport
+    predictions: Predictions
 
 
 def write_report(
     path: Path,
     title: str,
+    systems: Sequence[System],
+    scenes: SceneSet,
     *,
     summary: str = "",
-    tables: Sequence[Table] = (),
-    plots: Sequence[Plot] = (),
-    strips: Sequence[Strip] = (),
+    training: Sequence[Mapping[str, Any]] = (),
     notes: Mapping[str, str] | None = None,
+    n_strips: int = 6,
 ) -> None:
-    """Write one self-contained HTML file; an older one is replaced whole or not at all.
+    """Write the HTML report of systems that were scored on the same scenes.
 
     Args:
-        path: The file; missing folders are made.
+        path: The file; an older one is replaced whole or not at all.
         title: Of the page.
+        systems: At least one; strips and similarities are those of the first.
+        scenes: The annotated scenes, with their picture files.
         summary: One or two sentences below the title.
-        tables: First section.
-        plots: Second section.
-        strips: Third section.
-        notes: How the numbers were made: command, versions, seed, seconds … by name.
+        training: Lines of the log of the first system's run, for the curve of its losses.
+        notes: How the numbers were made, by name; versions are added.
+        n_strips: Queries to draw, from the easiest to the hardest.
+
+    Raises:
+        PictureError: A scene to draw cannot be decoded.
+        MissingDataError: The picture of a scene to draw is gone.
+        UsageError: matplotlib is not installed.
     """
-    sections = [
-        _section("results", "Results", [_table(table) for table in tables]),
-        _section("curves", "Curves", _grid([_plot(plot) for plot in plots])),
-        _section("strips", "Ranked strips", _strips(strips)),
-        _section("made", "How these numbers were made", _notes(notes or {})),
+    first = systems[0]
+    rows = spread_queries(first.evaluation.search, n_strips)
+    write_page(
+        path,
+        title,
+        summary=summary,
+        tables=[results_table(systems)],
+        plots=_plots(systems, scenes, training),
+        strips=[_strip(first, row, scenes) for row in rows],
+        strips_note=f"{len(rows)} of {len(first.evaluation.search)} queries to {first.name}, from "
+        "the best average precision to the worst, in equal steps.",
+        notes={**(notes or {}), "Versions": _versions()},
+    )
+
+
+def evaluation_html(
+    report: EvaluationReport,
+    predictions: Predictions,
+    scenes: SceneSet,
+    path: Path,
+    *,
+    name: str = "this system",
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Write the HTML report of one evaluation; raises what :func:`write_report` raises.
+
+    Args:
+        report: Of scoring ``predictions`` on ``scenes``.
+        predictions: What was scored.
+        scenes: The annotated scenes, with their picture files.
+        path: The file.
+        name: Of the system.
+        notes: How the numbers were made, by name.
+    """
+    known = {"Model": report.model_hash or "unknown", **(notes or {})}
+    title = f"Person search on {report.data}"
+    write_report(path, title, [System(name, report, predictions)], scenes, notes=known)
+
+
+def results_table(systems: Sequence[System]) -> Table:
+    """The headline figures in per cent, one row per system; a dash where one is undefined."""
+    rows = []
+    for system in systems:
+        found = system.evaluation.json()
+        fractions = [found["detection"][key] for key in ("recall", "ap")]
+        fractions += [found["search"][key] for key in ("mAP", "top1", "top5", "top10")]
+        cells = ["–" if value is None else f"{100 * value:.1f}" for value in fractions]
+        rows.append((system.name, *cells))
+    shown = systems[0].evaluation
+    note = (
+        f"Per cent. Recall and AP tell how well people are found, mAP and top-k how well one is "
+        f"found again: {len(shown.search)} queries, {shown.gallery_size} gallery scenes each, "
+        f"protocol {shown.protocol}, detections from score {shown.options.score_threshold:g}."
+    )
+    return Table(f"{shown.data}, {shown.n_scenes} scenes", ("system", *COLUMNS), tuple(rows), note)
+
+
+def spread_queries(result: SearchResult, n: int) -> list[int]:
+    """Choose queries in equal steps from the best average precision to the worst.
+
+    Args:
+        result: Scored queries.
+        n: How many rows to choose; fewer, if there are fewer.
+
+    Returns:
+        Rows of ``result``, falling in average precision.
+    """
+    order = np.argsort(-result.average_precisions, kind="stable")
+    steps = np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(np.int64)
+    return [int(row) for row in order[steps]]
+
+
+def _plots(
+    systems: Sequence[System], scenes: SceneSet, training: Sequence[Mapping[str, Any]]
+) -> list[Plot]:
+    detection = {
+        s.name: (s.evaluation.detection.curve_precision, s.evaluation.detection.curve_recall)
+        for s in systems
+    }
+    cmc = {s.name: s.evaluation.search.cmc() for s in systems if len(s.evaluation.search)}
+    first = systems[0]
+    threshold = first.evaluation.options.score_threshold
+    pairs = compute_similarities(first.predictions, scenes, min_score=threshold)
+    plots = [
+        Plot(plot_cmc(cmc), "Share of the queries whose person is among the first k hits."),
+        Plot(
+            plot_similarities(pairs),
+            f"How {first.name} tells people apart: the less the two overlap, the better.",
+        ),
+        Plot(
+            plot_precision_recall(detection),
+            "People found (recall) against how many of the detections are people (precision).",
+        ),
     ]
-    page = _PAGE.format(
-        title=escape(title),
-        style=files("fdps.analysis").joinpath("report.css").read_text(encoding="utf-8"),
-        summary=escape(summary),
-        sections="\n".join(section for section in sections if section),
-        responsible_use=escape(RESPONSIBLE_USE),
+    if training:
+        plots.append(Plot(plot_training(training), f"Losses while {first.name} trained."))
+    return plots
+
+
+def _strip(system: System, row: int, scenes: SceneSet) -> Strip:
+    result = system.evaluation.search
+    query = scenes.queries[int(result.queries[row])]
+    hits = compute_hits(result, row, system.predictions)
+    rank, n_relevant = int(result.first_matches[row]), int(result.n_relevant[row])
+    heading = (
+        f"Person {query.person_id}: average precision {result.average_precisions[row]:.2f}, "
+        + (f"first right hit at rank {rank}" if rank else "never found")
+        + f", shown by {n_relevant} gallery scene{'s' if n_relevant != 1 else ''}"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
+    image = ranked_strip(query, hits, {scene.name: scene.path for scene in scenes.scenes})
+    return Strip(image, heading, describe_strip(query, hits))
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
-<p class="summary">{summary}</p>
-<p class="notice"><strong>Responsible use.</strong> {responsible_use}</p>
-</header>
-<main>
-{sections}
-</main>
-</body>
-</html>
-"""
-
-
-def _section(name: str, heading: str, parts: Sequence[str]) -> str:
-    if not parts:
-        return ""
-    body = "\n".join(parts)
-    return f'<section id="{name}">\n<h2>{heading}</h2>\n{body}\n</section>'
-
-
-def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
-    rows = "\n".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in table.rows
+def _versions() -> str:
+    packages = ("fdps", "torch", "torchvision", "numpy", "pillow")
+    return ", ".join(
+        [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
     )
-    note = f'\n<p class="note">{escape(table.note)}</p>' if table.note else ""
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.caption)}">\n'
-        f"<table>\n<caption>{escape(table.caption)}</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>{note}"
-    )
-
-
-def _grid(parts: Sequence[str]) -> list[str]:
-    return ['<div class="grid">\n' + "\n".join(parts) + "\n</div>"] if parts else []
-
-
-def _plot(plot: Plot) -> str:
-    drawn = io.BytesIO()
-    plot.figure.savefig(drawn, format="svg", metadata={"Date": None})
-    caption = escape(plot.caption)
-    return (
-        f'<figure>\n<img src="{_data_uri(drawn.getvalue(), "svg+xml")}" alt="{caption}">\n'
-        f"<figcaption>{caption}</figcaption>\n</figure>"
-    )
-
-
-def _strips(strips: Sequence[Strip]) -> list[str]:
-    if not strips:
-        return []
-    legend = (
-        "<p>Each strip: the person looked for, then the best hits, each enlarged and in its "
-        'scene, with rank and similarity. <span class="right">✓ green</span>: the same person. '
-        '<span class="wrong">✗ red</span>: somebody else.</p>'
-    )
-    return [legend, *(_strip(strip) for strip in strips)]
-
-
-def _strip(strip: Strip) -> str:
-    drawn = io.BytesIO()
-    strip.image.save(drawn, format="JPEG", quality=85)
-    heading, width, height = escape(strip.heading), *strip.image.size
-    return (
-        f"<article>\n<h3>{heading}</h3>\n"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{heading}">\n'
-        f'<img class="strip" src="{_data_uri(drawn.getvalue(), "jpeg")}" width="{width}" '
-        f'height="{height}" alt="{escape(strip.description)}">\n</div>\n</article>'
-    )
-
-
-def _notes(notes: Mapping[str, str]) -> list[str]:
-    if not notes:
-        return []
-    rows = "\n".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in notes.items()
-    )
-    return [f"<dl>\n{rows}\n</dl>"]
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{b64encode(content).decode('ascii')}"

@@ -1,0 +1,93 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+from PIL import Image
+
+from fdps.analysis.curves import plot_cmc
+from fdps.analysis.page import Plot, Strip, Table, write_page
+
+HOSTILE = '<script>alert("&")</script>'
+
+
+class Page(HTMLParser):
+    """Collects the tags with their attributes, and the text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.text, self.open = [], "", []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "img"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def write(path, text="plain"):
+    write_page(
+        path,
+        text,
+        summary=text,
+        tables=[Table(text, ("system", text), ((text, "0.5"), ("colour", "0.1")), note=text)],
+        plots=[Plot(plot_cmc({"ours": np.array([0.5, 1.0])}), text)],
+        strips=[Strip(Image.new("RGB", (400, 90), "white"), text, text)],
+        notes={text: text},
+    )
+    return path
+
+
+def test_page_is_well_formed_and_holds_every_part(tmp_path):
+    page = Page(write(tmp_path / "new" / "page.html"))
+    assert page.open == []
+    assert [a["id"] for a in page.all("section")] == ["results", "curves", "strips", "made"]
+    assert len(page.all("h1")) == 1
+    assert "0.5" in page.text
+    assert "never proof of an identity" in page.text
+
+
+def test_every_picture_is_inside_and_has_a_text_alternative(tmp_path):
+    images = Page(write(tmp_path / "page.html")).all("img")
+    assert [image["src"].split(";")[0] for image in images] == [
+        "data:image/svg+xml",
+        "data:image/jpeg",
+    ]
+    assert all(image["alt"] for image in images)
+
+
+def test_page_loads_nothing_and_runs_nothing(tmp_path):
+    path = write(tmp_path / "page.html")
+    text, page = path.read_text(encoding="utf-8"), Page(path)
+    assert not re.search(r"https?://|@import|url\(", text)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & {t for t, _ in page.tags}
+    assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+
+
+def test_every_text_is_escaped(tmp_path):
+    path = write(tmp_path / "page.html", HOSTILE)
+    assert "<script" not in path.read_text(encoding="utf-8")
+    page = Page(path)
+    assert page.open == []
+    assert page.text.count(HOSTILE) >= 8
+    assert [image["alt"] for image in page.all("img")] == [HOSTILE] * 2
+
+
+def test_empty_sections_are_left_out(tmp_path):
+    write_page(tmp_path / "page.html", "nothing")
+    assert Page(tmp_path / "page.html").all("section") == []
+
+
+def test_older_report_is_replaced_and_nothing_else_is_left(tmp_path):
+    write(tmp_path / "page.html", "older one")
+    write(tmp_path / "page.html", "newer one")
+    assert "older one" not in Page(tmp_path / "page.html").text
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
