@@ -109,7 +109,7 @@ def test_report_shows_all_systems_and_strips(systems, scenes, tmp_path):
     assert text.count('class="strip"') == 2
     assert re.search(r"<dt>Seed</dt><dd>7</dd>", text)
     assert "torch 2" in text
-    assert "Person 3: average precision 1.00, first right hit at rank 1, shown by 2 gallery" in text
+    assert "Person 3: 2 of 2 right scenes among the first 4 hits, average precision 1.00" in text
 
 
 def test_report_of_one_evaluation(systems, scenes, tmp_path):

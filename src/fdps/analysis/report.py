@@ -118,10 +118,12 @@ def results_table(systems: Sequence[System]) -> Table:
         cells = ["–" if value is None else f"{100 * value:.1f}" for value in fractions]
         rows.append((system.name, *cells))
     shown = systems[0].evaluation
+    gap = shown.options.min_frame_gap
+    ignored = f" frames within ±{gap} of the query ignored," if gap else ""
     note = (
         f"Per cent. Recall and AP tell how well people are found, mAP and top-k how well one is "
-        f"found again: {len(shown.search)} queries, {shown.gallery_size} gallery scenes each, "
-        f"protocol {shown.protocol}, detections from score {shown.options.score_threshold:g}."
+        f"found again: {len(shown.search)} queries, {shown.gallery_size} gallery scenes each,"
+        f"{ignored} protocol {shown.protocol}, detections from score {shown.options.score_threshold:g}."
     )
     return Table(f"{shown.data}, {shown.n_scenes} scenes", ("system", *COLUMNS), tuple(rows), note)
 
@@ -172,11 +174,10 @@ def _strip(system: System, row: int, scenes: SceneSet) -> Strip:
     result = system.evaluation.search
     query = scenes.queries[int(result.queries[row])]
     hits = compute_hits(result, row, system.predictions)
-    rank, n_relevant = int(result.first_matches[row]), int(result.n_relevant[row])
+    n_right, n_relevant = sum(j.is_right is True for j in hits), int(result.n_relevant[row])
     heading = (
-        f"Person {query.person_id}: average precision {result.average_precisions[row]:.2f}, "
-        + (f"first right hit at rank {rank}" if rank else "never found")
-        + f", shown by {n_relevant} gallery scene{'s' if n_relevant != 1 else ''}"
+        f"Person {query.person_id}: {n_right} of {n_relevant} right scenes among the first "
+        f"{len(hits)} hits, average precision {result.average_precisions[row]:.2f}"
     )
     image = ranked_strip(query, hits, {scene.name: scene.path for scene in scenes.scenes})
     return Strip(image, heading, describe_strip(query, hits))
