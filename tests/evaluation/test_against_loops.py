@@ -81,34 +81,18 @@ def loop_search(
             scene = scenes.scenes[row_of[name]]
             if gap and scene.camera == own.camera and abs(scene.frame - own.frame) <= gap:
                 continue
-            person = None
-            for box, pid in zip(scene.boxes.tolist(), scene.person_ids.tolist(), strict=True):
-                if pid == query.person_id and person is None:
-                    person = box
+            person = first_box(scene, query.person_id)
             count_gt += person is not None
             if name in tested:
                 continue
             tested.add(name)
-            found = []
-            for i in range(len(predictions.boxes)):
-                if predictions.scene[i] == row_of[name] and predictions.scores[i] >= threshold:
-                    similarity = np.dot(
-                        predictions.embeddings[i].astype(float),
-                        predictions.query_embeddings[q].astype(float),
-                    )
-                    if weighted:
-                        similarity *= predictions.scores[i]
-                    found.append((np.float32(similarity), predictions.boxes[i].tolist()))
-            label = [0] * len(found)
-            if person is not None:
-                w, h = person[2] - person[0], person[3] - person[1]
-                needed = min(0.5, w * h / ((w + 10) * (h + 10)))
-                rising = sorted(range(len(found)), key=lambda j, found=found: found[j][0])
-                for j in reversed(rising):
-                    if overlap(found[j][1], person) >= needed:
-                        label[j] = 1
-                        count_tp += 1
-                        break
+            found = [
+                (loop_similarity(predictions, i, q, weighted), predictions.boxes[i].tolist())
+                for i in range(len(predictions.boxes))
+                if predictions.scene[i] == row_of[name] and predictions.scores[i] >= threshold
+            ]
+            label = loop_labels(found, person)
+            count_tp += sum(label)
             y_true += label
             y_score += [similarity for similarity, _ in found]
         if count_gt == 0:
@@ -118,6 +102,38 @@ def loop_search(
         rising = sorted(range(len(y_score)), key=lambda j, scores=y_score: scores[j])
         ranked.append([bool(y_true[j]) for j in reversed(rising)])
     return aps, ranked
+
+
+def first_box(scene: Scene, person_id: int) -> list[float] | None:
+    for box, pid in zip(scene.boxes.tolist(), scene.person_ids.tolist(), strict=True):
+        if pid == person_id:
+            return box
+    return None
+
+
+def loop_similarity(predictions: Predictions, row: int, query: int, weighted: bool) -> np.float32:
+    similarity = np.dot(
+        predictions.embeddings[row].astype(float),
+        predictions.query_embeddings[query].astype(float),
+    )
+    return np.float32(similarity * predictions.scores[row] if weighted else similarity)
+
+
+def loop_labels(
+    found: list[tuple[np.float32, list[float]]], person: list[float] | None
+) -> list[int]:
+    """One for the most similar detection that overlaps the person, zero for all others."""
+    label = [0] * len(found)
+    if person is None:
+        return label
+    w, h = person[2] - person[0], person[3] - person[1]
+    needed = min(0.5, w * h / ((w + 10) * (h + 10)))
+    rising = sorted(range(len(found)), key=lambda j: found[j][0])
+    for j in reversed(rising):
+        if overlap(found[j][1], person) >= needed:
+            label[j] = 1
+            return label
+    return label
 
 
 def random_case(seed: int) -> tuple[Predictions, SceneSet]:

@@ -1,0 +1,1 @@
+"""Embedders that are not our network in PyTorch, with the same promises."""
