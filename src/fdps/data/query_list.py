@@ -1,0 +1,121 @@
+"""``queries.csv``: who is looked for, as ``image,x1,y1,x2,y2,person_id``."""
+
+import csv
+import io
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fdps.boxes import clip, is_valid
+from fdps.data.pictures import picture_size
+from fdps.errors import AnnotationError
+from fdps.structures import UNLABELLED, Query, Scene, SceneSet
+
+_COLUMNS = ("image", "x1", "y1", "x2", "y2", "person_id")
+
+
+def read_queries(file: Path, scenes: SceneSet, images: Collection[str]) -> list[Query]:
+    """Read the queries of a split.
+
+    Args:
+        file: With a heading and a row for each query.
+        scenes: The split; boxes are cut at the border of its pictures.
+        images: Scene names of all splits. Queries of other splits are left out.
+
+    Raises:
+        AnnotationError: The heading or a row is malformed, a box is empty or outside its
+            picture, or an image or a person is unknown. The message has file and line.
+    """
+    by_name = {scene.name: scene for scene in scenes.scenes}
+    known_ids = set(scenes.person_ids)
+    queries = []
+    for number, row in _csv_rows(file):
+        where = f"{file}, line {number}"
+        if row["image"] not in by_name:
+            if row["image"] in images:
+                continue
+            raise AnnotationError(f"{where}: image {row['image']!r} is not annotated")
+        scene = by_name[row["image"]]
+        person_id = _person_id(row["person_id"], where)
+        if person_id not in known_ids:
+            raise AnnotationError(f"{where}: nobody in this split has person_id {person_id}")
+        queries.append(Query(scene.name, _query_box(row, scene, where), person_id))
+    return queries
+
+
+def by_rule(scenes: SceneSet) -> list[Query]:
+    """Whom to look for where nobody says so: everybody who is in two scenes, by the largest box."""
+    seen: dict[int, list[Query]] = {}
+    for scene in scenes.scenes:
+        for box, person_id in zip(scene.boxes, scene.person_ids.tolist(), strict=True):
+            if person_id != UNLABELLED:
+                seen.setdefault(person_id, []).append(Query(scene.name, box, person_id))
+    findable = [seen[i] for i in sorted(seen) if len({query.scene for query in seen[i]}) > 1]
+    return [max(queries, key=_area) for queries in findable]
+
+
+def queries_csv(splits: Mapping[str, SceneSet]) -> str:
+    """The file that :func:`read_queries` reads, for the queries of all splits."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for scenes in splits.values():
+        for query in scenes.queries:
+            # str of a float32 is the shortest text that reads back as the same float32.
+            writer.writerow([query.scene, *(str(edge) for edge in query.box), query.person_id])
+    return text.getvalue()
+
+
+def _csv_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
+    """Rows by column name, each with its line number; empty lines are skipped."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{file} is not UTF-8: {error}") from error
+    reader = csv.reader(io.StringIO(text, newline=""))
+    rows = []
+    try:
+        header = tuple(cell.strip() for cell in next(reader, []))
+        if header != _COLUMNS:
+            raise AnnotationError(
+                f"{file}, line 1: the columns must be {','.join(_COLUMNS)}, got {','.join(header)}"
+            )
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(_COLUMNS):
+                raise AnnotationError(
+                    f"{file}, line {reader.line_num}: expected {len(_COLUMNS)} values, "
+                    f"got {len(cells)}"
+                )
+            rows.append((reader.line_num, dict(zip(_COLUMNS, cells, strict=True))))
+    except csv.Error as error:
+        raise AnnotationError(f"{file}, line {reader.line_num}: {error}") from error
+    return rows
+
+
+def _person_id(text: str, where: str) -> int:
+    if not text.strip().isascii() or not text.strip().isdigit():
+        raise AnnotationError(f"{where}: person_id must be a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def _query_box(row: Mapping[str, str], scene: Scene, where: str) -> np.ndarray:
+    cells = [row[column] for column in ("x1", "y1", "x2", "y2")]
+    try:
+        box = np.array([[float(cell) for cell in cells]])
+    except ValueError:
+        raise AnnotationError(f"{where}: the box must be four numbers, got {cells}") from None
+    width, height = picture_size(scene.path)
+    if not is_valid(box)[0]:
+        raise AnnotationError(f"{where}: box {cells} must have x1 < x2 and y1 < y2")
+    inside = clip(box, width, height).astype(np.float32)
+    if not is_valid(inside)[0]:
+        raise AnnotationError(f"{where}: box {cells} lies outside the picture, {width}x{height}")
+    return np.asarray(inside[0])
+
+
+def _area(query: Query) -> float:
+    x1, y1, x2, y2 = query.box.tolist()
+    return float((x2 - x1) * (y2 - y1))

@@ -1,0 +1,132 @@
+"""What a camera does to a scene: where it looks from, how it renders colour, and its flaws."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageEnhance, ImageFilter
+
+from fdps.data.synthetic.config import SyntheticConfig, stream
+from fdps.data.synthetic.places import PLACES, draw_place
+
+_PANORAMA = 2.2  # width of a place, in pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A fixed camera.
+
+    Args:
+        place: Key of :data:`~fdps.data.synthetic.places.PLACES`.
+        horizon: Of the picture, as a share of its height from the top.
+        tilt: Body height per distance of the foot from the horizon: 1 for a camera at head
+            height, less for one that hangs higher.
+        cast: Factor of red, green and blue.
+        gamma: Above 1 darkens the middle tones.
+        saturation: 1 keeps it, 0 is grey.
+        noise: Standard deviation, in steps of 0 to 255.
+        blur: Radius, pixels.
+    """
+
+    place: str
+    horizon: float
+    tilt: float
+    cast: tuple[float, float, float]
+    gamma: float
+    saturation: float
+    noise: float
+    blur: float
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """The light of one moment.
+
+    Args:
+        brightness: Factor of everything.
+        contrast: Factor of the distance from middle grey.
+        side: Direction of the light along x, -1 to 1; shadows fall the other way.
+        falloff: How much darker the far side of the picture is, 0 to 1.
+    """
+
+    brightness: float
+    contrast: float
+    side: float
+    falloff: float
+
+
+def camera_of(config: SyntheticConfig, index: int) -> Camera:
+    """The camera with a number, the same for both splits."""
+    rng = stream(config.seed, "camera", index)
+    warmth, green = rng.uniform(-0.15, 0.15), rng.uniform(-0.06, 0.06)
+    return Camera(
+        place=list(PLACES)[index % len(PLACES)],
+        horizon=float(rng.uniform(0.16, 0.32)),
+        tilt=float(rng.uniform(0.72, 0.95)),
+        cast=(float(1 + warmth), float(1 + green), float(1 - warmth)),
+        gamma=float(rng.uniform(0.8, 1.2)),
+        saturation=float(rng.uniform(0.6, 1.1)),
+        noise=float(rng.uniform(2.0, 9.0)),
+        blur=float(rng.uniform(0.0, 0.8)),
+    )
+
+
+def draw_light(rng: np.random.Generator) -> Light:
+    """The light of a scene."""
+    return Light(
+        brightness=float(rng.uniform(0.8, 1.25)),
+        contrast=float(rng.uniform(0.75, 1.1)),
+        side=float(rng.uniform(-1.0, 1.0)),
+        falloff=float(rng.uniform(0.0, 0.35)),
+    )
+
+
+@lru_cache(maxsize=32)
+def panorama(config: SyntheticConfig, index: int) -> Image.Image:
+    """All that a camera may see when it pans. Shared: copy before drawing on it."""
+    camera = camera_of(config, index)
+    size = (round(config.width * _PANORAMA), config.height)
+    rng = stream(config.seed, "camera", index, 1)
+    return draw_place(rng, camera.place, size, camera.horizon)
+
+
+def view(config: SyntheticConfig, index: int, rng: np.random.Generator) -> Image.Image:
+    """The empty place as the camera sees it at one moment."""
+    place = panorama(config, index)
+    left = int(rng.integers(place.width - config.width + 1))
+    return place.crop((left, 0, left + config.width, config.height))
+
+
+def expose(
+    picture: Image.Image, camera: Camera, light: Light, rng: np.random.Generator
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Turn what is there into what the camera records.
+
+    Args:
+        picture: The scene in even light.
+        camera: Blur, saturation, colour cast, gamma and noise.
+        light: Brightness, contrast and the fall of light across the picture.
+        rng: The noise.
+    """
+    if camera.blur > 0.2:
+        picture = picture.filter(ImageFilter.BoxBlur(camera.blur))
+    picture = ImageEnhance.Color(picture).enhance(camera.saturation).point(_curve(camera, light))
+    pixels = np.asarray(picture, dtype=np.float32)
+    height, width = pixels.shape[:2]
+    across = np.linspace(-0.5, 0.5, width, dtype=np.float32)
+    pixels = pixels * (1 + light.falloff * np.sign(light.side) * across)[None, :, None]
+    grain = rng.standard_normal((height, width, 1), dtype=np.float32)
+    pixels += camera.noise * grain
+    return np.asarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def _curve(camera: Camera, light: Light) -> list[int]:
+    """Look-up table of all three channels."""
+    level = np.arange(256) / 255
+    curves = []
+    for gain in camera.cast:
+        lit = (level - 0.5) * light.contrast + 0.5
+        lit = np.clip(lit * light.brightness * gain, 0, 1) ** camera.gamma
+        curves.append(np.round(lit * 255).astype(int))
+    return [int(value) for value in np.concatenate(curves)]

@@ -1,0 +1,71 @@
+"""Who appears in which scene, and who of them is looked for."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from fdps.data.synthetic.config import SPLITS, SyntheticConfig, stream
+from fdps.structures import UNLABELLED
+
+
+def cast_of_scene(config: SyntheticConfig, split: str, index: int) -> tuple[int, ...]:
+    """The people cast for a scene: distinct person ids, and UNLABELLED for each stranger."""
+    return _schedule(config, split)[index]
+
+
+@lru_cache(maxsize=8)
+def _schedule(config: SyntheticConfig, split: str) -> tuple[tuple[int, ...], ...]:
+    """The cast of all scenes of a split.
+
+    Identities are dealt like cards from a pack that is shuffled anew when it is used up, so all
+    appear equally often. Neighbouring scenes belong to different cameras, so the appearances of
+    a person spread over the cameras too.
+    """
+    rng = stream(config.seed, "schedule", SPLITS.index(split))
+    n_persons = config.n_persons(split)
+    pack: list[int] = []
+    schedule = []
+    for _ in range(config.n_scenes(split)):
+        fewest, most = config.people_per_scene
+        n_people = int(rng.integers(fewest, most + 1))
+        n_known = min(n_people - int(rng.binomial(n_people, config.unlabelled_share)), n_persons)
+        known: list[int] = []
+        while len(known) < n_known:
+            if not pack:
+                pack = rng.permutation(n_persons).tolist()
+            # Somebody who is here already goes to the bottom of the pack.
+            card = next((i for i in reversed(range(len(pack))) if pack[i] not in known), None)
+            if card is None:
+                pack = rng.permutation(n_persons).tolist() + pack
+                continue
+            known.append(pack.pop(card))
+        schedule.append(tuple(known + [UNLABELLED] * (n_people - n_known)))
+    return tuple(schedule)
+
+
+def draw_queries(
+    config: SyntheticConfig, appearances: dict[int, list[tuple[int, int]]]
+) -> list[tuple[int, int]]:
+    """Choose the queries of the test split.
+
+    Args:
+        config: How many queries per person.
+        appearances: For each person id, the scenes that show them, as (scene, box) indices.
+
+    Returns:
+        (scene, box) of each query, by person. A person of whom there is one scene only cannot
+        be found elsewhere and gets no query; cameras differ where they can.
+    """
+    chosen = []
+    for person_id in sorted(appearances):
+        seen = appearances[person_id]
+        if len(seen) < 2:
+            continue
+        rng = stream(config.seed, "queries", person_id)
+        order = [seen[i] for i in rng.permutation(len(seen))]
+        cameras = np.array([scene % config.n_cameras for scene, _ in order])
+        # First one of each camera, then a second one of each, and so on.
+        turn = [int((cameras[:i] == camera).sum()) for i, camera in enumerate(cameras)]
+        best = sorted(range(len(order)), key=lambda i: (turn[i], i))
+        chosen += [order[i] for i in best[: config.queries_per_person]]
+    return chosen
