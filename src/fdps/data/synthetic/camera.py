@@ -48,37 +48,45 @@ class Light:
         contrast: Factor of the distance from middle grey.
         side: Direction of the light along x, -1 to 1; shadows fall the other way.
         falloff: How much darker the far side of the picture is, 0 to 1.
+        shading: How much darker the far side of a thing is in light from the side, 0 to 1.
     """
 
     brightness: float
     contrast: float
     side: float
     falloff: float
+    shading: float
 
 
 def camera_of(config: SyntheticConfig, index: int) -> Camera:
     """The camera with a number, the same for both splits."""
-    rng = stream(config.seed, "camera", index)
-    warmth, green = rng.uniform(-0.15, 0.15), rng.uniform(-0.06, 0.06)
+    rng, shift = stream(config.seed, "camera", index), config.colour_shift
+    warmth, green = shift * rng.uniform(-0.15, 0.15), shift * rng.uniform(-0.06, 0.06)
     return Camera(
         place=list(PLACES)[index % len(PLACES)],
         horizon=float(rng.uniform(0.16, 0.32)),
         tilt=float(rng.uniform(0.72, 0.95)),
         cast=(float(1 + warmth), float(1 + green), float(1 - warmth)),
-        gamma=float(rng.uniform(0.8, 1.2)),
-        saturation=float(rng.uniform(0.6, 1.1)),
+        gamma=1 + shift * float(rng.uniform(-0.2, 0.2)),
+        saturation=1 + shift * float(rng.uniform(-0.4, 0.1)),
         noise=float(rng.uniform(2.0, 9.0)),
         blur=float(rng.uniform(0.0, 0.8)),
     )
 
 
-def draw_light(rng: np.random.Generator) -> Light:
-    """The light of a scene."""
+def draw_light(rng: np.random.Generator, shift: float) -> Light:
+    """The light of a scene.
+
+    Args:
+        rng: Decides it.
+        shift: How far it is from even light, 0 to 1.
+    """
     return Light(
-        brightness=float(rng.uniform(0.8, 1.25)),
-        contrast=float(rng.uniform(0.75, 1.1)),
+        brightness=1 + shift * float(rng.uniform(-0.2, 0.25)),
+        contrast=1 + shift * float(rng.uniform(-0.25, 0.1)),
         side=float(rng.uniform(-1.0, 1.0)),
-        falloff=float(rng.uniform(0.0, 0.35)),
+        falloff=shift * float(rng.uniform(0.0, 0.35)),
+        shading=shift * 0.45,
     )
 
 

@@ -27,6 +27,7 @@ class SyntheticConfig:
         unlabelled_share: Share of the people who have no identity and appear once, in [0, 1).
         lookalikes: How many people share the colours of their clothes and differ in cut,
             pattern, build and what they carry; 1 makes colour decisive.
+        colour_shift: How far cameras and light change colours, 0 not at all to 1 strongly.
         queries_per_person: Most queries drawn from the appearances of one test identity.
         width: Of a picture, pixels.
         height: Of a picture, pixels.
@@ -49,7 +50,8 @@ class SyntheticConfig:
     n_cameras: int = 6
     people_per_scene: tuple[int, int] = (2, 6)
     unlabelled_share: float = 0.2
-    lookalikes: int = 5
+    lookalikes: int = 4
+    colour_shift: float = 0.35
     queries_per_person: int = 2
     width: int = 480
     height: int = 320
@@ -77,6 +79,8 @@ class SyntheticConfig:
             raise ConfigError(f"jpeg_quality must be at most 95, got {self.jpeg_quality}")
         if not 0.0 <= self.unlabelled_share < 1.0:
             raise ConfigError(f"unlabelled_share must be in [0, 1), got {self.unlabelled_share}")
+        if not 0.0 <= self.colour_shift <= 1.0:
+            raise ConfigError(f"colour_shift must be in [0, 1], got {self.colour_shift}")
         fewest, most = self.people_per_scene
         if not 1 <= fewest <= most:
             raise ConfigError(

@@ -58,7 +58,7 @@ def draw_scene(config: SyntheticConfig, split: str, index: int) -> DrawnScene:
     """
     rng = stream(config.seed, "scene", SPLITS.index(split), index)
     number = index % config.n_cameras
-    camera, light = camera_of(config, number), draw_light(rng)
+    camera, light = camera_of(config, number), draw_light(rng, config.colour_shift)
     standing = _people(config, split, index, rng, camera) + _things(config, rng, camera)
     standing.sort(key=lambda thing: -thing.foot)
     placed, boxes, person_ids = _place(standing, (config.width, config.height), rng)
@@ -180,6 +180,8 @@ def _cast_shadows(
 def _lit(sprite: Image.Image, light: Light) -> Image.Image:
     """The sprite with its side towards the light brighter than the other."""
     ramp = np.linspace(-0.5, 0.5, sprite.width) * np.sign(light.side)
-    factor = 256 - 115 * abs(light.side) * (0.5 - ramp)  # in 256ths, so that uint16 is enough
+    factor = 256 - 256 * light.shading * abs(light.side) * (
+        0.5 - ramp
+    )  # in 256ths: uint16 is enough
     pixels = np.asarray(sprite)[:, :, :3] * factor.astype(np.uint16)[None, :, None]
     return Image.fromarray((pixels >> 8).astype(np.uint8))
