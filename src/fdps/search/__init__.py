@@ -1,1 +1,22 @@
 """Archives of people: index pictures, find a person again."""
+
+from fdps.search.frames import Found, Frame, Skipped, find_pictures
+from fdps.search.index import Index
+from fdps.search.ingest import IngestSummary, ingest
+from fdps.search.sqlite import SqliteStore
+from fdps.search.store import Filters, IndexInfo, SceneRecord, Store
+
+__all__ = [
+    "Filters",
+    "Found",
+    "Frame",
+    "Index",
+    "IndexInfo",
+    "IngestSummary",
+    "SceneRecord",
+    "Skipped",
+    "SqliteStore",
+    "Store",
+    "find_pictures",
+    "ingest",
+]

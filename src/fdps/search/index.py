@@ -1,0 +1,228 @@
+"""The archive as users hold it: create or open it, add pictures, search, remove.
+
+Axes in shapes: Q queries, D embedding dimension.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from fdps.errors import UsageError
+from fdps.search.frames import Found, Source, find_pictures
+from fdps.search.ingest import IngestSummary, Progress, ingest
+from fdps.search.sqlite import SqliteStore
+from fdps.search.store import EVERYBODY, Filters, IndexInfo, SceneRecord, Store, check_model
+from fdps.structures import Embedder, Hit
+
+
+@runtime_checkable
+class HasEmbedding(Protocol):
+    """A person to look for, such as ``PersonSearcher.query`` returns."""
+
+    @property
+    def embedding(self) -> Float32[np.ndarray, " D"]:
+        """Unit length."""
+
+
+Person = HasEmbedding | Float[np.ndarray, " D"]
+"""Someone to look for: a query, or the embedding itself."""
+
+
+class Index:
+    """An archive of people.
+
+    Example::
+
+        model = fdps.load("runs/prw-boim")
+        with fdps.Index.create("event.fdps", model) as index:
+            index.add("photos/")
+            hits = index.search(model.query(picture, point=(412, 380)), top=10)
+
+    One object serves one thread. It reads the archive until something is added or removed; then,
+    and only for that long, it is the one writer.
+
+    Args:
+        store: Where the archive is kept.
+        embedder: The model of the archive; needed to add pictures, not to search.
+    """
+
+    def __init__(self, store: Store, embedder: Embedder | None = None) -> None:
+        self._store = store
+        self._embedder = embedder
+
+    @classmethod
+    def create(cls, path_or_uri: str | Path, searcher: Embedder, *, model: str = "") -> "Index":
+        """Begin an archive for the embeddings of one model.
+
+        Args:
+            path_or_uri: A new folder, by custom ``NAME.fdps``.
+            searcher: The model, as ``fdps.load`` returns it.
+            model: Where the model was loaded from; kept in the archive for later commands.
+
+        Raises:
+            ArchiveError: There is an archive already, or the folder cannot be written.
+            UsageError: A URI of an unknown kind, or the folder holds other things.
+        """
+        folder = _folder(path_or_uri)
+        store = SqliteStore.create(
+            folder, model_hash=searcher.model_hash, dim=searcher.dim, model=model
+        )
+        return cls(store, searcher)
+
+    @classmethod
+    def open(cls, path_or_uri: str | Path, searcher: Embedder | None = None) -> "Index":
+        """Open an archive.
+
+        Args:
+            path_or_uri: As given to :meth:`create`.
+            searcher: The model that made the archive; needed to add pictures.
+
+        Raises:
+            MissingDataError: There is no archive.
+            ArchiveError: Another model made it, or it is damaged.
+            UsageError: A URI of an unknown kind.
+        """
+        store = SqliteStore(_folder(path_or_uri))
+        try:
+            if searcher is not None:
+                check_model(store.info, searcher.model_hash, path_or_uri)
+        except BaseException:
+            store.close()
+            raise
+        return cls(store, searcher)
+
+    @property
+    def info(self) -> IndexInfo:
+        """The stamp: model, dimension, when it was created."""
+        return self._store.info
+
+    @property
+    def n_scenes(self) -> int:
+        """Pictures in the archive, with people or without."""
+        return self._store.n_scenes
+
+    def __len__(self) -> int:
+        """People in the archive."""
+        return len(self._store)
+
+    def scene(self, name: str) -> SceneRecord | None:
+        """What is known about a picture, by the name that a hit shows."""
+        return self._store.find(name=name)
+
+    def add(
+        self,
+        source: Source | Iterable[Source] | Found,
+        *,
+        camera: str | None = None,
+        progress: Progress | None = None,
+    ) -> IngestSummary:
+        """Find everybody in pictures and add them; pictures in the archive are passed over.
+
+        Args:
+            source: A picture, a folder, a pattern such as ``photos/*.jpg``, or several of these.
+            camera: Name of the camera that took these pictures.
+            progress: Told after every file how many are done, and of how many.
+
+        Returns:
+            How many files became what, and why some were skipped.
+
+        Raises:
+            UsageError: The index was opened without a model.
+            DataError: There are no pictures.
+            ArchiveError: Another process writes, the archive is read-only or damaged.
+            ResourceError: The disk is full; what was added before stays.
+        """
+        if self._embedder is None:
+            raise UsageError(
+                "adding pictures needs the model that made the archive",
+                hint=f"fdps.Index.open(path, fdps.load({self.info.model!r}))",
+            )
+        found = source if isinstance(source, Found) else find_pictures(source)
+        return ingest(self._store, self._embedder, found, camera=camera, progress=progress)
+
+    def search(
+        self,
+        query: Person,
+        top: int = 50,
+        *,
+        min_similarity: float = -1.0,
+        cameras: Sequence[str] = (),
+        scenes: str = "",
+        min_height: float = 0.0,
+    ) -> list[Hit]:
+        """The people most similar to one person, best first.
+
+        Args:
+            query: What ``PersonSearcher.query`` returned, or an embedding.
+            top: Results wanted, at least 1.
+            min_similarity: Leave out what is less similar.
+            cameras: Look only at pictures of these cameras.
+            scenes: Look only at scenes whose name fits this pattern, such as ``photos/hall/*``.
+            min_height: Look only at people at least this high, in pixels.
+
+        Raises:
+            UsageError: ``top`` is below 1, or the embedding does not fit the archive.
+        """
+        embedding = query if isinstance(query, np.ndarray) else query.embedding
+        filters = Filters(cameras=tuple(cameras), scenes=scenes, min_height=min_height)
+        rows = np.asarray(embedding, dtype=np.float32)[np.newaxis]
+        (hits,) = self._store.search(rows, top=top, filters=filters)
+        return [hit for hit in hits if hit.similarity >= min_similarity]
+
+    def search_many(
+        self, embeddings: Float[np.ndarray, "Q D"], top: int = 50, *, filters: Filters = EVERYBODY
+    ) -> list[list[Hit]]:
+        """The people most similar to each of many persons; all see one state of the archive.
+
+        Raises:
+            UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
+        """
+        rows = np.asarray(embeddings, dtype=np.float32)
+        return self._store.search(rows, top=top, filters=filters)
+
+    def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
+        """Erase pictures with their people, or single people; the picture files stay.
+
+        A removed picture is indexed again when :meth:`add` meets it; a removed person is not,
+        as long as the picture stays in the archive.
+
+        Args:
+            scenes: Names, as hits show them.
+            items: Numbers, as hits show them.
+
+        Returns:
+            The number of people erased.
+
+        Raises:
+            ArchiveError: Another process writes, or the archive is read-only.
+        """
+        return self._store.remove(scenes=scenes, items=items)
+
+    def close(self) -> None:
+        """Let go of the archive."""
+        self._store.close()
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _folder(path_or_uri: str | Path) -> Path:
+    scheme, separator, _ = str(path_or_uri).partition("://")
+    if separator:
+        raise UsageError(
+            f"archives at {scheme}:// are not supported, got {path_or_uri}",
+            hint="give a folder, such as event.fdps",
+        )
+    return Path(path_or_uri)

@@ -1,0 +1,262 @@
+"""The archive in one folder: SQLite holds the truth, a matrix in memory answers the searches.
+
+Axes in shapes: N people, Q queries, D embedding dimension.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from fdps import __version__
+from fdps.errors import ArchiveError, UsageError
+from fdps.search.database import (
+    FORMAT_VERSION,
+    create_database,
+    open_database,
+    sqlite_errors,
+    writer_lock,
+)
+from fdps.search.matrix import EmbeddingMatrix
+from fdps.search.ranking import nearest
+from fdps.search.store import EVERYBODY, Filters, IndexInfo, SceneRecord, check_embeddings
+from fdps.structures import Detections, Hit
+
+_SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
+
+
+class SqliteStore:
+    """An archive in the folder ``name.fdps``; the promises are those of :class:`Store`.
+
+    One object serves one thread.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._connection = open_database(folder)
+        self._nested_writers = 0
+        self._own_changes = 0
+        try:
+            with sqlite_errors(folder):
+                self._info = self._read_info()
+        except BaseException:
+            self._connection.close()
+            raise
+        self._matrix = EmbeddingMatrix(self._info.dim)
+
+    @classmethod
+    def create(cls, folder: Path, *, model_hash: str, dim: int, model: str = "") -> "SqliteStore":
+        """Begin an archive.
+
+        Args:
+            folder: New, or empty.
+            model_hash: The model whose embeddings it will hold.
+            dim: Length of an embedding, at least 1.
+            model: Where that model can be loaded from.
+
+        Raises:
+            ArchiveError: There is an archive already, or the folder cannot be written.
+            UsageError: ``folder`` is a file, or holds other things.
+        """
+        create_database(
+            folder,
+            {
+                "model_hash": model_hash,
+                "dim": str(dim),
+                "model": model,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "created_by": __version__,
+                "removals": "0",
+            },
+        )
+        return cls(folder)
+
+    @property
+    def info(self) -> IndexInfo:
+        """The stamp."""
+        return self._info
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the archive."""
+        return self._folder
+
+    @property
+    def n_scenes(self) -> int:
+        """Scenes, with people or without."""
+        with sqlite_errors(self._folder):
+            return int(self._connection.execute("SELECT count(*) FROM scenes").fetchone()[0])
+
+    def __len__(self) -> int:
+        with sqlite_errors(self._folder):
+            return int(self._connection.execute("SELECT count(*) FROM people").fetchone()[0])
+
+    def close(self) -> None:
+        """Let go of the files; closing twice is allowed."""
+        self._connection.close()
+
+    def __enter__(self) -> "SqliteStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer while the context lasts."""
+        if self._nested_writers:
+            yield
+            return
+        with writer_lock(self._folder):
+            self._nested_writers += 1
+            try:
+                yield
+            finally:
+                self._nested_writers -= 1
+
+    def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
+        """The scene that agrees with every property given, or ``None``."""
+        given = {"sha256": sha256, "name": name, "path": path}
+        given = {column: value for column, value in given.items() if value}
+        where = " AND ".join(f"{column} = ?" for column in given) or "1"
+        with sqlite_errors(self._folder):
+            row = self._connection.execute(
+                f"SELECT {_SCENE_COLUMNS} FROM scenes WHERE {where} ORDER BY id LIMIT 1",
+                tuple(given.values()),
+            ).fetchone()
+        return SceneRecord(*row) if row else None
+
+    def add(self, scene: SceneRecord, people: Detections) -> None:
+        """Add a scene and its people in one transaction; a scene of the same path is replaced."""
+        check_embeddings(people.embeddings, self._info.dim)
+        with self._transaction():
+            if self.find(path=scene.path):
+                self._erase("scenes", "path", scene.path)
+            marks = ", ".join("?" * len(fields(SceneRecord)))
+            scene_id = self._connection.execute(
+                f"INSERT INTO scenes ({_SCENE_COLUMNS}) VALUES ({marks})", astuple(scene)
+            ).lastrowid
+            self._connection.executemany(
+                "INSERT INTO people (scene_id, x1, y1, x2, y2, score, embedding) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (scene_id, *box.tolist(), float(score), embedding.astype("<f4").tobytes())
+                    for box, score, embedding in zip(
+                        people.boxes, people.scores, people.embeddings, strict=True
+                    )
+                ],
+            )
+
+    def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
+        """Erase scenes with their people, and single people, also from the log and free pages."""
+        with self.writing():
+            before = len(self)
+            with self._transaction():
+                for name in scenes:
+                    self._erase("scenes", "name", name)
+                for item in items:
+                    self._erase("people", "id", int(item))
+            with sqlite_errors(self._folder):
+                # The log still holds the pages as they were; a reader at work may delay this.
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return before - len(self)
+
+    def search(
+        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Hit]]:
+        """The ``top`` most similar people to each query, best first; ties by item."""
+        check_embeddings(embeddings, self._info.dim)
+        if top < 1:
+            raise UsageError(f"top must be at least 1, got {top}")
+        with self._snapshot():
+            self._matrix.refresh(self._connection, self._own_changes)
+            allowed = self._allowed(filters)
+            return [self._nearest(query, top, allowed) for query in embeddings]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self.writing(), sqlite_errors(self._folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk rolls back by itself
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._own_changes += 1
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Everything read inside is one state of the archive."""
+        with sqlite_errors(self._folder):
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("COMMIT")
+
+    def _erase(self, table: str, column: str, value: str | int) -> None:
+        self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (value,))
+        self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'removals'")
+
+    def _read_info(self) -> IndexInfo:
+        meta = dict(self._connection.execute("SELECT key, value FROM meta"))
+        try:
+            return IndexInfo(
+                format_version=FORMAT_VERSION,
+                model_hash=meta["model_hash"],
+                dim=int(meta["dim"]),
+                model=meta["model"],
+                created=meta["created"],
+                created_by=meta["created_by"],
+            )
+        except (KeyError, ValueError) as error:
+            raise ArchiveError(f"{self._folder} is damaged: its stamp lacks {error}") from error
+
+    def _allowed(self, filters: Filters) -> Bool[np.ndarray, " N"] | None:
+        if filters == EVERYBODY:
+            return None
+        conditions = ["people.y2 - people.y1 >= ?"]
+        arguments: list[str | float] = [filters.min_height]
+        if filters.cameras:
+            conditions.append(f"scenes.camera IN ({', '.join('?' * len(filters.cameras))})")
+            arguments.extend(filters.cameras)
+        if filters.scenes:
+            conditions.append("scenes.name GLOB ?")
+            arguments.append(filters.scenes)
+        rows = self._connection.execute(
+            "SELECT people.id FROM people JOIN scenes ON scenes.id = people.scene_id "
+            f"WHERE {' AND '.join(conditions)}",
+            arguments,
+        ).fetchall()
+        return np.asarray(np.isin(self._matrix.items, np.array(rows, dtype=np.int64).reshape(-1)))
+
+    def _nearest(
+        self,
+        query: Float32[np.ndarray, " D"],
+        top: int,
+        allowed: Bool[np.ndarray, " N"] | None,
+    ) -> list[Hit]:
+        rows, similarities = nearest(self._matrix.embeddings, query, top, allowed)
+        items = self._matrix.items[rows].tolist()
+        return [self._hit(*pair) for pair in zip(items, similarities.tolist(), strict=True)]
+
+    def _hit(self, item: int, similarity: float) -> Hit:
+        name, *box, score = self._connection.execute(
+            "SELECT name, x1, y1, x2, y2, score FROM people "
+            "JOIN scenes ON scenes.id = people.scene_id WHERE people.id = ?",
+            (item,),
+        ).fetchone()
+        return Hit(
+            scene=name,
+            box=np.array(box, dtype=np.float32),
+            similarity=similarity,
+            score=score,
+            item=item,
+        )

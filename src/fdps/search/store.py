@@ -1,0 +1,183 @@
+"""What every archive promises, wherever it is kept.
+
+A store keeps scenes and the people found in them. Its promises, held by tests:
+
+* A scene and its people are added in one transaction: after a crash both are there or neither.
+* A store belongs to one model. Embeddings of another are refused, because similarities between
+  two models mean nothing.
+* Search is exact: the inner products of all people with the query, highest first; people of equal
+  similarity come in the order of their items, so the same archive gives the same list everywhere.
+* One writer, many readers. A search sees one state of the archive, never half of an addition.
+* An item number names one person for good; after a removal it is not given to another.
+
+Axes in shapes: N people, Q queries, D embedding dimension.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from fdps.errors import ArchiveError, UsageError
+from fdps.structures import Detections, Hit
+
+UNIT_TOLERANCE = 1e-3  # far above what float32 or float16 arithmetic leaves of a unit length
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """The stamp of an archive, fixed when it is created.
+
+    Args:
+        format_version: Of the files on disk.
+        model_hash: The model whose embeddings it holds.
+        dim: Length of an embedding.
+        model: Where that model was loaded from, or empty.
+        created: ISO 8601, UTC.
+        created_by: Version of fdps.
+    """
+
+    format_version: int
+    model_hash: str
+    dim: int
+    model: str
+    created: str
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRecord:
+    """One picture in an archive.
+
+    Args:
+        name: Unique in the archive; what results show.
+        path: The file, absolute, when it was added.
+        sha256: Of the bytes of the file, 64 hexadecimal digits; unique in the archive.
+        width: Pixels, upright.
+        height: Pixels, upright.
+        camera: Name of the camera, where it is known.
+        time: When it was taken, ISO 8601, where it is known.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    width: int
+    height: int
+    camera: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which people a search looks at. Filters are exact: they never cost a hit that passes.
+
+    Args:
+        cameras: Names, any of which will do; empty for all.
+        scenes: Pattern for scene names (``*``, ``?`` and ``[...]``); empty for all.
+        min_height: Least height of a box, in pixels.
+    """
+
+    cameras: tuple[str, ...] = ()
+    scenes: str = ""
+    min_height: float = 0.0
+
+
+EVERYBODY = Filters()
+"""No filter."""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Where an archive is kept."""
+
+    @property
+    def info(self) -> IndexInfo:
+        """The stamp."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the archive; ``None`` where it is kept on a server."""
+
+    @property
+    def n_scenes(self) -> int:
+        """Scenes, with people or without."""
+
+    def __len__(self) -> int:
+        """People."""
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Be the only writer while the context lasts; contexts of one store may nest.
+
+        Raises:
+            ArchiveError: Another process writes, or the archive is read-only.
+        """
+
+    def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
+        """The scene that agrees with every property given, or ``None``."""
+
+    def add(self, scene: SceneRecord, people: Detections) -> None:
+        """Add a scene and its people in one transaction; a scene of the same path is replaced.
+
+        Raises:
+            ArchiveError: Another scene has this name or content; or as :meth:`writing`.
+            UsageError: The embeddings do not fit the archive.
+        """
+
+    def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
+        """Erase scenes with their people, and single people; what is not there is passed over.
+
+        Returns:
+            The number of people erased.
+        """
+
+    def search(
+        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Hit]]:
+        """The ``top`` most similar people to each query, best first; ties by item.
+
+        Raises:
+            UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
+        """
+
+    def close(self) -> None:
+        """Let go of files and locks. A closed store is not used again."""
+
+
+def check_model(info: IndexInfo, model_hash: str, where: object) -> None:
+    """Refuse to mix the embeddings of two models.
+
+    Args:
+        info: Stamp of the archive.
+        model_hash: Of the model at hand.
+        where: The archive, for the message.
+
+    Raises:
+        ArchiveError: The archive belongs to another model.
+    """
+    if model_hash != info.model_hash:
+        built_with = info.model or "another model"
+        raise ArchiveError(
+            f"{where} was built with {built_with} ({info.model_hash[:12]}), this model is "
+            f"{model_hash[:12]}; similarities between two models mean nothing",
+            hint=f"use {info.model or 'that model'}, or index the pictures into a new archive",
+        )
+
+
+def check_embeddings(embeddings: np.ndarray, dim: int) -> None:
+    """Refuse embeddings that an archive of this dimension cannot hold or compare.
+
+    Raises:
+        UsageError: Not of shape (any, ``dim``), or a row is not of unit length.
+    """
+    if embeddings.ndim != 2 or embeddings.shape[1] != dim:
+        raise UsageError(f"embeddings must have shape (any, {dim}), got {embeddings.shape}")
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
+    unit = np.abs(lengths - 1) <= UNIT_TOLERANCE  # False for NaN
+    if not unit.all():
+        row = int(np.argmin(unit))
+        raise UsageError(f"embeddings must have unit length, row {row} has {lengths[row]:.6g}")
