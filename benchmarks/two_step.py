@@ -15,17 +15,30 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from onnx_parameters import n_parameters
 from rich.console import Console
 from rich.table import Table
 
+from fdps.analysis.colour_histogram import colour_histograms
 from fdps.data import load_scenes
 from fdps.engine.predict import predict
 from fdps.errors import FdpsError
 from fdps.evaluation import EvaluationReport, evaluate
 from fdps.predictions import Predictions, save_predictions
-from fdps.runtime.two_step import ColourHistogram, TwoStep, load_two_step
-from fdps.structures import SceneSet
+from fdps.runtime.two_step import TwoStep, load_two_step
+from fdps.structures import Boxes, Picture, SceneSet
+
+
+class Colours:
+    """A describer that knows colours alone: what a re-ID network has to be better than."""
+
+    model_hash = "colours"
+    dim = 384
+
+    def embed(self, image: Picture, boxes: Boxes) -> np.ndarray:
+        """Unit rows, one per box."""
+        return colour_histograms(image, boxes)
 
 
 def main() -> None:
@@ -37,7 +50,7 @@ def main() -> None:
     )
     systems = {"two_step": two_step}
     if options.histogram:
-        systems["histogram"] = TwoStep(two_step.detector, ColourHistogram())
+        systems["histogram"] = TwoStep(two_step.detector, Colours())
     rows = []
     for name, system in systems.items():
         predictions, seconds = measure(system, scenes)

@@ -2,7 +2,7 @@
 
 What one would put together from parts today, and the baseline that one network has to beat. The
 parts are any :class:`Detector` and any :class:`Describer`; here are a YOLOX detector and a re-ID
-network, both as ONNX files, and a colour histogram as the floor of what a describer should reach.
+network, both as ONNX files.
 
 Axes: N people, H and W of a picture, A anchor points of the detector, D length of an embedding.
 """
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Float32
-from PIL import Image
+from torch.nn import functional
 
 from fdps.boxes import clip, iou, is_valid
 from fdps.errors import MissingDataError, ModelError, UsageError
@@ -137,11 +138,9 @@ class YoloxDetector:
 
     def _letterbox(self, image: Picture, scale: float) -> np.ndarray:
         """Scale into the upper left corner of a grey input, BGR, channels first."""
-        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        size = (int(image.shape[1] * scale), int(image.shape[0] * scale))
         canvas = np.full((self._height, self._width, 3), _LETTERBOX, dtype=np.float32)
-        canvas[: size[1], : size[0]] = Image.fromarray(image).resize(
-            size, Image.Resampling.BILINEAR
-        )
+        canvas[: size[1], : size[0]] = _resize(image, size)
         return np.ascontiguousarray(canvas[None, :, :, ::-1].transpose(0, 3, 1, 2))
 
 
@@ -175,33 +174,8 @@ class ReidNetwork:
         rows = np.zeros((len(boxes), self.dim), dtype=np.float32)
         size = (self._width, self._height)
         for row, crop in enumerate(_crops(image, boxes)):
-            pixels = np.asarray(crop.resize(size, Image.Resampling.BILINEAR), dtype=np.float32)
-            rows[row] = _run(self._session, np.ascontiguousarray(pixels[None, :, :, ::-1]))[0]
-        return _unit(rows)
-
-
-class ColourHistogram:
-    """Joint RGB histograms of horizontal stripes: what the colours of clothes alone can tell.
-
-    Args:
-        bins: Per channel.
-        stripes: From head to feet.
-    """
-
-    def __init__(self, bins: int = 8, stripes: int = 4) -> None:
-        self.bins, self.stripes = bins, stripes
-        self.dim = stripes * bins**3
-        self.model_hash = _hash(f"colour histogram {bins} {stripes}".encode())
-
-    def embed(self, image: Picture, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
-        """Unit rows, one per box; the inner product is the Bhattacharyya coefficient."""
-        rows = np.zeros((len(boxes), self.dim), dtype=np.float32)
-        for row, crop in enumerate(_crops(image, boxes)):
-            level = np.asarray(crop).astype(np.int64) * self.bins // 256
-            colour = (level[..., 0] * self.bins + level[..., 1]) * self.bins + level[..., 2]
-            stripe = np.arange(len(colour)) * self.stripes // len(colour)
-            cell = stripe[:, None] * self.bins**3 + colour
-            rows[row] = np.sqrt(np.bincount(cell.ravel(), minlength=self.dim))
+            pixels = _resize(crop, size)[None, :, :, ::-1]
+            rows[row] = _run(self._session, np.ascontiguousarray(pixels))[0]
         return _unit(rows)
 
 
@@ -251,15 +225,24 @@ def _anchor_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
-def _crops(image: Picture, boxes: Boxes) -> list[Image.Image]:
-    """Cut people out, at least one pixel each."""
+def _crops(image: Picture, boxes: Boxes) -> list[Picture]:
+    """Cut people out at the nearest pixels, at least one pixel each."""
     height, width = image.shape[:2]
-    low = np.clip(np.floor(boxes[:, :2]), 0, [width - 1, height - 1]).astype(int)
-    high = np.maximum(np.clip(np.ceil(boxes[:, 2:]), 0, [width, height]).astype(int), low + 1)
+    low = np.clip(boxes[:, :2].round(), 0, [width - 1, height - 1]).astype(int)
+    high = np.maximum(np.clip(boxes[:, 2:].round(), 0, [width, height]).astype(int), low + 1)
     return [
-        Image.fromarray(image[y1:y2, x1:x2])
-        for (x1, y1), (x2, y2) in zip(low.tolist(), high.tolist(), strict=True)
+        image[y1:y2, x1:x2] for (x1, y1), (x2, y2) in zip(low.tolist(), high.tolist(), strict=True)
     ]
+
+
+def _resize(image: Picture, size: tuple[int, int]) -> Float32[np.ndarray, "H W 3"]:
+    """Scale to (width, height): bilinear, whole levels, no smoothing, as both networks know it.
+
+    Pillow would smooth where it shrinks.
+    """
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    scaled = functional.interpolate(pixels, size=size[::-1], mode="bilinear", align_corners=False)
+    return scaled[0].permute(1, 2, 0).round().numpy()
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -1,0 +1,91 @@
+"""``fdps predict``: weights and scenes become a predictions file."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdps.cli.chosen_data import DATA_HELP, ROOT_HELP, SPLIT_HELP, chosen_scenes
+
+PREDICTIONS_FILE = "predictions.safetensors"
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="RUN|WEIGHTS", help="Run folder or weights.")],
+    data: Annotated[str | None, typer.Option(metavar="KIND", help=DATA_HELP)] = None,
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help=ROOT_HELP)] = None,
+    split: Annotated[str | None, typer.Option(help=SPLIT_HELP)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="[default: predictions.safetensors in the run]"
+        ),
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(help="Leave out detections below. [default: that of the recipe]"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where to run: cpu, cuda, cuda:1.")] = "cpu",
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object when done.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Find and embed everybody in a data set, for evaluation."""
+    import json
+    import time
+
+    from fdps.engine.predict import predict as predict_scenes
+    from fdps.predictions import save_predictions
+    from fdps.searcher import load
+
+    searcher = load(model, min_score=min_score, device=device)
+    scenes = chosen_scenes(model, data, root, split)
+    start = time.perf_counter()
+    with progress_bar(f"Predict {scenes.name}", hidden=quiet) as progress:
+        predictions = predict_scenes(searcher, scenes, progress)
+    seconds = (time.perf_counter() - start) / max(len(scenes), 1)
+    file = out or (model if model.is_dir() else model.parent) / PREDICTIONS_FILE
+    save_predictions(predictions, file)
+    if json_output:
+        figures = {
+            "predictions": str(file),
+            "n_scenes": len(scenes),
+            "n_detections": len(predictions.boxes),
+            "n_queries": len(scenes.queries),
+            "seconds_per_image": seconds,
+            "model_hash": predictions.model_hash,
+        }
+        print(json.dumps(figures))
+        return
+    print(f"Found   {len(predictions.boxes)} people in {len(scenes)} scenes, {seconds:.3f} s each")
+    print(f"Wrote   {file}")
+    print(f"Next    {_next_step(model, file, data, root, split)}")
+
+
+def _next_step(
+    model: Path, file: Path, data: str | None, root: Path | None, split: str | None
+) -> str:
+    """The command that scores this file on the same data."""
+    if model.is_dir() and file == model / PREDICTIONS_FILE:
+        words = ["fdps evaluate", str(model)]
+    else:
+        words = ["fdps evaluate", str(model)] if model.is_dir() else ["fdps evaluate"]
+        words += ["--predictions", str(file)]
+    given = {"--data": data, "--root": root, "--split": split}
+    return " ".join([*words, *(f"{name} {value}" for name, value in given.items() if value)])
+
+
+@contextmanager
+def progress_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with the time left on stderr while something runs."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
