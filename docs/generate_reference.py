@@ -50,13 +50,14 @@ def _command(name: str, command: Any, heading: str) -> Iterator[str]:
 
 def _parameter(param: Any) -> tuple[str, str, str]:
     if param.param_type_name == "argument":
-        names = [param.name.upper() + ("…" if param.nargs == -1 else "")]
+        name = (param.metavar or param.name.upper()).strip("[].")
+        names = [name + ("…" if param.nargs == -1 else "")]
     else:
-        names = [*param.opts, *param.secondary_opts]
+        value = f" {param.metavar}" if param.metavar else ""
+        names = [name + value for name in (*param.opts, *param.secondary_opts)]
     given = param.default
-    default = (
-        "required" if param.required else "" if given in (None, False, (), []) else f"`{given}`"
-    )
+    unset = given is None or given is False or given == () or given == []
+    default = "required" if param.required else "" if unset else f"`{given}`"
     return (
         ", ".join(f"`{name}`" for name in names),
         default,
