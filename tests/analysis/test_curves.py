@@ -71,15 +71,15 @@ def test_systems_differ_in_colour_and_in_line_style():
     assert len({line.get_linestyle() for line in drawn}) == 4
 
 
-def test_training_smooths_and_skips_lines_without_losses():
+def test_training_smooths_and_draws_the_losses_alone():
     records = [
-        {"event": "start"},
-        {"step": 0, "losses": {"oim": 3.0}},
-        {"step": 1, "losses": {"oim": 1.0, "box": 2.0}},
-        {"step": 2, "losses": {"oim": 2.0, "box": 4.0}},
+        {"step": 0, "reid": 3.0, "lr": 0.1},
+        {"step": 1, "reid": 1.0, "box": 2.0, "lr": 0.1},
+        {"step": 2, "reid": 2.0, "box": 4.0, "lr": 0.1},
     ]
     drawn = lines(plot_training(records, smooth=3))
-    np.testing.assert_allclose(drawn["oim"], [[0, 2.0], [1, 2.0], [2, 1.5]])
+    assert set(drawn) == {"box", "reid"}
+    np.testing.assert_allclose(drawn["reid"], [[0, 2.0], [1, 2.0], [2, 1.5]])
     np.testing.assert_allclose(drawn["box"][:, 0], [1, 2])
 
 

@@ -101,7 +101,7 @@ def test_queries_are_spread_from_best_to_worst(systems):
 
 
 def test_report_shows_all_systems_and_strips(systems, scenes, tmp_path):
-    log = [{"step": 0, "losses": {"reid": 1.0}}]
+    log = [{"step": 0, "reid": 1.0}]
     path = tmp_path / "report.html"
     write_report(path, "A test", systems, scenes, training=log, notes={"Seed": "7"}, n_strips=2)
     text = unescape(path.read_text(encoding="utf-8"))

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LOSSES = ("rpn_score", "rpn_box", "person", "box", "reid")
+"""The losses of a run, as its log names them."""
+
 _Corner = Literal["upper left", "upper right", "lower left", "lower right"]
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#7b4fa3", "#555555", "#b8860b")
 _STYLES = ("-", "--", "-.", ":", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 2)))
@@ -112,24 +115,28 @@ def plot_cmc(curves: Mapping[str, Float[np.ndarray, " K"]]) -> Figure:
     return _finish(figure, axes, any(len(cmc) for cmc in curves.values()), "lower right")
 
 
-def plot_training(records: Sequence[Mapping[str, Any]], *, smooth: int = 9) -> Figure:
+def plot_training(
+    records: Sequence[Mapping[str, int | float]],
+    *,
+    names: Sequence[str] = LOSSES,
+    smooth: int = 5,
+) -> Figure:
     """Losses over optimiser steps, from the lines of a run's ``log.jsonl``.
 
     Args:
-        records: One mapping per line, with ``step`` and ``losses`` (values by name); lines
-            without losses are skipped.
-        smooth: Steps of the centred running mean that is drawn; at least 1.
+        records: One mapping per line, with ``step`` and values by name.
+        names: The values to draw; one that no line has is left out.
+        smooth: Lines of the centred running mean that is drawn; at least 1.
     """
     figure, axes = _figure("Training")
-    lines = [record for record in records if record.get("losses")]
-    names = list(dict.fromkeys(name for record in lines for name in record["losses"]))
     for i, name in enumerate(names):
-        points = [(r["step"], r["losses"][name]) for r in lines if name in r["losses"]]
-        steps, values = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
-        axes.plot(steps, _running_mean(values, smooth), label=name, **_line(i))
-    axes.set(xlabel="step", ylabel=f"loss (mean of {smooth} lines)")
+        points = [(line["step"], line[name]) for line in records if name in line]
+        if points:
+            steps, values = np.array(points, dtype=np.float64).T
+            axes.plot(steps, _running_mean(values, smooth), label=name, **_line(i))
+    axes.set(xlabel="step", ylabel="loss")
     axes.set_ylim(bottom=0)
-    return _finish(figure, axes, bool(lines), "upper right")
+    return _finish(figure, axes, bool(axes.get_lines()), "upper right")
 
 
 def plot_similarities(pairs: PairSimilarities, *, n_bins: int = 40) -> Figure:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -48,7 +47,7 @@ def write_report(
     scenes: SceneSet,
     *,
     summary: str = "",
-    training: Sequence[Mapping[str, Any]] = (),
+    training: Sequence[Mapping[str, int | float]] = (),
     notes: Mapping[str, str] | None = None,
     n_strips: int = 6,
 ) -> None:
@@ -118,12 +117,12 @@ def results_table(systems: Sequence[System]) -> Table:
         cells = ["–" if value is None else f"{100 * value:.1f}" for value in fractions]
         rows.append((system.name, *cells))
     shown = systems[0].evaluation
-    gap = shown.options.min_frame_gap
+    gap, threshold = shown.options.min_frame_gap, shown.options.score_threshold
     ignored = f" frames within ±{gap} of the query ignored," if gap else ""
     note = (
         f"Per cent. Recall and AP tell how well people are found, mAP and top-k how well one is "
         f"found again: {len(shown.search)} queries, {shown.gallery_size} gallery scenes each,"
-        f"{ignored} protocol {shown.protocol}, detections from score {shown.options.score_threshold:g}."
+        f"{ignored} protocol {shown.protocol}, detections from score {threshold:g}."
     )
     return Table(f"{shown.data}, {shown.n_scenes} scenes", ("system", *COLUMNS), tuple(rows), note)
 
@@ -144,7 +143,7 @@ def spread_queries(result: SearchResult, n: int) -> list[int]:
 
 
 def _plots(
-    systems: Sequence[System], scenes: SceneSet, training: Sequence[Mapping[str, Any]]
+    systems: Sequence[System], scenes: SceneSet, training: Sequence[Mapping[str, int | float]]
 ) -> list[Plot]:
     detection = {
         s.name: (s.evaluation.detection.curve_precision, s.evaluation.detection.curve_recall)
