@@ -45,7 +45,7 @@ class LookupTable(nn.Module):
 
         .. math:: v_t \leftarrow \frac{m v_t + (1 - m) x}{\lVert m v_t + (1 - m) x \rVert}
 
-        Source: OIM, section 3.3, with the row brought back to unit length. People without
+        Source: the update of OIM, with the row brought back to unit length. People without
         identity are passed over.
 
         Args:
