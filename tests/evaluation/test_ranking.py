@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
+from fdps.evaluation.ranking import average_precision, best_entries, first_match
+
+LISTS = st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=1, max_size=30)
+
+
+def test_by_hand() -> None:
+    # Ranks of the matches: 1, 3; a third relevant scene was not found: (1/1 + 2/3) / 3.
+    similarity = np.array([0.2, 0.9, 0.5, -0.3])
+    is_match = np.array([True, True, False, False])
+    assert average_precision(similarity, is_match, 3) == pytest.approx(5 / 9)
+
+
+def test_tied_entries_share_their_precision() -> None:
+    # Both tied entries are taken at once: one of two is right.
+    assert average_precision(np.array([0.5, 0.5]), np.array([True, False]), 1) == 0.5
+
+
+@settings(max_examples=100, deadline=None)
+@given(entries=LISTS, missed=st.integers(0, 3))
+def test_equals_scikit_learn_times_recall(entries: list[tuple[int, bool]], missed: int) -> None:
+    similarity = np.array([s for s, _ in entries]) / 5
+    is_match = np.array([m for _, m in entries])
+    n_found = int(is_match.sum())
+    n_relevant = max(n_found + missed, 1)
+    expected = 0.0
+    if n_found:
+        expected = average_precision_score(is_match, similarity) * n_found / n_relevant
+    assert average_precision(similarity, is_match, n_relevant) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(entries=LISTS)
+def test_only_the_order_counts(entries: list[tuple[int, bool]]) -> None:
+    similarity = np.array([float(s) for s, _ in entries])
+    is_match = np.array([m for _, m in entries])
+    n = max(int(is_match.sum()), 1)
+    moved = np.exp(similarity) - 100
+    assert average_precision(moved, is_match, n) == average_precision(similarity, is_match, n)
+
+
+def test_an_empty_gallery_scores_nothing() -> None:
+    nothing, nobody = np.zeros(0), np.zeros(0, dtype=np.bool_)
+    assert average_precision(nothing, nobody, 2) == 0
+    assert first_match(nothing, nobody) == 0
+    assert best_entries(nothing, 5).tolist() == []
+
+
+@pytest.mark.parametrize("n_relevant", [0, 1])
+def test_fewer_relevant_than_matches_is_a_mistake(n_relevant: int) -> None:
+    with pytest.raises(ValueError, match=f"2 matches, got {n_relevant}"):
+        average_precision(np.array([0.1, 0.2]), np.array([True, True]), n_relevant)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "is_match", "rank"),
+    [
+        ([0.1, 0.9, 0.5], [True, False, False], 3),
+        ([0.1, 0.9, 0.5], [False, False, True], 2),
+        ([0.5, 0.5, 0.5], [True, False, False], 3),  # of tied entries the last ranks first
+        ([0.5, 0.5, 0.5], [True, False, True], 1),
+        ([0.5, 0.4], [False, False], 0),
+    ],
+)
+def test_first_match(similarity: list[float], is_match: list[bool], rank: int) -> None:
+    assert first_match(np.array(similarity), np.array(is_match)) == rank
+
+
+@settings(max_examples=100, deadline=None)
+@given(entries=LISTS, n=st.integers(1, 35))
+def test_the_best_entries_are_the_head_of_the_whole_order(
+    entries: list[tuple[int, bool]], n: int
+) -> None:
+    similarity = np.array([float(s) for s, _ in entries])
+    whole = np.argsort(similarity, kind="stable")[::-1]
+    assert best_entries(similarity, n).tolist() == whole[:n].tolist()
