@@ -1,9 +1,10 @@
 """Drawn scenes: people who can be searched for, without a photograph of anybody.
 
 :func:`draw_scene` draws one, :func:`draw_dataset` a training and a test split with queries. The
-files in reading order: ``config``, ``identity`` (who), ``figure`` with ``outfit``, ``cloth`` and
-``brush`` (how they look), ``props`` and ``places`` (what is around them), ``camera``, ``scene``
-(who stands where and is seen), ``schedule`` (who is in which scene), ``dataset`` (files).
+files in reading order: ``config``, ``identity`` (who), ``body``, ``figure``, ``outfit``,
+``cloth`` and ``brush`` (how they look), ``props`` and ``places`` (what is around them),
+``camera``, ``scene`` (who stands where and is seen), ``schedule`` (who is in which scene),
+``dataset`` (files).
 """
 
 from fdps.data.synthetic.config import SyntheticConfig

@@ -1,51 +1,10 @@
 """Head, hair, hat and bag of a figure."""
 
-from typing import Protocol
-
+from fdps.data.synthetic.body import Skeleton
 from fdps.data.synthetic.brush import Brush, Point, shade
-from fdps.data.synthetic.identity import Identity
 
 
-class Body(Protocol):
-    """What this file needs to know of a skeleton."""
-
-    @property
-    def identity(self) -> Identity:
-        """Whose body it is."""
-
-    @property
-    def height(self) -> float:
-        """From the sole to the top of the head, units."""
-
-    @property
-    def is_side(self) -> bool:
-        """Seen from the side."""
-
-    @property
-    def is_back(self) -> bool:
-        """Seen from behind."""
-
-    @property
-    def hip(self) -> float:
-        """Height of the hips on the canvas."""
-
-    @property
-    def collar(self) -> float:
-        """Height of the shoulders on the canvas."""
-
-    @property
-    def chin(self) -> float:
-        """Height of the chin on the canvas."""
-
-    @property
-    def half_shoulders(self) -> float:
-        """Half the width of the shoulders."""
-
-    def arm(self, is_near: bool) -> list[Point]:
-        """Shoulder, elbow and wrist."""
-
-
-def draw_behind(brush: Brush, body: Body) -> None:
+def draw_behind(brush: Brush, body: Skeleton) -> None:
     """What the trunk hides in part: long hair from the front, a backpack from the side."""
     identity = body.identity
     if identity.hair_style == "long" and not body.is_back:
@@ -58,7 +17,7 @@ def draw_behind(brush: Brush, body: Body) -> None:
         )
 
 
-def draw_before(brush: Brush, body: Body) -> None:
+def draw_before(brush: Brush, body: Skeleton) -> None:
     """What hangs before the trunk: straps, a backpack seen from behind, a bag in the hand."""
     bag, colour = body.identity.bag, body.identity.bag_colour
     s = body.half_shoulders
@@ -82,7 +41,7 @@ def draw_before(brush: Brush, body: Body) -> None:
         _round_box(brush, (x, y + 0.11), (0.062, 0.052), colour)
 
 
-def draw_head(brush: Brush, body: Body) -> None:
+def draw_head(brush: Brush, body: Skeleton) -> None:
     """Head, face, hair and hat."""
     identity = body.identity
     centre, half = _skull(body)
@@ -98,7 +57,7 @@ def draw_head(brush: Brush, body: Body) -> None:
     _draw_hat(brush, body, centre, half)
 
 
-def _draw_hair(brush: Brush, body: Body, centre: Point, half: float) -> None:
+def _draw_hair(brush: Brush, body: Skeleton, centre: Point, half: float) -> None:
     identity, (x, y) = body.identity, centre
     style, hair = identity.hair_style, identity.hair
     if style == "bald":
@@ -136,13 +95,13 @@ def _cap_of_hair(brush: Brush, centre: Point, half: float, hair: tuple[int, int,
     )  # fmt: skip
 
 
-def _skull(body: Body) -> tuple[Point, float]:
+def _skull(body: Skeleton) -> tuple[Point, float]:
     """Centre of the head and half its height."""
     half = 0.062 * body.height
     return (0.012 if body.is_side else 0.0, body.chin - half * 0.62), half
 
 
-def _long_hair(brush: Brush, body: Body) -> None:
+def _long_hair(brush: Brush, body: Skeleton) -> None:
     (x, y), half = _skull(body)
     back = -0.45 * half if body.is_side else 0.0
     width = half * (1.1 if body.is_side else 1.95)
@@ -150,7 +109,7 @@ def _long_hair(brush: Brush, body: Body) -> None:
     brush.limb(joints, [width, width * 0.9], body.identity.hair)
 
 
-def _draw_hat(brush: Brush, body: Body, centre: Point, half: float) -> None:
+def _draw_hat(brush: Brush, body: Skeleton, centre: Point, half: float) -> None:
     identity, (x, y) = body.identity, centre
     if identity.hat == "none":
         return

@@ -25,6 +25,8 @@ _GROUNDS: tuple[Colour, ...] = (
     (146, 142, 136), (168, 158, 142), (120, 120, 122), (158, 132, 112), (134, 140, 136),
 )  # fmt: skip
 
+_CANVAS_HEIGHT = 640
+
 
 @dataclass(frozen=True)
 class _Canvas:
@@ -37,12 +39,12 @@ class _Canvas:
     base: float
 
     @property
-    def width(self) -> int:
-        return self.image.width
+    def width(self) -> float:
+        return float(self.image.width)
 
     @property
-    def height(self) -> int:
-        return self.image.height
+    def height(self) -> float:
+        return float(self.image.height)
 
     def pick(self, colours: tuple[Colour, ...]) -> Colour:
         return colours[int(self.rng.integers(len(colours)))]
@@ -65,16 +67,16 @@ def draw_place(
     Returns:
         An RGB picture.
     """
-    # Twice as large as wanted: shrinking it at the end smooths all edges.
-    image = Image.new("RGB", (size[0] * 2, size[1] * 2))
+    # All details are sized for one height of the canvas, twice that of a usual picture.
+    image = Image.new("RGB", (round(size[0] * _CANVAS_HEIGHT / size[1]), _CANVAS_HEIGHT))
     y = horizon * image.height
     canvas = _Canvas(image, ImageDraw.Draw(image), rng, y, y + 0.1 * image.height)
     PLACES[kind](canvas)
-    return image.reduce(2)
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _street(c: _Canvas) -> None:
-    _gradient(c, 0, c.base, (122, 164, 206), (206, 218, 226))
+    _gradient(c, 0.0, c.base, (122, 164, 206), (206, 218, 226))
     _houses(c, low=0.4, high=1.1)
     _shops(c)
     ground = c.pick(_GROUNDS)
@@ -84,52 +86,54 @@ def _street(c: _Canvas) -> None:
     c.draw.rectangle((0, kerb, c.width, c.height), fill=(86, 88, 92))
     c.draw.rectangle((0, kerb, c.width, kerb + 6), fill=(178, 176, 170))
     line = kerb + 0.55 * (c.height - kerb)
-    for x in range(0, c.width, 220):
+    for x in range(0, int(c.width), 220):
         c.draw.polygon([(x, line), (x + 110, line), (x + 120, line + 14), (x + 4, line + 14)],
                        fill=(206, 204, 190))  # fmt: skip
 
 
 def _park(c: _Canvas) -> None:
-    _gradient(c, 0, c.base, (132, 178, 214), (214, 224, 222))
+    _gradient(c, 0.0, c.base, (132, 178, 214), (214, 224, 222))
     for _ in range(4):
         _cloud(c)
     for depth in range(2):
         for x in np.arange(-40, c.width + 40, 100 + 60 * depth):
-            _tree(c, float(x) + c.uniform(-40, 40), 0.3 + 0.22 * depth)
+            _tree(c, float(x) + c.uniform(-40.0, 40.0), 0.3 + 0.22 * depth)
     _ground(c, (104, 136, 76))
     for _ in range(240):
-        left, foot = c.uniform(0, c.width), c.uniform(c.base, c.height)
-        c.draw.line((left, foot, left + c.uniform(-4, 4), foot - 9), fill=(86, 118, 60), width=3)
+        left, foot = c.uniform(0.0, c.width), c.uniform(c.base, c.height)
+        c.draw.line(
+            (left, foot, left + c.uniform(-4.0, 4.0), foot - 9), fill=(86, 118, 60), width=3
+        )
     path = c.pick(((186, 170, 138), (164, 158, 148)))
     near, far = 0.28 * c.width, 0.04 * c.width
     middle = c.uniform(0.35, 0.65) * c.width
     upper = [(middle - far, c.base), (middle + far, c.base)]
-    lower = [(c.width / 2 + near, 1.0 * c.height), (c.width / 2 - near, 1.0 * c.height)]
+    lower = [(c.width / 2 + near, c.height), (c.width / 2 - near, c.height)]
     c.draw.polygon(upper + lower, fill=path)
 
 
 def _hall(c: _Canvas) -> None:
     wall = c.pick(((214, 208, 198), (196, 204, 208), (222, 212, 190)))
-    _gradient(c, 0, c.base, shade(wall, 0.8), wall)
-    for x in range(60, c.width, 260):
+    _gradient(c, 0.0, c.base, shade(wall, 0.8), wall)
+    for x in range(60, int(c.width), 260):
         c.draw.polygon([(x, 14), (x + 130, 14), (x + 110, 34), (x + 20, 34)], fill=(250, 248, 236))
     _shops(c)
     ground = c.pick(((206, 198, 186), (178, 182, 186), (190, 170, 150)))
     _ground(c, ground)
     _tiles(c, shade(ground, 0.82), columns=30, rows=12)
-    for x in range(int(c.uniform(80, 200)), c.width, 520):
+    for x in range(int(c.uniform(80.0, 200.0)), int(c.width), 520):
         top, bottom = c.horizon - 0.6 * c.height, c.base + 26
         c.draw.rectangle((x, top, x + 56, bottom), fill=shade(wall, 0.88))
         c.draw.rectangle((x, top, x + 14, bottom), fill=shade(wall, 1.04))
 
 
 def _station(c: _Canvas) -> None:
-    _gradient(c, 0, c.base, (92, 98, 106), (150, 154, 156))
+    _gradient(c, 0.0, c.base, (92, 98, 106), (150, 154, 156))
     livery = c.pick(_SIGNS)
     top = c.horizon - 0.26 * c.height
     c.draw.rectangle((0, top, c.width, c.base), fill=(196, 198, 200))
     c.draw.rectangle((0, c.base - 46, c.width, c.base - 18), fill=livery)
-    for x in range(0, c.width, 170):
+    for x in range(0, int(c.width), 170):
         glass = shade((70, 84, 98), c.uniform(0.7, 1.4))
         c.draw.rectangle((x + 12, top + 22, x + 110, top + 92), fill=glass)
         c.draw.rectangle((x + 124, top + 18, x + 158, c.base - 4), fill=shade(livery, 0.8))
@@ -142,10 +146,10 @@ def _station(c: _Canvas) -> None:
 
 
 def _square(c: _Canvas) -> None:
-    _gradient(c, 0, c.base, (168, 186, 200), (224, 222, 214))
+    _gradient(c, 0.0, c.base, (168, 186, 200), (224, 222, 214))
     _houses(c, low=0.25, high=0.55)
     for x in np.arange(30, c.width, 190):
-        _tree(c, float(x) + c.uniform(-60, 60), 0.4)
+        _tree(c, float(x) + c.uniform(-60.0, 60.0), 0.4)
     ground = c.pick(_GROUNDS)
     _ground(c, ground)
     _tiles(c, shade(ground, 0.8), columns=36, rows=14)
@@ -155,7 +159,7 @@ def _square(c: _Canvas) -> None:
 
 
 def _car_park(c: _Canvas) -> None:
-    _gradient(c, 0, c.base, (176, 180, 186), (208, 206, 200))
+    _gradient(c, 0.0, c.base, (176, 180, 186), (208, 206, 200))
     wall = c.pick(_WALLS)
     top = c.horizon - 0.2 * c.height
     c.draw.rectangle((0, top, c.width, c.base), fill=wall)
@@ -181,9 +185,11 @@ def _gradient(c: _Canvas, top: float, bottom: float, above: Colour, below: Colou
 def _ground(c: _Canvas, colour: Colour) -> None:
     _gradient(c, c.base, c.height, shade(colour, 0.9), shade(colour, 1.08))
     for _ in range(60):  # stains
-        x, y = c.uniform(0, c.width), c.uniform(c.base, c.height)
-        a = c.uniform(6, 44) * (y - c.horizon) / c.height
-        c.draw.ellipse((x - a, y - a / 4, x + a, y + a / 4), fill=shade(colour, c.uniform(0.85, 1)))
+        x, y = c.uniform(0.0, c.width), c.uniform(c.base, c.height)
+        a = c.uniform(6.0, 44.0) * (y - c.horizon) / c.height
+        c.draw.ellipse(
+            (x - a, y - a / 4, x + a, y + a / 4), fill=shade(colour, c.uniform(0.85, 1.0))
+        )
 
 
 def _tiles(c: _Canvas, colour: Colour, *, columns: int, rows: int) -> None:
@@ -201,25 +207,25 @@ def _tiles(c: _Canvas, colour: Colour, *, columns: int, rows: int) -> None:
 
 
 def _houses(c: _Canvas, *, low: float, high: float) -> None:
-    x = -c.uniform(0, 100)
+    x = -c.uniform(0.0, 100.0)
     while x < c.width:
-        width, wall = c.uniform(150, 380), c.pick(_WALLS)
+        width, wall = c.uniform(150.0, 380.0), c.pick(_WALLS)
         top = c.base - c.uniform(low, high) * c.height
         c.draw.rectangle((x, top, x + width, c.base), fill=wall)
         c.draw.rectangle((x, top, x + width, top + 10), fill=shade(wall, 0.75))
-        step, glass = c.uniform(44, 70), shade((82, 98, 116), c.uniform(0.6, 1.3))
+        step, glass = c.uniform(44.0, 70.0), shade((82, 98, 116), c.uniform(0.6, 1.3))
         for y in np.arange(top + 26, c.base - 40, step * 1.2):
             for window in np.arange(x + 18, x + width - 34, step):
                 lit = glass if c.rng.random() < 0.8 else (226, 206, 148)
                 box = (window, y, window + step * 0.5, y + step * 0.7)
                 c.draw.rectangle(box, fill=lit, outline=shade(wall, 0.7), width=2)
-        x += width + c.uniform(-2, 40)
+        x += width + c.uniform(-2.0, 40.0)
 
 
 def _shops(c: _Canvas) -> None:
-    x, front = -c.uniform(0, 60), 0.34 * c.height
+    x, front = -c.uniform(0.0, 60.0), 0.34 * c.height
     while x < c.width:
-        width, sign = c.uniform(220, 380), c.pick(_SIGNS)
+        width, sign = c.uniform(220.0, 380.0), c.pick(_SIGNS)
         top = c.base - front
         c.draw.rectangle((x, top, x + width, c.base), fill=shade(c.pick(_WALLS), 0.8))
         c.draw.rectangle((x + 6, top + 6, x + width - 6, top + 0.2 * front), fill=sign)
@@ -233,7 +239,7 @@ def _shops(c: _Canvas) -> None:
                          fill=shade(sign, 0.55))  # fmt: skip
         if c.rng.random() < 0.5:
             _poster(c, x + 0.2 * width, top + 0.34 * front, 0.5 * front)
-        x += width + c.uniform(0, 12)
+        x += width + c.uniform(0.0, 12.0)
 
 
 def _posters(c: _Canvas, top: float, count: int) -> None:
@@ -266,9 +272,9 @@ def _tree(c: _Canvas, x: float, height: float) -> None:
 
 
 def _cloud(c: _Canvas) -> None:
-    x, y = c.uniform(0, c.width), c.uniform(0.02, 0.5) * c.horizon
+    x, y = c.uniform(0.0, c.width), c.uniform(0.02, 0.5) * c.horizon
     for _ in range(5):
-        a, r = x + c.uniform(-60, 60), c.uniform(14, 30)
+        a, r = x + c.uniform(-60.0, 60.0), c.uniform(14.0, 30.0)
         c.draw.ellipse((a - 1.8 * r, y - r, a + 1.8 * r, y + r), fill=(238, 240, 240))
 
 

@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
+from fdps.data.synthetic.body import FACINGS, Pose
 from fdps.data.synthetic.brush import Brush, shade
-from fdps.data.synthetic.figure import FACINGS, Pose, draw_figure
+from fdps.data.synthetic.figure import draw_figure
 from fdps.data.synthetic.identity import Build, Colour, Garment, Identity
 
 _WOOD: Colour = (128, 92, 58)

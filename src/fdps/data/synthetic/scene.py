@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL import Image, ImageDraw
 
+from fdps.data.synthetic.body import FACINGS, Pose
 from fdps.data.synthetic.camera import Camera, Light, camera_of, draw_light, expose, view
 from fdps.data.synthetic.config import SPLITS, SyntheticConfig, stream
-from fdps.data.synthetic.figure import FACINGS, Pose, draw_figure
+from fdps.data.synthetic.figure import draw_figure
 from fdps.data.synthetic.identity import Identity, draw_cast, draw_passer_by
 from fdps.data.synthetic.props import draw_prop
 from fdps.data.synthetic.schedule import cast_of_scene

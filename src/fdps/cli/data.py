@@ -1,0 +1,101 @@
+"""``fdps data``: make data sets."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fdps.errors import UsageError
+
+if TYPE_CHECKING:
+    from fdps.data.synthetic import SyntheticConfig
+
+app = typer.Typer(name="data", no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def data() -> None:
+    """Make data sets."""
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
+    scenes: Annotated[int, typer.Option(help="Training pictures.")] = 300,
+    test_scenes: Annotated[int, typer.Option(help="Test pictures.")] = 120,
+    persons: Annotated[int, typer.Option(help="Identities in the training pictures.")] = 120,
+    test_persons: Annotated[int, typer.Option(help="Identities in the test pictures.")] = 40,
+    cameras: Annotated[int, typer.Option(help="Places, each with its own camera.")] = 6,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Of a picture, pixels.")] = "480x320",
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write into a folder that holds something else.")
+    ] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object when done.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Draw scenes with known people: a training and a test split."""
+    from fdps.data.synthetic import SyntheticConfig
+
+    width, height = _size(size)
+    config = SyntheticConfig(
+        n_train_persons=persons,
+        n_test_persons=test_persons,
+        n_train_scenes=scenes,
+        n_test_scenes=test_scenes,
+        n_cameras=cameras,
+        width=width,
+        height=height,
+        seed=seed,
+    )
+    _draw(config, out, force=force, quiet=quiet)
+    summary = _summary(out)
+    if json_output:
+        print(json.dumps({"root": str(out)} | summary))
+        return
+    for split, counts in summary.items():
+        named = ", ".join(f"{count} {what}" for what, count in counts.items())
+        print(f"{split.capitalize():<7} {named}")
+    print(f"Wrote   {out}\nNext    fdps train configs/synthetic.toml --root {out}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UsageError(f"--size must be WIDTHxHEIGHT, for example 480x320, got {text!r}")
+    return int(width), int(height)
+
+
+def _draw(config: "SyntheticConfig", out: Path, *, force: bool, quiet: bool) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from fdps.data.synthetic import draw_dataset
+
+    columns = ("Drawing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), disable=quiet) as bar:
+        task = bar.add_task("draw", total=config.n_train_scenes + config.n_test_scenes)
+        draw_dataset(
+            config, out, overwrite=force, progress=lambda done, _: bar.update(task, completed=done)
+        )
+
+
+def _summary(root: Path) -> dict[str, dict[str, int]]:
+    """What was written, read back."""
+    from fdps.data.folder import read
+
+    summary = {}
+    for split in ("train", "test"):
+        scenes = read(root, split)
+        summary[split] = {
+            "scenes": len(scenes),
+            "people": scenes.n_boxes,
+            "identities": len(scenes.person_ids),
+        }
+        if scenes.queries:
+            summary[split]["queries"] = len(scenes.queries)
+    return summary
