@@ -80,6 +80,13 @@ def test_limit_negatives_of_a_person_whose_row_is_unwritten() -> None:
     assert loss.item() == pytest.approx(0.4, abs=1e-6)
 
 
+def test_limit_a_negative_exactly_at_the_threshold_is_not_hard() -> None:
+    lut = torch.tensor([[1.0, 0.0], [0.5, 0.0]])
+    x, ids = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
+    assert negative_loss(x, ids, lut, sigma=0.5, beta=0.0) == 0
+    assert negative_loss(x, ids, lut, sigma=0.499, beta=0.0) == 0.5
+
+
 def test_gradient_is_checked() -> None:
     x, ids, lut, queue = draw(5, n=5, n_persons=6)
     x.requires_grad_()

@@ -121,6 +121,7 @@ def test_round_trip_a_resumed_run_goes_on_with_the_same_bits() -> None:
     for seed in range(25, 40):  # the full sum falls into these steps
         step(undisturbed, seed)
         step(resumed, seed)
+        assert {"dispersion.total", "dispersion.n_updates"} <= undisturbed.state_dict().keys()
         for name, value in undisturbed.state_dict().items():
             assert torch.equal(value, resumed.state_dict()[name]), (seed, name)
 
