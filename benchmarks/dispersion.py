@@ -1,13 +1,13 @@
 """Time Eq. 10 of FDPS: the full sum against the running one, and its share of a BOIM step.
 
     python benchmarks/dispersion.py                     # CUHK-SYSU: 5532 identities
-    python benchmarks/dispersion.py --persons 483       # PRW
+    python benchmarks/dispersion.py --persons 483 --queue 500 --limit 0.2       # PRW
 
 Full and running sum alternate, so that a machine that slows down slows both. Every batch has
 distinct identities, which is the most expensive case. One thread unless ``--threads`` says more:
 a call of a few milliseconds on all cores waits for whatever else runs on them, one of half a second
 hardly does, and the ratio then tells about the neighbours. Exits with 1 if the ratio of the medians
-passes ``--limit``.
+passes ``--limit``; by count of products it is 2 B / L, which is 1.4 % for CUHK-SYSU and 17 % for PRW.
 """
 
 import argparse
