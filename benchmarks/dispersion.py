@@ -7,7 +7,7 @@ Full and running sum alternate, so that a machine that slows down slows both. Ev
 distinct identities, which is the most expensive case. One thread unless ``--threads`` says more:
 a call of a few milliseconds on all cores waits for whatever else runs on them, one of half a second
 hardly does, and the ratio then tells about the neighbours. Exits with 1 if the ratio of the medians
-passes ``--limit``; by count of products it is 2 B / L, which is 1.4 % for CUHK-SYSU and 17 % for PRW.
+passes ``--limit``. By count of products it is 2 B / L: 1.4 % for CUHK-SYSU, 17 % for PRW.
 """
 
 import argparse
