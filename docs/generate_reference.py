@@ -103,7 +103,10 @@ def errors_page() -> Iterator[str]:
     codes = [
         ("0", "done"),
         ("1", "a bug in fdps; the message names a file with the traceback, `fdps -v` prints it"),
-        ("130", "interrupted from the keyboard"),
+        ("4", "done, but files were skipped (only with `--strict`)"),
+        ("10", "nobody in the archive fits (only with `--fail-if-none`)"),
+        ("130", "interrupted from the keyboard; `fdps train` wrote a checkpoint first"),
+        ("143", "told to stop (SIGTERM); `fdps train` wrote a checkpoint first"),
     ]
     for error in _error_classes()[1:]:  # the base class is never raised
         codes.append((str(error.exit_code), f"`{error.__name__}`"))

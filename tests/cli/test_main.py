@@ -1,6 +1,7 @@
 """Every way a command can end has its exit code, and only bugs leave a traceback, in a file."""
 
 import errno
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 import typer
 
 import fdps
-from fdps.cli.main import app, main, run
+from fdps.cli.main import main, run
 from fdps.errors import ArchiveError, ConfigError, MissingDataError, ModelError
 
 
@@ -94,8 +95,16 @@ def test_what_the_machine_refuses_is_7(
     assert words in capsys.readouterr().err
 
 
-def test_an_interrupted_verb_is_130() -> None:
-    assert run(raising(KeyboardInterrupt()), ["go"]) == 130
+@pytest.mark.parametrize(
+    ("interruption", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (KeyboardInterrupt(signal.SIGINT), 130),
+        (KeyboardInterrupt(signal.SIGTERM), 143),
+    ],
+)
+def test_an_interrupted_verb_tells_the_signal(interruption: BaseException, code: int) -> None:
+    assert run(raising(interruption), ["go"]) == code
 
 
 def test_a_verb_chooses_its_own_code() -> None:
@@ -140,7 +149,16 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert (ended.stdout.strip() in {"0", "1"}, ended.stderr) == (True, "")
 
 
-@pytest.mark.parametrize("verb", [info.name for info in app.registered_commands])
+VERBS = ["demo", "train", "predict", "evaluate", "detect", "index", "search", "data"]
+
+
+def test_help_lists_every_verb_in_the_order_of_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out.partition("Commands:")[2].splitlines()
+    assert [line.split()[0] for line in listed if line.strip()] == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "--help"]) == 0
     assert f"Usage: fdps {verb}" in capsys.readouterr().out

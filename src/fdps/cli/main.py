@@ -13,19 +13,25 @@ import tempfile
 import textwrap
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fdps import __version__
+from fdps.cli.data import app as data
+from fdps.cli.demo import demo
+from fdps.cli.detect import detect
+from fdps.cli.evaluate import evaluate
+from fdps.cli.index import index
+from fdps.cli.predict import predict
+from fdps.cli.search import search
+from fdps.cli.train import train
 from fdps.errors import FdpsError, ResourceError
 
 log = logging.getLogger("fdps")
 
-BUG, INTERRUPTED = 1, 130
+BUG = 1
 _RESOURCE_ERRNOS = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -70,20 +76,14 @@ def fdps(
     log.setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
-_PANELS = {
-    "Try it": ("demo",),
-    "Train and measure": ("data", "train", "predict", "evaluate"),
-    "Search": ("detect", "index", "search"),
-}
-for _panel, _verbs in _PANELS.items():
-    for _verb in _verbs:
-        if find_spec(f"fdps.cli.{_verb}") is None:
-            continue
-        _module = import_module(f"fdps.cli.{_verb}")
-        if _verb == "data":
-            app.add_typer(_module.app, name="data", rich_help_panel=_panel)
-        else:
-            app.command(_verb, rich_help_panel=_panel)(getattr(_module, _verb))
+app.command()(demo)
+app.add_typer(data)
+app.command()(train)
+app.command()(predict)
+app.command()(evaluate)
+app.command()(detect)
+app.command()(index)
+app.command()(search)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; those of the process by default.
 
     Returns:
-        The exit code: 0 done, 1 a bug, 2 wrong usage, 130 interrupted, or that of the
-        :class:`~fdps.errors.FdpsError` raised.
+        The exit code: 0 done, 1 a bug, 2 wrong usage, 130 interrupted, 143 terminated, or that of
+        the :class:`~fdps.errors.FdpsError` raised.
     """
     return run(app, sys.argv[1:] if arguments is None else arguments)
 
@@ -104,15 +104,25 @@ def run(command: typer.Typer, arguments: Sequence[str]) -> int:
     try:
         typer.main.get_command(command).main(args=list(arguments), prog_name="fdps")
     except SystemExit as end:  # typer reports usage errors itself and ends this way
-        return _flushed(end.code if isinstance(end.code, int) else BUG if end.code else 0)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return _flushed(_exit_code(end))
     except FdpsError as error:
         return _report(error)
     except Exception as error:
         known = _resource_error(error)
         return _report(known) if known else _report_bug(error, arguments)
     return 0
+
+
+def _exit_code(end: SystemExit) -> int:
+    """The code that typer chose, or 128 + the number of the signal that interrupted a verb.
+
+    typer makes 130 of every ``KeyboardInterrupt``, which stays behind the ``SystemExit``; one that
+    carries a signal number stands for that signal (SIGTERM asks training to stop, too).
+    """
+    cause = end.__context__.__cause__ if end.__context__ else None
+    if isinstance(cause, KeyboardInterrupt) and cause.args and isinstance(cause.args[0], int):
+        return 128 + cause.args[0]
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
 def _report(error: FdpsError) -> int:
