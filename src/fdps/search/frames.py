@@ -46,6 +46,11 @@ class Skipped:
     path: Path
     reason: str
 
+    @classmethod
+    def because(cls, path: Path, error: DataError) -> "Skipped":
+        """A file that could not be read; its name is not repeated in the reason."""
+        return cls(path, str(error).removeprefix(f"{path} "))
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

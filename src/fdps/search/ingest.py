@@ -83,7 +83,7 @@ def ingest(
                     counts[outcome] += 1
                     counts["people"] += n_people
                 except DataError as error:
-                    skipped.append(Skipped(frame.path, str(error)))
+                    skipped.append(Skipped.because(frame.path, error))
                 done.append(frame.path)
                 if progress:
                     progress(len(done), len(found.frames) + len(found.skipped))

@@ -48,7 +48,7 @@ def find_people(
         try:
             image = read_picture(frame.path)
         except DataError as error:
-            skipped.append(Skipped(frame.path, str(error)))
+            skipped.append(Skipped.because(frame.path, error))
         else:
             height, width = image.shape[:2]
             pictures.append(PictureWithPeople(frame, width, height, embedder.detect(image)))

@@ -1,0 +1,46 @@
+"""The model of an archive: the one given on the command line, else the one it remembers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fdps.errors import MissingDataError, ModelError
+
+if TYPE_CHECKING:
+    from fdps.search import IndexInfo
+    from fdps.searcher import PersonSearcher
+
+MODEL_HELP = "Run folder or weights. [default: the model of the archive]"
+MIN_SCORE_HELP = "Leave out detections below. [default: that of the recipe]"
+DEVICE_HELP = "Where to run: cpu, cuda, cuda:1."
+
+
+def load_model_of(
+    archive: str, info: "IndexInfo", model: Path | None, *, min_score: float | None, device: str
+) -> "PersonSearcher":
+    """Load the model that made an archive.
+
+    Args:
+        archive: For messages.
+        info: Stamp of the archive.
+        model: As given by the user; ``None`` for the place that the archive remembers.
+        min_score: Detections below are dropped.
+        device: Where to run.
+
+    Raises:
+        MissingDataError: The model is not where the archive remembers it.
+        ArchiveError: ``model`` is not the one that made the archive.
+        ModelError: The weights are refused.
+    """
+    from fdps.search.store import check_model
+    from fdps.searcher import load
+
+    if model is None and not info.model:
+        raise ModelError(f"{archive} does not remember its model", hint="give it: --model RUN")
+    if model is None and not Path(info.model).exists():
+        raise MissingDataError(
+            f"the model of {archive} is no longer at {info.model}",
+            hint="give the place where it is now: --model RUN",
+        )
+    searcher = load(model or Path(info.model), min_score=min_score, device=device)
+    check_model(info, searcher.model_hash, archive)
+    return searcher

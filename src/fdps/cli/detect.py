@@ -1,0 +1,81 @@
+"""``fdps detect``: boxes and embeddings of everybody in pictures, without an archive."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP
+from fdps.cli.predict import progress_bar
+from fdps.errors import DataError
+
+
+def detect(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders or patterns.")
+    ],
+    model: Annotated[Path, typer.Option(metavar="RUN|WEIGHTS", help="Run folder or weights.")],
+    format_: Annotated[
+        Literal["json", "csv", "coco"], typer.Option("--format", help="How to write the people.")
+    ] = "json",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="[default: print them]")
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npy", help="Write the embeddings too, one row per person."),
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
+    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, nothing else.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Find everybody in pictures: boxes, scores and, if wanted, embeddings."""
+    import numpy as np
+
+    from fdps.search import find_pictures
+    from fdps.search.people import as_coco, as_csv, as_json, embedding_rows, find_people
+    from fdps.searcher import load
+
+    found = find_pictures(sources)
+    searcher = load(model, min_score=min_score, device=device)
+    with progress_bar("Detect", hidden=quiet) as progress:
+        pictures, skipped = find_people(searcher, found, progress=progress)
+    for file in skipped:
+        print(f"Skipped {file.path}: {file.reason}", file=sys.stderr)
+    if not pictures:
+        raise DataError(f"none of {len(skipped)} files could be read")
+    text = as_csv(pictures)
+    if format_ != "csv":
+        text = json.dumps(as_json(pictures) if format_ == "json" else as_coco(pictures)) + "\n"
+    if out is not None:
+        _write(out, text.encode())
+    if embeddings is not None:
+        rows = io.BytesIO()
+        np.save(rows, embedding_rows(pictures, searcher.dim))
+        _write(embeddings, rows.getvalue())
+    n_people = sum(len(picture.people) for picture in pictures)
+    if json_output:
+        figures = as_json(pictures) | {
+            "n_people": n_people,
+            "skipped": [{"file": str(file.path), "reason": file.reason} for file in skipped],
+            "model_hash": searcher.model_hash,
+        }
+        print(json.dumps(figures))
+    elif out is None:
+        print(text, end="")
+    print(f"Found   {n_people} people in {len(pictures)} pictures", file=sys.stderr)
+    if out is not None:
+        print(f"Wrote   {out}", file=sys.stderr)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_bytes(data)
+    aside.replace(path)

@@ -1,0 +1,183 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fake.network import write_network
+from fake.photos import write_photos
+from fdps.cli.main import main
+from fdps.cli.search import NOTE
+from fdps.search import Index
+from fdps.searcher import load
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``photos``, and an archive of them with two people in each picture."""
+    folder = tmp_path_factory.mktemp("search")
+    write_photos(folder / "photos", 4)
+    network = write_network(folder / "weights.safetensors", n_people=2)
+    with Index.create(folder / "event.fdps", load(network), model=str(network)) as index:
+        index.add([folder / "photos/000.png", folder / "photos/001.png"], camera="gate")
+        index.add(folder / "photos", camera="hall")
+    return folder
+
+
+def search(folder: Path, *arguments: object) -> int:
+    picture = folder / "photos/002.png"
+    return main(
+        ["search", str(folder / "event.fdps"), "--query", str(picture), *map(str, arguments)]
+    )
+
+
+def found(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def box_of_first(folder: Path) -> list[float]:
+    people = load(folder / "weights.safetensors").detect(folder / "photos/002.png")
+    return [float(value) for value in people.boxes[0]]
+
+
+def test_a_person_is_found_where_they_were_indexed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(folder, "--person", 1, "--top", 3, "--json") == 0
+    result = found(capsys)
+    best = result["hits"][0]
+    assert (best["rank"], best["scene"], best["camera"]) == (1, "photos/002.png", "hall")
+    assert best["box"] == result["query"]["box"] == pytest.approx(box_of_first(folder))
+    assert best["similarity"] == pytest.approx(1, abs=1e-5)
+    assert best["path"] == str(folder / "photos/002.png")
+    similarities = [hit["similarity"] for hit in result["hits"]]
+    assert similarities == sorted(similarities, reverse=True)
+    assert (len(result["hits"]), result["n_people"], result["n_scenes"]) == (3, 8, 4)
+
+
+def test_a_drawn_box_and_a_point_choose_the_same_person(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    box = box_of_first(folder)
+    assert search(folder, "--box", ",".join(map(str, box)), "--json") == 0
+    by_box = found(capsys)
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    assert search(folder, "--point", f"{x},{y}", "--json") == 0
+    by_point = found(capsys)
+    assert by_box["query"]["box"] == pytest.approx(box)
+    assert by_box["hits"][0]["scene"] == by_point["hits"][0]["scene"] == "photos/002.png"
+
+
+def test_the_table_says_that_these_are_candidates(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(folder, "--person", 1, "--top", 2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith("event.fdps: 8 people in 4 pictures")
+    assert lines[2].split() == ["rank", "similarity", "scene", "box"]
+    assert lines[3].split()[:3] == ["1", "1.000", "photos/002.png"]
+    assert lines[-1] == f"Note    {NOTE}"
+
+
+@pytest.mark.parametrize(
+    ("options", "scenes"),
+    [
+        (["--camera", "gate"], {"photos/000.png", "photos/001.png"}),
+        (["--camera", "gate", "--camera", "hall"], {f"photos/00{n}.png" for n in range(4)}),
+        (["--scenes", "photos/*3.png"], {"photos/003.png"}),
+        (["--min-height", "1000"], set()),
+        (["--min-similarity", "0.99999"], {"photos/002.png"}),
+    ],
+)
+def test_filters(
+    folder: Path, options: list[str], scenes: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(folder, "--person", 1, *options, "--json") == 0
+    assert {hit["scene"] for hit in found(capsys)["hits"]} == scenes
+
+
+def test_several_people_are_listed_and_one_has_to_be_chosen(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(folder) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert "2 people found, none chosen" in err
+    assert "--person 1  (" in err
+    assert "--person 2  (" in err
+
+
+def test_the_only_person_needs_no_choice(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = write_network(tmp_path / "weights.safetensors", n_people=1)
+    archive = tmp_path / "one.fdps"
+    picture = folder / "photos/001.png"
+    main(["index", str(folder / "photos"), "-o", str(archive), "--model", str(network), "-q"])
+    capsys.readouterr()
+    assert main(["search", str(archive), "--query", str(picture), "--json"]) == 0
+    assert found(capsys)["hits"][0]["scene"] == "photos/001.png"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--person", "1", "--point", "3,4"], 2, "choose the person once"),
+        (["--person", "3"], 2, "has no person 3; it has"),
+        (["--box", "1,2,3"], 2, "--box takes x1,y1,x2,y2 in pixels, got '1,2,3'"),
+        (["--point", "left"], 2, "--point takes x,y in pixels, got 'left'"),
+        (["--box", "90,10,40,70"], 2, "has no area inside the picture (160×120)"),
+        (["--person", "1", "--top", "0"], 2, "top must be at least 1, got 0"),
+        (["--min-score", "0.9"], 3, "nobody found in the query picture"),
+    ],
+)
+def test_what_cannot_be_searched(
+    folder: Path,
+    arguments: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert search(folder, *arguments) == code
+    out, err = capsys.readouterr()
+    assert not out
+    assert message in err
+
+
+def test_fail_if_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nobody = ["--person", "1", "--min-height", "1000"]
+    assert search(folder, *nobody) == 0
+    assert "Nobody" in capsys.readouterr().out
+    assert search(folder, *nobody, "--fail-if-none", "--json") == 10
+    assert found(capsys)["hits"] == []
+
+
+def test_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = write_network(tmp_path / "other.safetensors", n_people=2, seed=1)
+    assert search(folder, "--person", 1, "--model", other) == 6
+
+
+def test_an_archive_without_a_model_needs_one(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = folder / "weights.safetensors"
+    archive = str(tmp_path / "a.fdps")
+    Index.create(archive, load(network)).close()
+    command = ["search", archive, "--query", str(folder / "photos/000.png"), "--person", "1"]
+    assert main(command) == 5
+    assert "does not remember its model" in capsys.readouterr().err
+    assert main([*command, "--model", str(network)]) == 0
+
+
+def test_no_archive(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = str(folder / "photos/000.png")
+    assert main(["search", str(tmp_path / "none.fdps"), "--query", picture]) == 3
+    assert "fdps index SOURCE" in capsys.readouterr().err
+
+
+def test_a_damaged_archive(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.fdps").mkdir()
+    (tmp_path / "a.fdps/index.sqlite").write_bytes(np.random.default_rng(0).bytes(9000))
+    picture = str(folder / "photos/000.png")
+    assert main(["search", str(tmp_path / "a.fdps"), "--query", picture]) == 6
