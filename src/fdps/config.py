@@ -56,7 +56,7 @@ class ModelConfig:
     frozen_stages: int = 1
     """Leading stages of the trunk that do not train; 1 is conv1 and the affine of its norm."""
     norm: Literal["train", "frozen"] = "train"
-    """Whether batch norms learn and use batch statistics; not in the paper, its family trains them."""
+    """Whether batch norms learn and use batch statistics; not in the paper, its family does."""
     short_side: tuple[int, ...] = (900,)
     """Shorter picture side in pixels; of several, training draws one, tests take the last."""
     long_side: int = 1500
@@ -78,7 +78,7 @@ class ModelConfig:
     foreground_iou: float = 0.5
     """A region with at least this overlap is a person."""
     background_iou: float = 0.5
-    """A region below it is background, between the two it is ignored; public code has 0.5 or 0.1."""
+    """A region below it is background, between the two ignored; public code has 0.5 or 0.1."""
     embedding_dim: int = 256
     """Length of the re-ID embedding."""
     box_norm: bool = True
@@ -223,6 +223,26 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
             and f.default_factory is dataclasses.MISSING
         ]
         raise ConfigError(f"{where.rstrip('.')} needs {', '.join(missing)}") from error
+
+
+def with_root(recipe: Recipe, root: str) -> Recipe:
+    """Point a recipe to another folder of its data set.
+
+    Raises:
+        ConfigError: The recipe joins several data sets, so one folder cannot serve all.
+    """
+    train, test = recipe.data.train, recipe.data.test
+    roots = {source.root for source in train} | ({test.root} if test else set())
+    if len(roots) > 1:
+        raise ConfigError(
+            f"--root {root}: the recipe reads {len(roots)} folders ({', '.join(sorted(roots))})",
+            hint="change the roots in the recipe itself",
+        )
+    moved = DataConfig(
+        train=tuple(dataclasses.replace(source, root=root) for source in train),
+        test=dataclasses.replace(test, root=root) if test else None,
+    )
+    return dataclasses.replace(recipe, data=moved)
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -1,1 +1,96 @@
-"""Networks: tensors in, tensors out. Start with ``person_search.py``."""
+"""Networks: tensors in, tensors out. Start with ``person_search.py``.
+
+:func:`build_model` is the one place where names of a recipe become parts.
+"""
+
+import torch
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from fdps.config import LossConfig, ModelConfig
+from fdps.losses import BalancedOIMLoss, OIMLoss
+from fdps.models.backbone import build_backbone
+from fdps.models.heads import TaskHeads
+from fdps.models.person_search import PersonSearchNet
+from fdps.models.roi_align import RoIAlign
+from fdps.models.roi_heads import RegionRules, RoIHeads
+from fdps.models.rpn import build_rpn
+from fdps.models.sub_features import SYSTEMS
+
+__all__ = ["PersonSearchNet", "build_criterion", "build_model"]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+STRIDE = 16
+
+
+def build_model(config: ModelConfig, loss: LossConfig, n_persons: int) -> PersonSearchNet:
+    """Build the network of a recipe, in channels-last memory.
+
+    Args:
+        config: The network.
+        loss: The re-ID loss, whose memory is part of the network.
+        n_persons: Training identities, L; rows of the look-up table.
+
+    Raises:
+        MissingDataError: The backbone weights do not exist.
+        ModelError: They cannot be fetched or do not fit.
+    """
+    backbone = build_backbone(
+        config.backbone,
+        weights=config.backbone_weights,
+        frozen_stages=config.frozen_stages,
+        norm=config.norm,
+    )
+    rpn = build_rpn(
+        backbone.trunk.out_channels,
+        anchor_sizes=config.anchor_sizes,
+        anchor_ratios=config.anchor_ratios,
+        before_nms=config.rpn_before_nms,
+        after_nms=config.rpn_after_nms,
+    )
+    # The region head halves the map, rounding up: its first convolution pads by one.
+    height, width = ((side + 1) // 2 for side in config.region_size)
+    sub_features = SYSTEMS[config.system](backbone.region_channels, (height, width))
+    roi_heads = RoIHeads(
+        pool=RoIAlign(config.region_size, STRIDE),
+        region_head=backbone.region_head,
+        heads=TaskHeads(sub_features, config.embedding_dim, box_norm=config.box_norm),
+        criterion=build_criterion(loss, n_persons, config.embedding_dim),
+        rules=RegionRules(
+            config.regions_per_image,
+            config.positive_fraction,
+            config.foreground_iou,
+            config.background_iou,
+            config.score_threshold,
+            config.nms_iou,
+            config.max_detections,
+        ),
+    )
+    transform = GeneralizedRCNNTransform(
+        list(config.short_side), config.long_side, list(IMAGENET_MEAN), list(IMAGENET_STD)
+    )
+    model = PersonSearchNet(transform, backbone.trunk, rpn, roi_heads)
+    return model.to(memory_format=torch.channels_last)
+
+
+def build_criterion(loss: LossConfig, n_persons: int, dim: int) -> OIMLoss | BalancedOIMLoss:
+    """Build the re-ID loss of a recipe with an empty memory."""
+    if loss.name == "oim":
+        return OIMLoss(
+            n_persons,
+            loss.queue_size,
+            dim,
+            temperature=loss.temperature,
+            momentum=loss.momentum,
+        )
+    return BalancedOIMLoss(
+        n_persons,
+        loss.queue_size,
+        dim,
+        temperature=loss.temperature,
+        momentum=loss.momentum,
+        alpha=loss.alpha,
+        sigma=loss.sigma,
+        beta=loss.beta,
+        use_dispersion=loss.use_dispersion,
+        use_negatives=loss.use_negatives,
+    )

@@ -8,11 +8,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import normalize
 
-from fdps.models.sub_features import Flattened, LearnedMarginals, MarginalDistribution, SharedPeak
-
-SubFeatureModule = SharedPeak | Flattened | LearnedMarginals | MarginalDistribution
+from fdps.models.sub_features import SubFeatureModule
 
 
 class HeadOutputs(NamedTuple):
@@ -75,4 +73,4 @@ class TaskHeads(nn.Module):
 
     def _embedding(self, reid: Float[Tensor, "R C"]) -> Float[Tensor, "R D"]:
         projected = self.embedding_norm(self.embedding(reid).float())
-        return F.normalize(projected, dim=1)
+        return normalize(projected, dim=1)

@@ -3,6 +3,7 @@
 Axes: R regions, C channels, H rows, W columns. Every vector is flat, ready for a linear layer.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -102,7 +103,9 @@ class SubFeatureDims(NamedTuple):
     reid: int
 
 
-SYSTEMS = {
+SubFeatureModule = SharedPeak | Flattened | LearnedMarginals | MarginalDistribution
+
+SYSTEMS: dict[str, Callable[[int, tuple[int, int]], SubFeatureModule]] = {
     "oim_base": SharedPeak,
     "flatten": Flattened,
     "parameter_base": LearnedMarginals,

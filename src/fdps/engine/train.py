@@ -1,0 +1,176 @@
+"""Train a network: the loop, from top to bottom."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from fdps.config import LossConfig, Recipe, TrainConfig, to_toml
+from fdps.data.dataset import TrainingScenes, training_batches
+from fdps.engine import checkpoint
+from fdps.engine.checkpoint import Progress, load_checkpoint, save_checkpoint
+from fdps.engine.interrupt import stop_between_steps
+from fdps.engine.optimizer import (
+    all_finite,
+    build_optimizer,
+    clip_gradients,
+    learning_rate,
+    set_learning_rate,
+)
+from fdps.engine.run_log import FILE as LOG_FILE
+from fdps.engine.run_log import RunLog, environment
+from fdps.errors import AnnotationError, ResourceError, TrainingDiverged, UsageError
+from fdps.models import PersonSearchNet, build_model
+from fdps.models.weights import save_weights
+from fdps.structures import SceneSet
+
+WEIGHTS_FILE = "weights.safetensors"
+RECIPE_FILE = "recipe.toml"
+
+
+def train(
+    recipe: Recipe, scenes: SceneSet, run: Path, *, stream: TextIO | None = sys.stderr
+) -> Path:
+    """Train the network of a recipe; continue where a run folder left off.
+
+    The run folder receives ``recipe.toml``, ``environment.json``, ``log.jsonl``, a checkpoint
+    after every epoch, and the weights at the end.
+
+    Args:
+        recipe: Everything that makes the run.
+        scenes: Training scenes with identities 0..L-1 (:func:`fdps.data.identities.contiguous`).
+        run: The run folder; one with a checkpoint is continued.
+        stream: Where the status line goes.
+
+    Returns:
+        The weights file.
+
+    Raises:
+        AnnotationError: No scene, or no labelled person.
+        TrainingDiverged: A loss left the finite numbers; the last checkpoint stays.
+        PictureError: A picture cannot be decoded.
+        KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last step was written.
+    """
+    config = recipe.train
+    n_persons = _count_persons(scenes)
+    fabric = _fabric(config)
+    torch.manual_seed(config.seed)
+    net = build_model(recipe.model, recipe.loss, n_persons)
+    model, optimizer = fabric.setup(net, build_optimizer(net, config))
+    model.train()
+    parts = {"trunk": net.backbone, "rpn": net.rpn, "heads": net.roi_heads}
+
+    dataset = TrainingScenes(scenes, flip=config.flip, seed=config.seed)
+    steps_per_epoch = -(-len(dataset) // config.batch_size)
+    total_steps = config.epochs * steps_per_epoch
+    progress = _prepare(run, recipe, net, optimizer.optimizer)
+    log = RunLog(run / LOG_FILE, total_steps, stream)
+    started = time.perf_counter() - progress.seconds
+
+    with stop_between_steps() as stop:
+        while progress.step < total_steps:
+            epoch, done = divmod(progress.step, steps_per_epoch)
+            batches = training_batches(
+                dataset,
+                batch_size=config.batch_size,
+                epoch=epoch,
+                skip=done,
+                workers=config.workers,
+            )
+            for images, targets in batches:
+                lr = learning_rate(progress.step, config, steps_per_epoch)
+                set_learning_rate(optimizer.optimizer, lr)
+                out = model(*_to_device(images, targets, fabric.device))
+                if not all_finite(out.losses):
+                    raise TrainingDiverged(progress.step, _floats(out.losses))
+                fabric.backward(weighted_sum(out.losses, recipe.loss))
+                norms = clip_gradients(parts, config.max_grad_norm, whole=config.clip == "whole")
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                net.roi_heads.criterion.update(out.embeddings, out.person_ids)
+                progress.step += 1
+                log.count(len(images))
+                if progress.step % config.log_every == 0 or progress.step == total_steps:
+                    values = _floats(out.losses | out.reid_terms) | _prefixed("grad_", norms)
+                    values |= {"people": len(out.person_ids), "lr": lr}
+                    log.record(progress.step, progress.step / steps_per_epoch, values)
+                if stop:
+                    break
+            progress.seconds = time.perf_counter() - started
+            save_checkpoint(run / checkpoint.FILE, net, optimizer.optimizer, progress)
+            if stop:
+                log.close()
+                raise KeyboardInterrupt(stop.signal)
+    log.close()
+    save_weights(net, recipe.model, recipe.loss, n_persons, run / WEIGHTS_FILE)
+    return run / WEIGHTS_FILE
+
+
+def weighted_sum(losses: dict[str, Tensor], weights: LossConfig) -> Tensor:
+    """What is minimised: every named loss times its weight in the recipe."""
+    terms = [getattr(weights, f"{name}_weight") * loss for name, loss in losses.items()]
+    return torch.stack(terms).sum()
+
+
+def _count_persons(scenes: SceneSet) -> int:
+    ids = scenes.person_ids
+    if not ids:
+        raise AnnotationError(
+            f"{scenes.name} has {len(scenes)} scenes and no labelled person",
+            hint="re-ID needs at least one person_id >= 0 in the training scenes",
+        )
+    if ids != list(range(len(ids))):
+        raise AnnotationError(
+            f"identities of {scenes.name} must be 0..{len(ids) - 1}, got {ids[0]}..{ids[-1]}",
+            hint="number them with fdps.data.identities.contiguous",
+        )
+    return len(ids)
+
+
+def _fabric(config: TrainConfig) -> Fabric:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(
+            "train.device is cuda, but torch sees no GPU",
+            hint="fdps trains on the CPU with --set train.device=cpu",
+        )
+    accelerator = "gpu" if config.device == "cuda" else config.device
+    return Fabric(accelerator=accelerator, devices=1, precision=config.precision)
+
+
+def _prepare(
+    run: Path, recipe: Recipe, net: PersonSearchNet, optimizer: torch.optim.SGD
+) -> Progress:
+    """Make the run folder, or find out where it stands."""
+    text = to_toml(recipe)
+    kept = run / RECIPE_FILE
+    if kept.exists() and kept.read_text(encoding="utf-8") != text:
+        raise UsageError(
+            f"{run} holds a run of another recipe",
+            hint="choose another --name, or remove the folder",
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    kept.write_text(text, encoding="utf-8")
+    (run / "environment.json").write_text(json.dumps(environment(), indent=1) + "\n")
+    if (run / checkpoint.FILE).exists():
+        return load_checkpoint(run / checkpoint.FILE, net, optimizer)
+    return Progress()
+
+
+def _to_device(
+    images: list[Tensor], targets: list[dict[str, Tensor]], device: torch.device
+) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    moved = [image.to(device, non_blocking=True).float() / 255 for image in images]
+    return moved, [{k: v.to(device) for k, v in target.items()} for target in targets]
+
+
+def _floats(values: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
+
+
+def _prefixed(prefix: str, values: dict[str, float]) -> dict[str, float]:
+    return {prefix + name: value for name, value in values.items()}

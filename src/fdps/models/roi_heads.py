@@ -1,0 +1,172 @@
+"""Region heads: from proposals to losses, to detections, or to the embeddings of given boxes.
+
+Axes: B pictures, C channels, H and W size of the feature map, R regions, D embedding dimension.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torchvision.ops import batched_nms, clip_boxes_to_image
+
+from fdps.boxes import decode, encode
+from fdps.losses import BalancedOIMLoss, OIMLoss
+from fdps.losses.detection import box_loss, classification_loss
+from fdps.models.heads import HeadOutputs, TaskHeads
+from fdps.models.sampling import PERSON, match, sample
+
+BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # scales of dx, dy, dw, dh, as in all of the family
+MIN_SIDE_PX = 1.0
+
+Found = dict[str, Tensor]
+"""One picture: ``boxes`` (N, 4), ``scores`` (N,), ``embeddings`` (N, D), best first."""
+
+
+class RegionLosses(NamedTuple):
+    """Losses of a batch, and the people that its memory has yet to see."""
+
+    losses: dict[str, Tensor]
+    reid_terms: dict[str, Tensor]
+    embeddings: Float[Tensor, "N D"]
+    person_ids: Int64[Tensor, " N"]
+
+
+@dataclass(frozen=True)
+class RegionRules:
+    """How regions are sampled for training and selected in tests; fields as in ``ModelConfig``."""
+
+    regions_per_image: int = 128
+    positive_fraction: float = 0.5
+    foreground_iou: float = 0.5
+    background_iou: float = 0.5
+    score_threshold: float = 0.5
+    nms_iou: float = 0.4
+    max_detections: int = 300
+
+
+class RoIHeads(nn.Module):
+    """One stage of region heads.
+
+    Args:
+        pool: Feature map and boxes to region maps.
+        region_head: Region map to region map of half the size (res5).
+        heads: Region map to deltas, logits and embeddings.
+        criterion: The re-ID loss; its memory is a buffer of this module.
+        rules: Sampling and selection.
+
+    Attributes:
+        min_score: Detections below are dropped; starts as the rule and may be changed.
+    """
+
+    def __init__(
+        self,
+        pool: nn.Module,
+        region_head: nn.Module,
+        heads: TaskHeads,
+        criterion: OIMLoss | BalancedOIMLoss,
+        rules: RegionRules,
+    ) -> None:
+        super().__init__()
+        self.pool, self.region_head, self.heads = pool, region_head, heads
+        self.criterion, self.rules = criterion, rules
+        self.min_score = rules.score_threshold
+
+    def losses(
+        self,
+        features: Float[Tensor, "B C H W"],
+        proposals: list[Tensor],
+        targets: list[dict[str, Tensor]],
+    ) -> RegionLosses:
+        """Sample regions of every picture and compare what the heads say with the annotations.
+
+        Args:
+            features: Of the trunk.
+            proposals: Of each picture, in pixels of the resized picture.
+            targets: ``boxes`` and ``person_ids`` of each picture, likewise resized.
+        """
+        picked = [
+            self._pick(regions, target) for regions, target in zip(proposals, targets, strict=True)
+        ]
+        regions, is_person, matched, ids = (list(column) for column in zip(*picked, strict=True))
+        out = self._heads(features, regions)
+        person = torch.cat(is_person)
+        deltas = encode(torch.cat(matched), torch.cat(regions)[person], BOX_WEIGHTS)
+        embeddings, person_ids = out.embeddings[person], torch.cat(ids)
+        terms = self.criterion.terms(embeddings, person_ids)
+        losses = {
+            "person": classification_loss(out.logits, person),
+            "box": box_loss(out.deltas[person], deltas, len(person)),
+            "reid": terms.loss,
+        }
+        watched = {name: value.detach() for name, value in terms._asdict().items()}
+        return RegionLosses(losses, watched, embeddings.detach(), person_ids)
+
+    def detect(
+        self,
+        features: Float[Tensor, "B C H W"],
+        proposals: list[Tensor],
+        sizes: list[tuple[int, int]],
+    ) -> list[Found]:
+        """Find and embed the people of every picture, best first.
+
+        Args:
+            features: Of the trunk.
+            proposals: Of each picture.
+            sizes: Height and width of each resized picture.
+        """
+        out = self._heads(features, proposals)
+        boxes = decode(out.deltas, torch.cat(proposals), BOX_WEIGHTS)
+        scores = out.logits.softmax(dim=1)[:, PERSON]
+        counts = [len(regions) for regions in proposals]
+        per_picture = zip(
+            torch.split(boxes, counts),
+            torch.split(scores, counts),
+            torch.split(out.embeddings, counts),
+            sizes,
+            strict=True,
+        )
+        return [self._select(*picture) for picture in per_picture]
+
+    def embed(
+        self, features: Float[Tensor, "B C H W"], boxes: list[Tensor]
+    ) -> list[Float[Tensor, "_ D"]]:
+        """Embed given boxes of every picture."""
+        maps = self.region_head(self.pool(features, boxes))
+        return list(torch.split(self.heads.embed(maps), [len(b) for b in boxes]))
+
+    def _heads(self, features: Tensor, regions: list[Tensor]) -> HeadOutputs:
+        out: HeadOutputs = self.heads(self.region_head(self.pool(features, regions)))
+        return out
+
+    @torch.no_grad()
+    def _pick(
+        self, proposals: Tensor, target: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Regions to train on, which are people, their true boxes and their identities."""
+        people = target["boxes"]
+        regions = torch.cat([proposals, people])  # annotations are the best proposals
+        found = match(
+            regions,
+            people,
+            foreground_iou=self.rules.foreground_iou,
+            background_iou=self.rules.background_iou,
+        )
+        rows = sample(found.label, self.rules.regions_per_image, self.rules.positive_fraction)
+        is_person = found.label[rows] == PERSON
+        who = found.person[rows][is_person]
+        return regions[rows], is_person, people[who], target["person_ids"][who]
+
+    def _select(
+        self, boxes: Tensor, scores: Tensor, embeddings: Tensor, size: tuple[int, int]
+    ) -> Found:
+        """Clip, drop weak and tiny boxes, suppress overlaps."""
+        boxes = clip_boxes_to_image(boxes, size)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        good = (scores > self.min_score) & (sides >= MIN_SIDE_PX).all(dim=1)
+        rows = good.nonzero().squeeze(1)
+        one_class = torch.zeros_like(rows)
+        kept = batched_nms(boxes[rows], scores[rows], one_class, self.rules.nms_iou)
+        rows = rows[kept[: self.rules.max_detections]]
+        return {"boxes": boxes[rows], "scores": scores[rows], "embeddings": embeddings[rows]}

@@ -1,0 +1,91 @@
+"""Weights on disk: one safetensors file that also says which network they are for.
+
+The metadata key ``fdps`` holds JSON: ``format``, ``version``, the ``model`` and ``loss`` sections
+of the recipe and ``n_persons``. No pickle is written or read.
+"""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from fdps.config import LossConfig, ModelConfig, from_dict
+from fdps.errors import ConfigError, MissingDataError, ModelError
+from fdps.models import PersonSearchNet, build_model
+
+FORMAT, VERSION = "fdps-weights", 1
+
+
+def save_weights(
+    model: PersonSearchNet, config: ModelConfig, loss: LossConfig, n_persons: int, path: Path
+) -> None:
+    """Write weights, memory and what is needed to build the network again.
+
+    An older file at ``path`` is replaced whole or not at all.
+    """
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": dataclasses.asdict(config),
+        "loss": {k: v for k, v in dataclasses.asdict(loss).items() if v is not None},
+        "n_persons": n_persons,
+    }
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_bytes(save(tensors, metadata={"fdps": json.dumps(header)}))
+    aside.replace(path)
+
+
+def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
+    """Build the network that a weights file describes, in evaluation mode on the CPU.
+
+    Returns:
+        The network, and the hash that names it: sixteen hexadecimal digits of the file's SHA-256.
+
+    Raises:
+        MissingDataError: No such file.
+        ModelError: Not a weights file, of another version, or tensors do not fit the network.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"no weights at {path}", hint="a run folder has weights.safetensors")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path} is not a safetensors file: {error}",
+            hint="fdps never loads pickles (.pth, .pt)",
+        ) from error
+    config, loss, n_persons = _describe(metadata, path)
+    # The file has all weights: nothing is fetched to be overwritten.
+    model = build_model(dataclasses.replace(config, backbone_weights="none"), loss, n_persons)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(f"{path}: tensors do not fit its own description: {error}") from error
+    return model.eval(), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _describe(metadata: dict[str, str], path: Path) -> tuple[ModelConfig, LossConfig, int]:
+    try:
+        header: dict[str, Any] = json.loads(metadata["fdps"])
+        if header["format"] != FORMAT or header["version"] != VERSION:
+            raise ModelError(
+                f"{path} holds {header['format']} {header['version']}, expected {FORMAT} {VERSION}"
+            )
+        return (
+            from_dict(ModelConfig, header["model"], "model."),
+            from_dict(LossConfig, header["loss"], "loss."),
+            int(header["n_persons"]),
+        )
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise ModelError(
+            f"{path} does not say which network it is for: {error}",
+            hint="weights files are written by fdps train",
+        ) from error

@@ -1,0 +1,171 @@
+"""The object that users hold: a trained network that finds and embeds people in pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from fdps.boxes import clip, is_valid
+from fdps.data.pictures import read_picture
+from fdps.errors import UsageError
+from fdps.models import PersonSearchNet
+from fdps.models.weights import load_weights
+from fdps.structures import Boxes, Detections, Picture
+
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryPerson:
+    """A person to look for, cut out of a picture.
+
+    Args:
+        box: ``x1 y1 x2 y2`` in pixels of the picture.
+        score: Confidence of the detector; 1 for a box that was drawn by hand.
+        embedding: Unit length.
+    """
+
+    box: Float32[np.ndarray, " 4"]
+    score: float
+    embedding: Float32[np.ndarray, " D"]
+
+
+class PersonSearcher:
+    """A network ready to search with; an :class:`~fdps.structures.Embedder`.
+
+    Args:
+        model: In evaluation mode.
+        model_hash: Names the weights.
+        min_score: Detections below are dropped; the default is that of the network's recipe.
+    """
+
+    def __init__(
+        self, model: PersonSearchNet, model_hash: str, *, min_score: float | None = None
+    ) -> None:
+        self._model = model
+        self.model_hash = model_hash
+        if min_score is not None:
+            model.roi_heads.min_score = min_score
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self._model.roi_heads.heads.embedding.out_features
+
+    def detect(self, image: Picture | Path | str) -> Detections:
+        """Find and embed everybody.
+
+        Args:
+            image: RGB array, or a picture file.
+
+        Raises:
+            PictureError: The file cannot be decoded.
+        """
+        found = self._model.detect([self._tensor(_pixels(image))])[0]
+        return Detections(
+            boxes=_array(found["boxes"]),
+            scores=_array(found["scores"]),
+            embeddings=_array(found["embeddings"]),
+        )
+
+    def embed(self, image: Picture | Path | str, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
+        """Embed given people; nobody else is looked for.
+
+        Raises:
+            UsageError: A box has no area inside the picture.
+        """
+        pixels = _pixels(image)
+        height, width = pixels.shape[:2]
+        inside = clip(boxes, width, height)
+        if not is_valid(inside).all():
+            bad = boxes[~is_valid(inside)][0].tolist()
+            raise UsageError(
+                f"box {bad} has no area inside the picture ({width}×{height})",
+                hint="a box is x1,y1,x2,y2 with x1 < x2 and y1 < y2, in pixels",
+            )
+        given = torch.from_numpy(inside).to(self._device)
+        return _array(self._model.embed([self._tensor(pixels)], [given])[0])
+
+    def query(
+        self,
+        image: Picture | Path | str,
+        *,
+        box: tuple[float, float, float, float] | None = None,
+        point: tuple[float, float] | None = None,
+    ) -> QueryPerson:
+        """Choose the person to look for.
+
+        Args:
+            image: RGB array, or a picture file.
+            box: The person, drawn by hand.
+            point: A pixel on the person; the smallest detection around it is taken. Without box
+                and point the picture must show one person.
+
+        Raises:
+            UsageError: Nobody is there, or several people are and none was chosen.
+        """
+        pixels = _pixels(image)
+        if box is not None:
+            drawn = np.array([box], dtype=np.float32)
+            return QueryPerson(drawn[0], 1.0, self.embed(pixels, drawn)[0])
+        found = self.detect(pixels)
+        row = _choose(found, point)
+        return QueryPerson(found.boxes[row], float(found.scores[row]), found.embeddings[row])
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self._model.parameters()).device
+
+    def _tensor(self, pixels: Picture) -> Tensor:
+        return torch.from_numpy(pixels).to(self._device).permute(2, 0, 1).float() / 255
+
+
+def load(
+    path: Path | str, *, min_score: float | None = None, device: str = "cpu"
+) -> PersonSearcher:
+    """Load a trained network.
+
+    Args:
+        path: A run folder or a weights file.
+        min_score: Detections below are dropped; the default is that of the network's recipe.
+        device: Where to run, as torch names it.
+
+    Raises:
+        MissingDataError: There are no weights.
+        ModelError: The file is not a weights file of fdps.
+    """
+    path = Path(path)
+    model, model_hash = load_weights(path / WEIGHTS_FILE if path.is_dir() else path)
+    return PersonSearcher(model.to(device), model_hash, min_score=min_score)
+
+
+def _pixels(image: Picture | Path | str) -> Picture:
+    return image if isinstance(image, np.ndarray) else read_picture(Path(image))
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.float().cpu().numpy()
+
+
+def _choose(found: Detections, point: tuple[float, float] | None) -> int:
+    if len(found) == 0:
+        raise UsageError("nobody found in the query picture", hint="draw the box yourself: box=")
+    if point is None:
+        if len(found) > 1:
+            raise UsageError(
+                f"{len(found)} people found in the query picture, none chosen",
+                hint="choose one with box= or point=",
+            )
+        return 0
+    x, y = point
+    left, top, right, bottom = found.boxes.T
+    around = (left <= x) & (x < right) & (top <= y) & (y < bottom)
+    if not around.any():
+        raise UsageError(
+            f"nobody found at point ({x:g}, {y:g})", hint="draw the box yourself: box="
+        )
+    areas = np.where(around, (right - left) * (bottom - top), np.inf)
+    return int(areas.argmin())
