@@ -9,7 +9,7 @@ Axes: N people, H and W of a picture, A anchor points of the detector, D length 
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ _STRIDES = (8, 16, 32)
 _YOLOX_FIELDS = 5  # x, y, width, height, objectness; then one score per class
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds people."""
 
@@ -39,6 +40,7 @@ class Detector(Protocol):
         """Boxes inside the picture and their scores, falling."""
 
 
+@runtime_checkable
 class Describer(Protocol):
     """Describes crops, so that crops of one person are alike."""
 
@@ -225,7 +227,7 @@ def _anchor_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
-def _crops(image: Picture, boxes: Boxes) -> list[Picture]:
+def _crops(image: Picture, boxes: Boxes) -> list[np.ndarray]:
     """Cut people out at the nearest pixels, at least one pixel each."""
     height, width = image.shape[:2]
     low = np.clip(boxes[:, :2].round(), 0, [width - 1, height - 1]).astype(int)
@@ -235,7 +237,7 @@ def _crops(image: Picture, boxes: Boxes) -> list[Picture]:
     ]
 
 
-def _resize(image: Picture, size: tuple[int, int]) -> Float32[np.ndarray, "H W 3"]:
+def _resize(image: Picture, size: tuple[int, int]) -> Float32[np.ndarray, "height width 3"]:
     """Scale to (width, height): bilinear, whole levels, no smoothing, as both networks know it.
 
     Pillow would smooth where it shrinks.

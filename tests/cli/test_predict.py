@@ -1,0 +1,68 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fake.coco import write_coco
+from fdps.cli.main import main
+from fdps.config import DataConfig, LossConfig, ModelConfig, Recipe, Source, to_toml
+from fdps.models import build_model
+from fdps.models.weights import save_weights
+from fdps.predictions import load_predictions
+
+SMALL = ModelConfig(
+    backbone="mobilenet_v2", backbone_weights="none", short_side=(64,), long_side=96
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder of a small untrained network; its data are beside it."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    write_coco(data, n_images=2)
+    run.mkdir()
+    recipe = Recipe(name="run", data=DataConfig(test=Source("coco", str(data), "test")))
+    (run / "recipe.toml").write_text(to_toml(recipe))
+    loss = LossConfig()
+    save_weights(build_model(SMALL, loss, 2), SMALL, loss, 2, run / "weights.safetensors")
+    return run
+
+
+def test_a_run_folder_is_all_it_needs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(run), "--quiet"]) == 0
+    printed = capsys.readouterr()
+    found = load_predictions(run / "predictions.safetensors")
+    assert found.scenes == ("0000.jpg", "0001.jpg")
+    assert len(found.query_embeddings) == 2
+    assert printed.out.splitlines()[-1] == f"Next    fdps evaluate {run}"
+    assert printed.err == ""
+
+
+def test_weights_alone_need_to_be_told_the_data(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, data = run / "weights.safetensors", run.parent / "data"
+    assert main(["predict", str(weights)]) == 2
+    assert "which data?" in capsys.readouterr().err
+
+    out = run.parent / "elsewhere" / "found.safetensors"
+    named = ["--data", "coco", "--root", str(data), "-o", str(out), "--min-score", "0"]
+    assert main(["predict", str(weights), *named, "--json"]) == 0
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    found = load_predictions(out)
+    assert summary["predictions"] == str(out)
+    assert (summary["n_scenes"], summary["n_queries"]) == (2, 2)
+    assert summary["n_detections"] == len(found.boxes)
+    assert summary["model_hash"] == found.model_hash
+    assert np.isfinite(found.embeddings).all()
+    assert "Predict" in printed.err
+
+
+def test_nothing_is_written_without_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(tmp_path)]) == 3
+    assert "no weights" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
