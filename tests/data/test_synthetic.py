@@ -157,7 +157,7 @@ def test_more_people_than_identities_are_filled_up_with_strangers() -> None:
 
 def test_colour_alone_does_not_solve_it_and_is_no_guess(tmp_path: Path) -> None:
     config = replace(
-        SMALL, n_train_scenes=1, n_test_persons=24, n_test_scenes=40, width=300, height=200
+        SMALL, n_train_scenes=1, n_test_persons=20, n_test_scenes=30, width=240, height=160
     )
     mean_ap = []
     for shift in (config.colour_shift, 0.0):

@@ -90,5 +90,5 @@ def colour_histograms(picture: Picture, boxes: Boxes) -> Float32[np.ndarray, "N 
             stripe = level[top : max(top + 1, round(edges[k + 1])), left:right]
             counts = np.bincount(stripe.ravel(), minlength=_LEVELS)
             rows[i, k] = np.sqrt(counts / counts.sum())
-    flat = rows.reshape(len(boxes), -1)
+    flat = rows.reshape(len(boxes), STRIPES * _LEVELS)
     return np.asarray(flat / np.float32(np.sqrt(STRIPES)), dtype=np.float32)
