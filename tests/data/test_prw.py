@@ -1,4 +1,3 @@
-import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +147,12 @@ def test_missing_file_is_named(root: Path, path: str) -> None:
         prw.read(root, "test")
 
 
+def test_damaged_mat_is_named(root: Path) -> None:
+    (root / "annotations" / f"{FIRST}.jpg.mat").write_bytes(b"no mat file")
+    with pytest.raises(AnnotationError, match=rf"{FIRST}\.jpg\.mat is not a readable \.mat file"):
+        prw.read(root, "train")
+
+
 @pytest.mark.parametrize("folder", ["frames", "annotations"])
 def test_missing_folder_is_named(root: Path, folder: str) -> None:
     (root / folder).rename(root / "elsewhere")
@@ -163,30 +168,6 @@ def test_mat_without_the_variable_names_what_it_has(root: Path) -> None:
     savemat(root / "frame_train.mat", {})
     with pytest.raises(AnnotationError, match=r"frame_train.mat must .* found: none"):
         prw.read(root, "train")
-
-
-def test_damaged_mat_is_named(root: Path) -> None:
-    path = root / "annotations" / f"{FIRST}.jpg.mat"
-    content = path.read_bytes()
-    rng = np.random.default_rng(0)
-    for size in (0, 1, 100, 128, 130, 150, 180, len(content) - 1):
-        path.write_bytes(content[:size])
-        with pytest.raises(AnnotationError, match=FIRST):
-            prw.read(root, "train")
-    for _ in range(50):  # may stay readable by chance
-        broken = np.frombuffer(content, dtype=np.uint8).copy()
-        broken[rng.integers(0, len(broken), size=3)] = rng.integers(0, 256, size=3)
-        path.write_bytes(broken.tobytes())
-        with contextlib.suppress(AnnotationError):
-            prw.read(root, "train")
-
-
-def test_mat_of_version_7_3_has_a_way_out(root: Path) -> None:
-    header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n"
-    (root / "frame_train.mat").write_bytes(header)
-    with pytest.raises(AnnotationError, match=r"version 7\.3") as caught:
-        prw.read(root, "train")
-    assert "-v7" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,14 @@ the annotators could not name. Boxes may pass the border of the frame; they are 
 """
 
 import re
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from scipy.io import loadmat
 
 from fdps.boxes import clip, is_valid
 from fdps.data.identities import contiguous
+from fdps.data.mat import read_variable
 from fdps.data.pictures import picture_size
 from fdps.errors import AnnotationError, MissingDataError, UsageError
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
@@ -72,7 +71,7 @@ def read(root: Path, split: str) -> SceneSet:
 
 
 def _frame_names(path: Path, variable: str) -> list[str]:
-    cells = _variable(path, (variable,)).ravel().tolist()
+    cells = read_variable(path, (variable,), hint=_LAYOUT).ravel().tolist()
     names = [str(np.squeeze(cell)) for cell in cells]
     for name in names:
         if not _NAME.fullmatch(name):
@@ -87,7 +86,7 @@ def _scene(root: Path, name: str) -> Scene:
     parts = _NAME.fullmatch(name)
     assert parts is not None  # _frame_names checked it
     path, table_path = root / "frames" / f"{name}.jpg", root / "annotations" / f"{name}.jpg.mat"
-    table = _variable(table_path, BOX_VARIABLES)
+    table = read_variable(table_path, BOX_VARIABLES, hint=_LAYOUT)
     if table.size == 0:
         table = np.zeros((0, 5))
     if table.ndim != 2 or table.shape[1] != 5 or table.dtype.kind not in "iuf":
@@ -152,22 +151,3 @@ def _clipped(xywh: Float[np.ndarray, "N 4"], picture: Path) -> np.ndarray:
     # Add, then cut: cutting x at 0 first would move the right border of a box that starts outside.
     corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
     return clip(corners, *picture_size(picture)).astype(np.float32)
-
-
-def _variable(path: Path, names: tuple[str, ...]) -> np.ndarray:
-    """The first of the named variables that a ``.mat`` file has."""
-    if not path.is_file():
-        raise MissingDataError(f"no file {path}", hint=_LAYOUT)
-    try:
-        content = loadmat(BytesIO(path.read_bytes()))  # given a path, it may leave the file open
-    except NotImplementedError as error:
-        raise AnnotationError(
-            f"{path} is a .mat file of version 7.3", hint="save it in MATLAB with the flag -v7"
-        ) from error
-    except Exception as error:  # damaged files make loadmat raise nearly anything
-        raise AnnotationError(f"{path} is not a readable .mat file: {error}") from error
-    for name in names:
-        if name in content:
-            return np.asarray(content[name])
-    found = ", ".join(key for key in content if not key.startswith("__")) or "none"
-    raise AnnotationError(f"{path} must hold the variable {' or '.join(names)}, found: {found}")
