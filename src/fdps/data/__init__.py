@@ -4,13 +4,14 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
-from fdps.data import coco, prw
+from fdps.data import coco, folder, prw
 from fdps.errors import MissingDataError, UsageError
 from fdps.structures import SceneSet
 
 KINDS: dict[str, Callable[[Path, str], SceneSet]] = {
     "prw": prw.read,
     "coco": coco.read,
+    "folder": folder.read,
 }
 """Reader of each kind of data set."""
 
@@ -21,7 +22,7 @@ def load_scenes(kind: str, root: Path, split: str) -> SceneSet:
     Args:
         kind: A key of :data:`KINDS`.
         root: Where it lies.
-        split: ``train`` or ``test``; COCO files may have others.
+        split: ``train`` or ``test``; ``coco`` and ``folder`` may have others.
 
     Raises:
         UsageError: Unknown kind, or a split that this kind does not have.
