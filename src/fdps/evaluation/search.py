@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import nan
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from fdps.evaluation.grouping import Found
 from fdps.evaluation.protocols import (
@@ -96,11 +96,12 @@ def evaluate_search(
     galleries = list(draw_galleries(scenes, sightings, options))
     scored = [gallery for gallery in galleries if gallery.n_relevant]
     weights = found.scores if options.weight_by_score else None
+    embeddings = found.embeddings.astype(np.float64)  # once, not per block
     rankings: list[_Ranking] = []
     for start in range(0, len(scored), _BLOCK):
         block = scored[start : start + _BLOCK]
         wanted = query_embeddings[[gallery.query for gallery in block]]
-        similarity = similarities(wanted, found.embeddings, weights)
+        similarity = similarities(wanted, embeddings, weights)
         for row, gallery in zip(similarity, block, strict=True):
             person = sightings[scenes.queries[gallery.query].person_id]
             rankings.append(_rank(row, gallery, person, found))
@@ -114,8 +115,8 @@ def evaluate_search(
 
 
 def similarities(
-    queries: Float32[np.ndarray, "Q D"],
-    embeddings: Float32[np.ndarray, "N D"],
+    queries: Float[np.ndarray, "Q D"],
+    embeddings: Float[np.ndarray, "N D"],
     weights: Float32[np.ndarray, " N"] | None = None,
 ) -> Float32[np.ndarray, "Q N"]:
     """Inner products, optionally times a weight per column.
@@ -123,7 +124,7 @@ def similarities(
     They are computed in float64 and rounded: a matrix product may round equal rows differently,
     and two equal embeddings must tie on every machine.
     """
-    product = queries.astype(np.float64) @ embeddings.astype(np.float64).T
+    product = np.asarray(queries, np.float64) @ np.asarray(embeddings, np.float64).T
     return np.asarray(product if weights is None else product * weights, dtype=np.float32)
 
 
