@@ -2,25 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from fdps.cli.chosen_data import DATA_HELP, ROOT_HELP, SPLIT_HELP, chosen_scenes
+from fdps.cli.evaluation_table import show
 from fdps.cli.predict import PREDICTIONS_FILE
 from fdps.errors import MissingDataError, UsageError
-
-if TYPE_CHECKING:
-    from fdps.evaluation import EvaluationReport
-
-_SHOWN = (
-    ("detection", "recall"),
-    ("detection", "ap"),
-    ("search", "mAP"),
-    ("search", "top1"),
-    ("search", "top5"),
-    ("search", "top10"),
-)
 
 
 def evaluate(
@@ -76,7 +65,7 @@ def evaluate(
     if json_output:
         print(json.dumps(report.json()))
     else:
-        _show(report)
+        show(report)
 
 
 def _predictions_file(run: Path | None, predictions: Path | None) -> Path:
@@ -105,28 +94,3 @@ def _write(path: Path, text: str) -> None:
     aside = path.with_name(path.name + ".part")
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
-
-
-def _show(report: "EvaluationReport") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    figures = report.json()
-    table = Table(title=f"{report.data}, {report.protocol} rules")
-    for group, name in _SHOWN:
-        table.add_column(f"{group}\n{name}", justify="right")
-    values = [figures[group][name] for group, name in _SHOWN]
-    table.add_row(*("–" if value is None else f"{value:.3f}" for value in values))
-    detection, search, options = report.detection, report.search, report.options
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{report.n_scenes} scenes, {detection.n_people} people, "
-        f"{detection.n_detections} detections of score {options.score_threshold:g} and more"
-    )
-    console.print(f"{len(search)} queries, {report.gallery_size} scenes each")
-    if options.min_frame_gap:
-        console.print(
-            f"frames within {options.min_frame_gap} of a query ignored, "
-            f"{search.n_dropped} queries dropped"
-        )
