@@ -15,7 +15,7 @@ from fdps.errors import DataError
 
 def detect(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders or patterns.")
+        list[str], typer.Argument(metavar="SOURCE", help="Pictures, folders or patterns.")
     ],
     model: Annotated[Path, typer.Option(metavar="RUN|WEIGHTS", help="Run folder or weights.")],
     format_: Annotated[

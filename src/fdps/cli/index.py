@@ -20,7 +20,7 @@ _SHOWN = 5  # skipped files; the others are in skipped.csv
 
 def index(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders or patterns.")
+        list[str], typer.Argument(metavar="SOURCE", help="Pictures, folders or patterns.")
     ],
     out: Annotated[
         str, typer.Option("--out", "-o", metavar="NAME.fdps", help="Archive, new or to continue.")

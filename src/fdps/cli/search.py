@@ -40,8 +40,9 @@ def search(
         typer.Option("--camera", metavar="NAME", help="Only this camera; repeatable."),
     ] = None,
     scenes: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Only scenes named so, as 'photos/hall/*'.")
-    ] = "",
+        str | None,
+        typer.Option(metavar="PATTERN", help="Only scenes named so, as 'photos/hall/*'."),
+    ] = None,
     min_height: Annotated[
         float, typer.Option(metavar="PIXELS", help="Only people at least so high.")
     ] = 0.0,
@@ -66,7 +67,7 @@ def search(
             top,
             min_similarity=min_similarity,
             cameras=cameras or (),
-            scenes=scenes,
+            scenes=scenes or "",
             min_height=min_height,
         )
         if json_output:

@@ -45,7 +45,8 @@ CREATE TABLE people (
     score REAL NOT NULL,
     embedding BLOB NOT NULL  -- float32, little-endian, unit length
 );
-CREATE INDEX people_of_scene ON people (scene_id);
+-- Holds all that filters ask for, so that they never read past the embeddings.
+CREATE INDEX people_of_scene ON people (scene_id, y1, y2);
 """
 
 

@@ -55,13 +55,15 @@ class EmbeddingMatrix:
 
     def _append(self, connection: sqlite3.Connection) -> None:
         n_old, dim = self.embeddings.shape
-        newer = (int(self.items[-1]) if n_old else 0,)
-        (n_new,) = connection.execute("SELECT count(*) FROM people WHERE id > ?", newer).fetchone()
+        # Nobody was removed, so all others are new. Counting those directly would read the blobs.
+        (n_people,) = connection.execute("SELECT count(*) FROM people").fetchone()
+        n_new = n_people - n_old
         items = np.empty(n_old + n_new, dtype=np.int64)
         embeddings = np.empty((n_old + n_new, dim), dtype=np.float32)
         items[:n_old], embeddings[:n_old] = self.items, self.embeddings
         cursor = connection.execute(
-            "SELECT id, embedding FROM people WHERE id > ? ORDER BY id", newer
+            "SELECT id, embedding FROM people WHERE id > ? ORDER BY id",
+            (int(self.items[-1]) if n_old else 0,),
         )
         for start in range(n_old, n_old + n_new, ROWS_PER_READ):
             rows = cursor.fetchmany(ROWS_PER_READ)

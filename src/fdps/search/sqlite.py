@@ -222,20 +222,24 @@ class SqliteStore:
     def _allowed(self, filters: Filters) -> Bool[np.ndarray, " N"] | None:
         if filters == EVERYBODY:
             return None
-        conditions = ["people.y2 - people.y1 >= ?"]
-        arguments: list[str | float] = [filters.min_height]
+        conditions: list[str] = []
+        arguments: list[str | float] = []
+        if filters.min_height > 0:
+            conditions.append("people.y2 - people.y1 >= ?")
+            arguments.append(filters.min_height)
         if filters.cameras:
             conditions.append(f"scenes.camera IN ({', '.join('?' * len(filters.cameras))})")
             arguments.extend(filters.cameras)
         if filters.scenes:
             conditions.append("scenes.name GLOB ?")
             arguments.append(filters.scenes)
-        rows = self._connection.execute(
-            "SELECT people.id FROM people JOIN scenes ON scenes.id = people.scene_id "
-            f"WHERE {' AND '.join(conditions)}",
+        passing = self._connection.execute(
+            "SELECT people.id FROM scenes JOIN people ON scenes.id = people.scene_id "
+            f"WHERE {' AND '.join(conditions) or '1'}",
             arguments,
-        ).fetchall()
-        return np.asarray(np.isin(self._matrix.items, np.array(rows, dtype=np.int64).reshape(-1)))
+        )
+        items = np.fromiter((item for (item,) in passing), dtype=np.int64)
+        return np.asarray(np.isin(self._matrix.items, items))
 
     def _nearest(
         self,
