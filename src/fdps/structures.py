@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -137,6 +137,7 @@ class Hit:
     item: int = -1
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """What finds and embeds people: a trained network, an exported one, or detector + re-ID."""
 

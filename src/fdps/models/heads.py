@@ -6,22 +6,22 @@ Axes: R regions, C channels, H rows, W columns, D embedding dimension.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import batch_norm, normalize
 
 from fdps.models.sub_features import SubFeatureModule
 
 
 class HeadOutputs(NamedTuple):
-    """What the heads say about every region."""
+    """What the heads say about R regions, N of which are embedded."""
 
     deltas: Float[Tensor, "R 4"]
     """``dx dy dw dh`` relative to the region, as :func:`fdps.boxes.encode` writes them."""
     logits: Float[Tensor, "R 2"]
     """Background and person, before the softmax."""
-    embeddings: Float[Tensor, "R D"]
-    """Unit rows."""
+    embeddings: Float[Tensor, "N D"]
+    """Unit rows of the regions that were to be embedded."""
 
 
 class TaskHeads(nn.Module):
@@ -56,21 +56,43 @@ class TaskHeads(nn.Module):
             # Targets have a deviation of a few tenths; a scale of 1 would start far outside.
             nn.init.normal_(self.box_norm.weight, std=0.01)
 
-    def forward(self, features: Float[Tensor, "R C H W"]) -> HeadOutputs:
-        """Predict box, class and embedding of every region, in float32."""
+    def forward(
+        self, features: Float[Tensor, "R C H W"], embedded: Bool[Tensor, " R"] | None = None
+    ) -> HeadOutputs:
+        """Predict boxes and classes of all regions and embed some, in float32.
+
+        Args:
+            features: Region maps.
+            embedded: Which regions to embed, N of them; ``None`` embeds all. Training embeds the
+                people alone: with background in its statistics, the batch norm would centre
+                people against background and leave them all alike.
+        """
         taken = self.sub_features(features)
         dy, dh = self.vertical(taken.vertical).float().unbind(1)
         dx, dw = self.horizontal(taken.horizontal).float().unbind(1)
         return HeadOutputs(
             deltas=self.box_norm(torch.stack([dx, dy, dw, dh], dim=1)),
             logits=self.person(taken.person).float(),
-            embeddings=self._embedding(taken.reid),
+            embeddings=self._embedding(taken.reid if embedded is None else taken.reid[embedded]),
         )
 
     def embed(self, features: Float[Tensor, "R C H W"]) -> Float[Tensor, "R D"]:
         """Embed regions without looking at boxes and classes."""
         return self._embedding(self.sub_features(features).reid)
 
-    def _embedding(self, reid: Float[Tensor, "R C"]) -> Float[Tensor, "R D"]:
-        projected = self.embedding_norm(self.embedding(reid).float())
-        return normalize(projected, dim=1)
+    def _embedding(self, reid: Float[Tensor, "N C"]) -> Float[Tensor, "N D"]:
+        norm = self.embedding_norm
+        projected = self.embedding(reid).float()
+        # One person has no variance, none has no mean: then the running statistics must do.
+        of_batch = self.training and len(projected) > 1
+        normed = batch_norm(
+            projected,
+            norm.running_mean,
+            norm.running_var,
+            norm.weight,
+            norm.bias,
+            training=of_batch,
+            momentum=norm.momentum or 0.0,
+            eps=norm.eps,
+        )
+        return normalize(normed, dim=1)

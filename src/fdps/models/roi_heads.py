@@ -14,7 +14,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 from fdps.boxes import decode, encode
 from fdps.losses import BalancedOIMLoss, OIMLoss
 from fdps.losses.detection import box_loss, classification_loss
-from fdps.models.heads import HeadOutputs, TaskHeads
+from fdps.models.heads import TaskHeads
 from fdps.models.sampling import PERSON, match, sample
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # scales of dx, dy, dw, dh, as in all of the family
@@ -90,18 +90,18 @@ class RoIHeads(nn.Module):
             self._pick(regions, target) for regions, target in zip(proposals, targets, strict=True)
         ]
         regions, is_person, matched, ids = (list(column) for column in zip(*picked, strict=True))
-        out = self._heads(features, regions)
         person = torch.cat(is_person)
+        out = self.heads(self.region_head(self.pool(features, regions)), embedded=person)
         deltas = encode(torch.cat(matched), torch.cat(regions)[person], BOX_WEIGHTS)
-        embeddings, person_ids = out.embeddings[person], torch.cat(ids)
-        terms = self.criterion.terms(embeddings, person_ids)
+        person_ids = torch.cat(ids)
+        terms = self.criterion.terms(out.embeddings, person_ids)
         losses = {
             "person": classification_loss(out.logits, person),
             "box": box_loss(out.deltas[person], deltas, len(person)),
             "reid": terms.loss,
         }
         watched = {name: value.detach() for name, value in terms._asdict().items()}
-        return RegionLosses(losses, watched, embeddings.detach(), person_ids)
+        return RegionLosses(losses, watched, out.embeddings.detach(), person_ids)
 
     def detect(
         self,
@@ -116,7 +116,7 @@ class RoIHeads(nn.Module):
             proposals: Of each picture.
             sizes: Height and width of each resized picture.
         """
-        out = self._heads(features, proposals)
+        out = self.heads(self.region_head(self.pool(features, proposals)))
         boxes = decode(out.deltas, torch.cat(proposals), BOX_WEIGHTS)
         scores = out.logits.softmax(dim=1)[:, PERSON]
         counts = [len(regions) for regions in proposals]
@@ -135,10 +135,6 @@ class RoIHeads(nn.Module):
         """Embed given boxes of every picture."""
         maps = self.region_head(self.pool(features, boxes))
         return list(torch.split(self.heads.embed(maps), [len(b) for b in boxes]))
-
-    def _heads(self, features: Tensor, regions: list[Tensor]) -> HeadOutputs:
-        out: HeadOutputs = self.heads(self.region_head(self.pool(features, regions)))
-        return out
 
     @torch.no_grad()
     def _pick(
