@@ -8,10 +8,11 @@ sentence of the field says so.
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -90,6 +91,17 @@ class ModelConfig:
     max_detections: int = 300
     """Most detections in one picture."""
 
+    def __post_init__(self) -> None:
+        _check_ranges("model", self)
+        for name in ("short_side", "anchor_sizes", "anchor_ratios"):
+            if not getattr(self, name):
+                raise ConfigError(f"recipe key model.{name} must not be empty")
+        if self.background_iou > self.foreground_iou:
+            raise ConfigError(
+                f"recipe key model.background_iou must be at most model.foreground_iou "
+                f"({self.foreground_iou}), got {self.background_iou}"
+            )
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -124,6 +136,9 @@ class LossConfig:
     reid_weight: float = 1.0
     """Weight of the re-ID loss."""
 
+    def __post_init__(self) -> None:
+        _check_ranges("loss", self)
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -139,7 +154,7 @@ class TrainConfig:
     """Momentum of SGD."""
     weight_decay: float = 5e-4
     """L2 penalty on all trained parameters."""
-    milestones: tuple[float, ...] = (14,)
+    milestones: tuple[float, ...] = (14.0,)
     """Epochs at which the learning rate is multiplied by ``decay``; fractions are allowed."""
     decay: float = 0.1
     """Factor of the learning rate at a milestone."""
@@ -162,6 +177,9 @@ class TrainConfig:
     log_every: int = 10
     """Steps between two lines of the log."""
 
+    def __post_init__(self) -> None:
+        _check_ranges("train", self)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -178,13 +196,51 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     """How to minimise it."""
 
+    def __post_init__(self) -> None:
+        if self.name in ("", "..") or Path(self.name).name != self.name:
+            raise ConfigError(f"recipe key name must name a folder, got {self.name!r}")
+
+
+RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    name: (expected, holds)
+    for expected, holds, names in (
+        (
+            "at least 0",
+            lambda value: value >= 0,
+            "frozen_stages queue_size sigma rpn_score_weight rpn_box_weight person_weight "
+            "box_weight reid_weight epochs weight_decay milestones warmup_epochs workers",
+        ),
+        (
+            "at least 1",
+            lambda value: value >= 1,
+            "short_side long_side anchor_sizes rpn_before_nms rpn_after_nms region_size "
+            "regions_per_image embedding_dim max_detections batch_size log_every",
+        ),
+        ("above 0", lambda value: value > 0, "anchor_ratios temperature lr max_grad_norm"),
+        (
+            "above 0 and at most 1",
+            lambda value: 0 < value <= 1,
+            "positive_fraction foreground_iou background_iou nms_iou decay",
+        ),
+        ("in 0..1", lambda value: 0 <= value <= 1, "score_threshold flip"),
+        ("at least 0 and below 1", lambda value: 0 <= value < 1, "momentum sgd_momentum"),
+        ("in -1..1", lambda value: -1 <= value <= 1, "beta"),
+        ("in 0..4294967295", lambda value: 0 <= value < 2**32, "seed"),
+        # Far outside, exp(alpha) in Eq. 10 is 0 or infinite in float32.
+        ("in -50..50", lambda value: -50 <= value <= 50, "alpha"),
+    )
+    for name in names.split()
+}
+"""What a number in a recipe must be, beside finite; in a list, every number."""
+
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe from TOML and apply ``section.field=value`` overrides.
 
     Raises:
         MissingDataError: No such file.
-        ConfigError: Not TOML, an unknown key (the nearest known one is named) or a wrong value.
+        ConfigError: Not TOML, an override of another form, an unknown or missing key (the nearest
+            known one is named), a value of the wrong type or out of range.
     """
     if not path.is_file():
         raise MissingDataError(f"no recipe at {path}", hint="recipes are in configs/")
@@ -202,7 +258,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     """Build a config dataclass from plain values, checking every key and type.
 
     Raises:
-        ConfigError: An unknown key or a value of the wrong type; the message names both.
+        ConfigError: An unknown or missing key, a value of the wrong type or out of range; the
+            message names the key and the value.
     """
     hints = typing.get_type_hints(cls)
     kwargs = {}
@@ -212,17 +269,11 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
             hint = f"did you mean {where}{near[0]}?" if near else f"known: {', '.join(hints)}"
             raise ConfigError(f"unknown recipe key {where}{key}", hint=hint)
         kwargs[key] = _convert(hints[key], value, where + key)
-    try:
-        return cls(**kwargs)
-    except TypeError as error:
-        missing = [
-            f.name
-            for f in dataclasses.fields(cls)  # type: ignore[arg-type]
-            if f.name not in kwargs
-            and f.default is dataclasses.MISSING
-            and f.default_factory is dataclasses.MISSING
-        ]
-        raise ConfigError(f"{where.rstrip('.')} needs {', '.join(missing)}") from error
+    for item in dataclasses.fields(cls):  # type: ignore[arg-type]
+        required = item.default is item.default_factory is dataclasses.MISSING
+        if required and item.name not in kwargs:
+            raise ConfigError(f"recipe key {where}{item.name} is missing")
+    return cls(**kwargs)
 
 
 def with_root(recipe: Recipe, root: str) -> Recipe:
@@ -268,6 +319,16 @@ def _apply(values: dict[str, Any], override: str) -> None:
     table[path[-1]] = value
 
 
+def _check_ranges(section: str, config: object) -> None:
+    for name, value in vars(config).items():
+        if name not in RANGES or value is None:
+            continue
+        expected, holds = RANGES[name]
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(math.isfinite(number) and holds(number) for number in numbers):
+            raise ConfigError(f"recipe key {section}.{name} must be {expected}, got {value}")
+
+
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_dict(typing.cast(type[Any], hint), value, where + ".")
@@ -308,8 +369,9 @@ def _write_table(values: Mapping[str, Any], prefix: str, lines: list[str]) -> No
         elif isinstance(value, tuple) and value and isinstance(value[0], Mapping):
             tables.extend((f"[[{prefix}{key}]]", row) for row in value)
         elif value is not None:
-            # JSON strings, numbers, booleans and lists are TOML too.
-            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+            # JSON strings, numbers, booleans and lists are TOML too, but for the character DEL.
+            text = json.dumps(value, ensure_ascii=False)
+            lines.append(f"{key} = {text}".replace("\x7f", "\\u007f"))
     for header, table in tables:
         lines += ["", header]
         _write_table(table, header.strip("[]") + ".", lines)

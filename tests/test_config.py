@@ -1,0 +1,280 @@
+import dataclasses
+import math
+import typing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fdps.config import (
+    RANGES,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    Recipe,
+    Source,
+    TrainConfig,
+    from_dict,
+    load_recipe,
+    to_toml,
+    with_root,
+)
+from fdps.errors import ConfigError, MissingDataError
+
+RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").rglob("*.toml"))
+SECTIONS = {"model": ModelConfig, "loss": LossConfig, "train": TrainConfig}
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "small.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, text: str = "", *overrides: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(folder, text), overrides)
+    return caught.value
+
+
+def is_number(hint: object) -> bool:
+    return bool({int, float} & {hint, *typing.get_args(hint)})
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_recipe_of_the_project_loads(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.data.train
+    assert recipe.data.test is not None
+
+
+def test_an_empty_recipe_is_the_paper_under_the_name_of_the_file(tmp_path: Path) -> None:
+    assert load_recipe(write(tmp_path, "")) == Recipe(name="small")
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(),
+        Recipe(loss=LossConfig(name="boim", alpha=-3.5)),
+        Recipe(
+            name='a "quoted" name, ünicode and \x7f',
+            data=DataConfig(
+                train=(Source("prw", "a\\b"), Source("coco", "ü\n\t", "all")),
+                test=Source("folder", "", "test"),
+            ),
+            model=ModelConfig(
+                short_side=(480, 640), anchor_ratios=(1.5,), region_size=(14, 8), box_norm=False
+            ),
+            train=TrainConfig(milestones=(), lr=1e-7, weight_decay=0.0, epochs=0),
+        ),
+    ],
+    ids=["defaults", "alpha", "everything awkward"],
+)
+def test_round_trip(tmp_path: Path, recipe: Recipe) -> None:
+    assert load_recipe(write(tmp_path, to_toml(recipe))) == recipe
+
+
+@settings(deadline=None)  # writes files
+@given(root=st.text(st.characters(codec="utf-8")), lr=st.floats(1e-300, 1e300))
+def test_round_trip_of_any_text_and_number(
+    tmp_path_factory: pytest.TempPathFactory, root: str, lr: float
+) -> None:
+    recipe = Recipe(data=DataConfig(test=Source("prw", root)), train=TrainConfig(lr=lr))
+    assert load_recipe(write(tmp_path_factory.mktemp("recipe"), to_toml(recipe))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "field", "value"),
+    [
+        ("train.lr=0.01", "train", "lr", 0.01),
+        ("train.lr=1", "train", "lr", 1.0),  # a whole number where any number goes
+        ("train.epochs=3", "train", "epochs", 3),
+        ("model.system=flatten", "model", "system", "flatten"),  # a bare word
+        ('model.system="flatten"', "model", "system", "flatten"),  # the same in TOML
+        ("model.backbone_weights=../a b.st", "model", "backbone_weights", "../a b.st"),
+        ("model.backbone_weights=a=b", "model", "backbone_weights", "a=b"),
+        ("model.box_norm=false", "model", "box_norm", False),
+        ("model.short_side=[480, 512]", "model", "short_side", (480, 512)),
+        ("model.anchor_ratios=[1, 2.5]", "model", "anchor_ratios", (1.0, 2.5)),
+        ("train.milestones=[]", "train", "milestones", ()),
+        ("loss.alpha=-3", "loss", "alpha", -3.0),
+    ],
+)
+def test_set_changes_one_field(
+    tmp_path: Path, override: str, section: str, field: str, value: object
+) -> None:
+    base = Recipe(name="small")
+    changed = dataclasses.replace(getattr(base, section), **{field: value})
+    expected = dataclasses.replace(base, **{section: changed})
+    assert load_recipe(write(tmp_path, ""), [override]) == expected
+
+
+def test_set_wins_over_the_file_and_the_last_one_wins(tmp_path: Path) -> None:
+    path = write(tmp_path, "[train]\nlr = 0.5\nepochs = 2")
+    train = load_recipe(path, ["train.lr=0.1", "train.lr=0.2"]).train
+    assert (train.lr, train.epochs) == (0.2, 2)
+
+
+def test_set_reaches_sections_below_sections_and_the_top(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        write(tmp_path, '[data.test]\nkind = "prw"\nroot = "a"'), ["data.test.root=b", "name=c"]
+    )
+    assert recipe.data.test == Source("prw", "b")
+    assert recipe.name == "c"
+
+
+@pytest.mark.parametrize("override", ["train.lr", "=3", ""])
+def test_raises_set_of_another_form(tmp_path: Path, override: str) -> None:
+    error = refusal(tmp_path, "", override)
+    assert str(error) == f"--set {override}: expected section.field=value"
+
+
+def test_raises_set_through_something_that_is_no_section(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "[[data.train]]\nkind='prw'\nroot='a'", "data.train.root=b")
+    assert "train is not a section" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[train]\nlrr = 1.0", "unknown recipe key train.lrr", "did you mean train.lr?"),
+        ("[modle]\nx = 1", "unknown recipe key modle", "did you mean model?"),
+        ("[data.test]\nroott='a'", "unknown recipe key data.test.roott", "data.test.root?"),
+        ("[loss]\nzzz = 1", "unknown recipe key loss.zzz", "known: name, temperature,"),
+    ],
+)
+def test_raises_unknown_key_with_the_nearest(
+    tmp_path: Path, text: str, message: str, hint: str
+) -> None:
+    error = refusal(tmp_path, text)
+    assert str(error) == message
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs=1.5", "train.epochs must be int, got 1.5"),
+        ("train.epochs=true", "train.epochs must be int, got True"),
+        ("train.lr=fast", "train.lr must be float, got 'fast'"),
+        ("train.lr=true", "train.lr must be float, got True"),
+        ("loss.alpha=x", "loss.alpha must be float, got 'x'"),
+        ("model.box_norm=1", "model.box_norm must be bool, got 1"),
+        ("name=7", "name must be str, got 7"),
+        ("model.short_side=480", "model.short_side must be a list of int, got 480"),
+        ("model.short_side=[1.5]", "model.short_side must be int, got 1.5"),
+        ("model.region_size=[7]", "model.region_size must be a list of int (2), got [7]"),
+        ("model=3", "model must be ModelConfig, got 3"),
+        ("data.train=[3]", "data.train must be Source, got 3"),
+        ("train.device=tpu", "train.device must be one of 'auto', 'cpu', 'cuda', got 'tpu'"),
+    ],
+)
+def test_raises_value_of_the_wrong_type(tmp_path: Path, override: str, message: str) -> None:
+    assert str(refusal(tmp_path, "", override)) == f"recipe key {message}"
+
+
+def test_raises_near_miss_of_a_name_with_the_nearest(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "", "model.system=fpds").hint == "did you mean 'fdps'?"
+    assert refusal(tmp_path, "", "model.system=9").hint == ""
+
+
+def test_raises_missing_key(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "[[data.train]]\nkind = 'prw'")
+    assert str(error) == "recipe key data.train.root is missing"
+
+
+def test_raises_file_that_is_absent_or_not_toml(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"no recipe at .*absent\.toml"):
+        load_recipe(tmp_path / "absent.toml")
+    assert "is not TOML" in str(refusal(tmp_path, "lr 3"))
+    (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_recipe(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_number_of_a_recipe_has_a_range(section: str) -> None:
+    hints = typing.get_type_hints(SECTIONS[section])
+    assert {name for name, hint in hints.items() if is_number(hint)} <= set(RANGES)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "inside", "outside", "expected"),
+    [
+        ("model", "frozen_stages", 0, -1, "at least 0"),
+        ("model", "short_side", (1,), (480, 0), "at least 1"),
+        ("model", "region_size", (1, 1), (7, 0), "at least 1"),
+        ("model", "anchor_ratios", (0.1,), (1.0, 0.0), "above 0"),
+        ("model", "rpn_after_nms", (1, 1), (0, 1), "at least 1"),
+        ("model", "positive_fraction", 1.0, 0.0, "above 0 and at most 1"),
+        ("model", "nms_iou", 1.0, 1.1, "above 0 and at most 1"),
+        ("model", "score_threshold", 0.0, 1.1, "in 0..1"),
+        ("model", "score_threshold", 1.0, -0.1, "in 0..1"),
+        ("loss", "momentum", 0.0, 1.0, "at least 0 and below 1"),
+        ("loss", "temperature", 1e-3, 0.0, "above 0"),
+        ("loss", "queue_size", 0, -1, "at least 0"),
+        ("loss", "beta", -1.0, 1.1, "in -1..1"),
+        ("loss", "alpha", -50.0, 51.0, "in -50..50"),
+        ("train", "batch_size", 1, 0, "at least 1"),
+        ("train", "epochs", 0, -1, "at least 0"),
+        ("train", "lr", 1e-9, 0.0, "above 0"),
+        ("train", "lr", 1.0, math.inf, "above 0"),
+        ("train", "max_grad_norm", 1.0, math.nan, "above 0"),
+        ("train", "milestones", (0.0,), (3.0, math.inf), "at least 0"),
+        ("train", "sgd_momentum", 0.0, 1.0, "at least 0 and below 1"),
+        ("train", "log_every", 1, 0, "at least 1"),
+        ("train", "seed", 0, 2**32, "in 0..4294967295"),
+    ],
+)
+def test_raises_number_out_of_range(
+    section: str, name: str, inside: object, outside: object, expected: str
+) -> None:
+    assert getattr(SECTIONS[section](**{name: inside}), name) == inside
+    with pytest.raises(ConfigError) as caught:
+        SECTIONS[section](**{name: outside})
+    assert str(caught.value) == f"recipe key {section}.{name} must be {expected}, got {outside}"
+
+
+@pytest.mark.parametrize("name", ["short_side", "anchor_sizes", "anchor_ratios"])
+def test_raises_empty_list(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"recipe key model.{name} must not be empty"):
+        ModelConfig(**{name: ()})
+
+
+def test_raises_background_above_foreground() -> None:
+    assert ModelConfig(foreground_iou=0.6, background_iou=0.6).background_iou == 0.6
+    with pytest.raises(ConfigError, match=r"at most model.foreground_iou \(0.5\), got 0.6"):
+        ModelConfig(background_iou=0.6)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a/"])
+def test_raises_name_that_is_no_folder(name: str) -> None:
+    with pytest.raises(ConfigError, match="recipe key name must name a folder"):
+        Recipe(name=name)
+
+
+def test_raises_out_of_range_in_a_file(tmp_path: Path) -> None:
+    assert "train.lr must be above 0, got -1.0" in str(refusal(tmp_path, "[train]\nlr = -1"))
+
+
+def test_from_dict_names_keys_below_a_prefix() -> None:
+    assert from_dict(LossConfig, {"alpha": 2}, "loss.") == LossConfig(alpha=2.0)
+    with pytest.raises(ConfigError, match=r"loss\.sigma must be at least 0"):
+        from_dict(LossConfig, {"sigma": -1}, "loss.")
+
+
+def test_with_root_moves_all_sources_of_one_folder() -> None:
+    one = (Source("prw", "a"), Source("prw", "a", "test"))
+    moved = with_root(Recipe(data=DataConfig(train=one[:1], test=one[1])), "b")
+    assert moved.data == DataConfig((Source("prw", "b"),), Source("prw", "b", "test"))
+    assert with_root(Recipe(data=DataConfig(train=one)), "b").data.test is None
+    assert with_root(Recipe(), "b") == Recipe()
+
+
+def test_raises_one_root_for_several_folders() -> None:
+    recipe = Recipe(data=DataConfig((Source("prw", "a"), Source("coco", "c"))))
+    with pytest.raises(ConfigError, match=r"--root b: the recipe reads 2 folders \(a, c\)"):
+        with_root(recipe, "b")
