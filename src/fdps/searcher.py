@@ -86,7 +86,7 @@ class PersonSearcher:
                 f"box {bad} has no area inside the picture ({width}×{height})",
                 hint="a box is x1,y1,x2,y2 with x1 < x2 and y1 < y2, in pixels",
             )
-        given = torch.from_numpy(inside).to(self._device)
+        given = torch.from_numpy(inside).float().to(self._device)
         return _array(self._model.embed([self._tensor(pixels)], [given])[0])
 
     def query(
@@ -120,7 +120,8 @@ class PersonSearcher:
         return next(self._model.parameters()).device
 
     def _tensor(self, pixels: Picture) -> Tensor:
-        return torch.from_numpy(pixels).to(self._device).permute(2, 0, 1).float() / 255
+        # Torch takes neither read-only arrays nor mirrored views such as bgr[..., ::-1].
+        return torch.from_numpy(pixels.copy()).to(self._device).permute(2, 0, 1).float() / 255
 
 
 def load(

@@ -53,7 +53,11 @@ def train(
     if not quiet:
         n_persons, n_boxes = len(scenes.person_ids), scenes.n_boxes
         print(f"Data    {len(scenes)} scenes, {n_boxes} people, {n_persons} ids", file=sys.stderr)
-    weights = train_network(chosen, scenes, run, stream=None if quiet else sys.stderr)
+    try:
+        weights = train_network(chosen, scenes, run, stream=None if quiet else sys.stderr)
+    except KeyboardInterrupt:
+        print(f"Stopped {run}\nNext    the same command continues", file=sys.stderr)
+        raise
     if json_output:
         print(json.dumps({"run": str(run), "weights": str(weights)}))
     else:

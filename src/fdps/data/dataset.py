@@ -1,5 +1,6 @@
 """Scenes as tensors, augmented by a rule that depends on seed, epoch and scene alone."""
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from fdps.config import TrainConfig
 from fdps.data.pictures import read_picture
+from fdps.errors import FdpsError
 from fdps.structures import Scene, SceneSet
 
 Sample = tuple[Tensor, dict[str, Tensor]]
@@ -71,27 +74,35 @@ class ShuffledRows(Sampler[tuple[int, int]]):
 
 
 def training_batches(
-    dataset: TrainingScenes, *, batch_size: int, epoch: int, skip: int, workers: int
-) -> DataLoader[Sample]:
-    """Batches of one epoch; the last one may be smaller.
+    dataset: TrainingScenes, config: TrainConfig, *, epoch: int, skip: int = 0
+) -> Iterator[Batch]:
+    """Read the batches of one epoch; the last one may be smaller.
 
     Args:
         dataset: The scenes.
-        batch_size: Pictures per batch.
+        config: Its ``batch_size`` and ``workers``.
         epoch: Which pass, from 0.
         skip: Batches at the start that an interrupted run has seen already.
-        workers: Processes that read; 0 reads here.
+
+    Raises:
+        PictureError: A picture cannot be decoded; the message names the file.
+        MissingDataError: A picture is gone.
     """
-    rows = ShuffledRows(len(dataset), seed=dataset.seed, epoch=epoch, skip=skip * batch_size)
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
+    rows = ShuffledRows(len(dataset), seed=dataset.seed, epoch=epoch, skip=skip * config.batch_size)
+    loader = DataLoader(
+        _Outcomes(dataset),
+        batch_size=config.batch_size,
         sampler=rows,
-        num_workers=workers,
+        num_workers=config.workers,
         collate_fn=collate,
+        worker_init_fn=_leave_signals_to_the_parent,
         # Reading draws its random numbers from item names; torch's stream belongs to the network.
         generator=torch.Generator(),
     )
+    for outcome in loader:
+        if isinstance(outcome, FdpsError):
+            raise outcome
+        yield outcome
 
 
 def load_sample(scene: Scene) -> Sample:
@@ -110,6 +121,35 @@ def mirror(image: Tensor, target: dict[str, Tensor]) -> Sample:
     return image.flip(2), target | {"boxes": boxes}
 
 
-def collate(samples: list[Sample]) -> Batch:
-    """Pictures differ in size, so a batch is two lists."""
-    return [image for image, _ in samples], [target for _, target in samples]
+def collate(samples: list[Sample | FdpsError]) -> Batch | FdpsError:
+    """Pictures differ in size, so a batch is two lists; the first error takes its place."""
+    images, targets = [], []
+    for sample in samples:
+        if isinstance(sample, FdpsError):
+            return sample
+        images.append(sample[0])
+        targets.append(sample[1])
+    return images, targets
+
+
+class _Outcomes(Dataset[Sample | FdpsError]):
+    """Samples, or what went wrong as a value: of an exception in another process torch makes text.
+
+    Args:
+        dataset: Where the samples come from.
+    """
+
+    def __init__(self, dataset: TrainingScenes) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, item: tuple[int, int]) -> Sample | FdpsError:
+        try:
+            return self.dataset[item]
+        except FdpsError as error:
+            return error
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    # Ctrl-C and a batch system signal every process; one that reads must live until the last step.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

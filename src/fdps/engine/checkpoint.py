@@ -41,6 +41,8 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: SGD, progress: Prog
         if momentum is not None:
             tensors[f"momentum.{i}"] = momentum
     tensors["rng"] = torch.get_rng_state()
+    if _on_gpu(model):
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
     contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
@@ -55,7 +57,8 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: SGD) -> Progress:
     """Put network, memory, optimiser and random numbers back to where they were.
 
     Raises:
-        ModelError: Not a checkpoint, or of another network.
+        ModelError: Not a checkpoint, or of another network. Network and optimiser may then be
+            changed in part and are of no use.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -66,12 +69,23 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: SGD) -> Progress:
         )
         for i, parameter in enumerate(_parameters(optimizer)):
             if f"momentum.{i}" in tensors:
-                momentum = tensors[f"momentum.{i}"].to(parameter.device)
-                optimizer.state[parameter]["momentum_buffer"] = momentum.reshape(parameter.shape)
+                # In the memory format of the parameter, else every step would be slower.
+                momentum = torch.empty_like(parameter, requires_grad=False)
+                momentum.copy_(tensors[f"momentum.{i}"])
+                optimizer.state[parameter]["momentum_buffer"] = momentum
         torch.set_rng_state(tensors["rng"])
+        if _on_gpu(model) and "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"])
         return Progress(**json.loads(metadata["progress"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path} is not a checkpoint of this run: {error}") from error
+        raise ModelError(
+            f"{path} is not a checkpoint of this run: {error}",
+            hint="remove it to start the run anew, or choose another run folder",
+        ) from error
+
+
+def _on_gpu(model: nn.Module) -> bool:
+    return any(parameter.is_cuda for parameter in model.parameters())
 
 
 def _parameters(optimizer: SGD) -> list[Tensor]:

@@ -3,15 +3,18 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TextIO
+from typing import Self, TextIO
 
 import torch
+
+from fdps.engine.checkpoint import Progress
 
 FILE = "log.jsonl"
 
@@ -19,16 +22,41 @@ FILE = "log.jsonl"
 class RunLog:
     """Append records to ``log.jsonl`` and show the newest on a stream.
 
+    Leaving the context ends the status line and closes the file.
+
     Args:
         path: The log; continued if it exists.
         total_steps: Of the whole run, for the estimate of the time left.
+        done: Where the run stands. Later lines are dropped: a session that was killed wrote them
+            after its last checkpoint, and those steps are taken again.
         stream: Where the status line goes; ``None`` shows nothing.
     """
 
-    def __init__(self, path: Path, total_steps: int, stream: TextIO | None = sys.stderr) -> None:
+    def __init__(
+        self,
+        path: Path,
+        total_steps: int,
+        done: Progress,
+        stream: TextIO | None = sys.stderr,
+    ) -> None:
+        _keep_lines(path, done.step)
         self._file = path.open("a", encoding="utf-8")
         self._total, self._stream = total_steps, stream
         self._since, self._images, self._steps = time.perf_counter(), 0, 0
+        self._started = self._since - done.seconds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self._stream is not None and self._stream.isatty():
+            self._stream.write("\n")
+        self._file.close()
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far, over all sessions."""
+        return time.perf_counter() - self._started
 
     def count(self, n_images: int) -> None:
         """Note that a step went through ``n_images`` pictures."""
@@ -42,26 +70,22 @@ class RunLog:
         speed = self._images / seconds
         left = (self._total - step) * seconds / max(self._steps, 1)
         self._since, self._images, self._steps = now, 0, 0
-        line = {"step": step, "epoch": round(epoch, 3), **values, "images_per_s": round(speed, 3)}
-        self._file.write(json.dumps(line | {"time": round(time.time(), 1)}) + "\n")
+        line = {"step": step, "epoch": round(epoch, 3), **values}
+        line |= {"images_per_s": round(speed, 3), "seconds": round(self.seconds, 1)}
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         if self._stream is not None:
             shown = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
             self._show(
-                f"step {step}/{self._total}  epoch {epoch:.2f}  {speed:.1f} images/s  {shown}  "
-                f"left {_clock(left)}"
+                f"step {step}/{self._total}  epoch {epoch:.2f}  {speed:.1f} images/s  "
+                f"left {_clock(left)}  {shown}"
             )
-
-    def close(self) -> None:
-        """End the status line and the file."""
-        if self._stream is not None and self._stream.isatty():
-            self._stream.write("\n")
-        self._file.close()
 
     def _show(self, text: str) -> None:
         assert self._stream is not None
         if self._stream.isatty():
-            self._stream.write(f"\r\x1b[K{text}")
+            width = shutil.get_terminal_size().columns
+            self._stream.write(f"\r\x1b[K{text[: width - 1]}")  # a longer one could not be undone
         else:
             self._stream.write(text + "\n")
         self._stream.flush()
@@ -80,6 +104,18 @@ def environment() -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
     }
+
+
+def _keep_lines(path: Path, step: int) -> None:
+    """Drop the lines after a step, and a last line that a killed session left unfinished."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    if len(kept) < len(lines):
+        aside = path.with_name(path.name + ".part")
+        aside.write_text("".join(kept), encoding="utf-8")
+        aside.replace(path)
 
 
 def _version(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-import time
+from math import isfinite
 from pathlib import Path
 from typing import TextIO
 
@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from fdps.config import LossConfig, Recipe, TrainConfig, to_toml
+from fdps.config import LossConfig, Recipe, TrainConfig, load_recipe, to_toml
 from fdps.data.dataset import TrainingScenes, training_batches
 from fdps.engine import checkpoint
 from fdps.engine.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -52,8 +52,13 @@ def train(
 
     Raises:
         AnnotationError: No scene, or no labelled person.
-        TrainingDiverged: A loss left the finite numbers; the last checkpoint stays.
+        UsageError: The folder holds a run of another recipe.
+        ModelError: Its checkpoint is damaged or of another network.
+        TrainingDiverged: A loss, a gradient or a weight left the finite numbers; the last
+            checkpoint stays.
         PictureError: A picture cannot be decoded.
+        MissingDataError: A picture is gone.
+        ResourceError: The device of the recipe is not there.
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last step was written.
     """
     config = recipe.train
@@ -69,20 +74,11 @@ def train(
     steps_per_epoch = -(-len(dataset) // config.batch_size)
     total_steps = config.epochs * steps_per_epoch
     progress = _prepare(run, recipe, net, optimizer.optimizer)
-    log = RunLog(run / LOG_FILE, total_steps, stream)
-    started = time.perf_counter() - progress.seconds
 
-    with stop_between_steps() as stop:
+    with RunLog(run / LOG_FILE, total_steps, progress, stream) as log, stop_between_steps() as stop:
         while progress.step < total_steps:
             epoch, done = divmod(progress.step, steps_per_epoch)
-            batches = training_batches(
-                dataset,
-                batch_size=config.batch_size,
-                epoch=epoch,
-                skip=done,
-                workers=config.workers,
-            )
-            for images, targets in batches:
+            for images, targets in training_batches(dataset, config, epoch=epoch, skip=done):
                 lr = learning_rate(progress.step, config, steps_per_epoch)
                 set_learning_rate(optimizer.optimizer, lr)
                 out = model(*_to_device(images, targets, fabric.device))
@@ -90,23 +86,24 @@ def train(
                     raise TrainingDiverged(progress.step, _floats(out.losses))
                 fabric.backward(weighted_sum(out.losses, recipe.loss))
                 norms = clip_gradients(parts, config.max_grad_norm, whole=config.clip == "whole")
+                if not all(map(isfinite, norms.values())):
+                    raise TrainingDiverged(progress.step, _gradients(norms))
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 net.roi_heads.criterion.update(out.embeddings, out.person_ids)
                 progress.step += 1
                 log.count(len(images))
                 if progress.step % config.log_every == 0 or progress.step == total_steps:
-                    values = _floats(out.losses | out.reid_terms) | _prefixed("grad_", norms)
-                    values |= {"people": len(out.person_ids), "lr": lr}
+                    values = {"lr": lr} | _floats(out.losses | out.reid_terms) | _gradients(norms)
+                    values["people"] = len(out.person_ids)
                     log.record(progress.step, progress.step / steps_per_epoch, values)
                 if stop:
                     break
-            progress.seconds = time.perf_counter() - started
+            _check_weights(net, progress.step)
+            progress.seconds = log.seconds
             save_checkpoint(run / checkpoint.FILE, net, optimizer.optimizer, progress)
             if stop:
-                log.close()
                 raise KeyboardInterrupt(stop.signal)
-    log.close()
     save_weights(net, recipe.model, recipe.loss, n_persons, run / WEIGHTS_FILE)
     return run / WEIGHTS_FILE
 
@@ -145,20 +142,28 @@ def _fabric(config: TrainConfig) -> Fabric:
 def _prepare(
     run: Path, recipe: Recipe, net: PersonSearchNet, optimizer: torch.optim.SGD
 ) -> Progress:
-    """Make the run folder, or find out where it stands."""
-    text = to_toml(recipe)
+    """Make the run folder, or find out where it stands; one that is refused stays as it is."""
+    if run.exists() and not run.is_dir():
+        raise UsageError(f"{run} is not a folder", hint="choose another run folder")
     kept = run / RECIPE_FILE
-    if kept.exists() and kept.read_text(encoding="utf-8") != text:
+    if kept.exists() and load_recipe(kept) != recipe:
         raise UsageError(
             f"{run} holds a run of another recipe",
-            hint="choose another --name, or remove the folder",
+            hint=f"choose another folder, or remove this one; compare with {kept}",
         )
+    begun = (run / checkpoint.FILE).exists()
+    progress = load_checkpoint(run / checkpoint.FILE, net, optimizer) if begun else Progress()
     run.mkdir(parents=True, exist_ok=True)
-    kept.write_text(text, encoding="utf-8")
+    kept.write_text(to_toml(recipe), encoding="utf-8")
     (run / "environment.json").write_text(json.dumps(environment(), indent=1) + "\n")
-    if (run / checkpoint.FILE).exists():
-        return load_checkpoint(run / checkpoint.FILE, net, optimizer)
-    return Progress()
+    return progress
+
+
+def _check_weights(net: PersonSearchNet, step: int) -> None:
+    """Refuse what no loss may have shown: a norm turns an overflow before it into plain zeros."""
+    for name, tensor in net.state_dict().items():
+        if not tensor.isfinite().all():
+            raise TrainingDiverged(step, {name: float(tensor.abs().max())})
 
 
 def _to_device(
@@ -169,8 +174,8 @@ def _to_device(
 
 
 def _floats(values: dict[str, Tensor]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items()}
+    return {name: float(value.detach()) for name, value in values.items()}
 
 
-def _prefixed(prefix: str, values: dict[str, float]) -> dict[str, float]:
-    return {prefix + name: value for name, value in values.items()}
+def _gradients(norms: dict[str, float]) -> dict[str, float]:
+    return {f"grad_{part}": norm for part, norm in norms.items()}
