@@ -10,7 +10,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fdps.errors import MissingDataError, ModelError
 
@@ -43,6 +43,26 @@ class Trunk(nn.Module):
         return images
 
 
+class CpuFloat32(nn.Module):
+    """Run a module in float32 where autocast would run it in bf16 on a CPU.
+
+    Args:
+        module: For example a strided depthwise convolution, whose bf16 gradient takes forty times
+            as long as the float32 one (``benchmarks/depthwise.py``).
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+        """Apply the module; the dtype of ``x`` comes back."""
+        if x.device.type != "cpu":
+            return self.module(x)  # type: ignore[no-any-return]
+        with torch.autocast("cpu", enabled=False):
+            return self.module(x.float()).to(x.dtype)  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True)
 class Backbone:
     """The two halves of a classification network.
@@ -66,7 +86,8 @@ def build_backbone(name: str, *, weights: str, frozen_stages: int, norm: str) ->
         weights: ``none``, ``imagenet`` (fetched by torchvision) or a safetensors file of the
             classifier's state dict.
         frozen_stages: Leading trunk stages without gradient; stage 1 is the first convolution.
-        norm: ``train``, or ``frozen`` to replace every batch norm by its constant affine form.
+        norm: ``train``, or ``frozen`` to fold every batch norm into the convolution before it:
+            its statistics stay as they are, its cost is gone, and the product is trained.
 
     Raises:
         MissingDataError: The weights file does not exist.
@@ -78,7 +99,8 @@ def build_backbone(name: str, *, weights: str, frozen_stages: int, norm: str) ->
         state = _fetch(name, default_weights) if weights == "imagenet" else _read(Path(weights))
         _load(classifier, state, name, weights)
     if norm == "frozen":
-        _freeze_norms(classifier)
+        _fold_norms(classifier)
+    _keep_strided_depthwise_fast(classifier)
     stages, region_head, trunk_channels, region_channels = cut(classifier)
     return Backbone(Trunk(stages, trunk_channels, frozen_stages), region_head, region_channels)
 
@@ -155,13 +177,24 @@ def _load(net: nn.Module, state: dict[str, Tensor], name: str, weights: str) -> 
     net.load_state_dict(fitting, strict=False)
 
 
-def _freeze_norms(module: nn.Module) -> None:
+def _fold_norms(module: nn.Module) -> None:
+    """Fold every batch norm into the convolution before it, with its statistics as they are."""
+    previous = ""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
-            frozen = FrozenBatchNorm2d(child.num_features, eps=child.eps)
-            state = child.state_dict()
-            state.pop("num_batches_tracked")
-            frozen.load_state_dict(state)
-            setattr(module, name, frozen)
+            conv = module.get_submodule(previous)
+            assert isinstance(conv, nn.Conv2d), f"batch norm {name} follows {previous}"
+            setattr(module, previous, fuse_conv_bn_eval(conv.eval(), child.eval()).train())
+            setattr(module, name, nn.Identity())
         else:
-            _freeze_norms(child)
+            _fold_norms(child)
+        previous = name
+
+
+def _keep_strided_depthwise_fast(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d) and child.groups == child.in_channels > 1:
+            if child.stride != (1, 1):
+                setattr(module, name, CpuFloat32(child))
+        else:
+            _keep_strided_depthwise_fast(child)
