@@ -20,7 +20,7 @@ Its metadata has one key, ``fdps``: JSON with ``format`` ("fdps-predictions"), `
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,14 @@ from fdps.errors import MissingDataError, PredictionsError
 from fdps.structures import Query, SceneSet
 
 FORMAT, VERSION = "fdps-predictions", 1
-_DTYPES = {
-    "boxes": np.float32,
-    "scores": np.float32,
-    "embeddings": np.float32,
-    "scene": np.int64,
-    "query_embeddings": np.float32,
+_TENSORS = {
+    "boxes": ("F32", "N 4"),
+    "scores": ("F32", "N"),
+    "embeddings": ("F32", "N D"),
+    "scene": ("I64", "N"),
+    "query_embeddings": ("F32", "Q D"),
 }
+_MAX_PX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +104,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
         "data_hash": predictions.data_hash,
         "versions": dict(predictions.versions),
     }
-    tensors = {name: np.ascontiguousarray(getattr(predictions, name)) for name in _DTYPES}
+    tensors = {name: np.ascontiguousarray(getattr(predictions, name)) for name in _TENSORS}
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
     aside.write_bytes(save(tensors, metadata={"fdps": json.dumps(header)}))
@@ -124,19 +125,20 @@ def load_predictions(path: Path) -> Predictions:
         )
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header = _header(file.metadata() or {}, path)
+            _check_layout(file, len(header["queries"]), path)
+            tensors = {name: file.get_tensor(name) for name in _TENSORS}
     except (SafetensorError, OSError) as error:
         raise PredictionsError(f"{path} is not a safetensors file: {error}") from error
-    header = _header(metadata, path)
-    _check_tensors(tensors, len(header["scenes"]), len(header["queries"]), path)
+    _check_values(tensors, len(header["scenes"]), path)
+    names = set(header["scenes"])
     return Predictions(
         scenes=tuple(header["scenes"]),
-        queries=tuple(_query(row, i, path) for i, row in enumerate(header["queries"])),
-        model_hash=str(header.get("model_hash", "")),
-        data_hash=str(header.get("data_hash", "")),
-        versions=dict(header.get("versions", {})),
-        **{name: tensors[name] for name in _DTYPES},
+        queries=tuple(_query(row, i, names, path) for i, row in enumerate(header["queries"])),
+        model_hash=header["model_hash"],
+        data_hash=header["data_hash"],
+        versions=header["versions"],
+        **tensors,
     )
 
 
@@ -147,7 +149,7 @@ def _header(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
         raise PredictionsError(
             f"{path} has no 'fdps' metadata", hint="docs/reference/predictions.md has the format"
         ) from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise PredictionsError(f"{path}: the 'fdps' metadata is not JSON: {error}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise PredictionsError(f"{path}: metadata 'format' must be {FORMAT!r}")
@@ -155,53 +157,65 @@ def _header(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
         raise PredictionsError(
             f"{path} has format version {header.get('version')!r}, this fdps reads {VERSION}"
         )
-    for name in ("scenes", "queries"):
-        if not isinstance(header.get(name), list):
-            raise PredictionsError(f"{path}: metadata {name!r} must be a list")
+    header = {"model_hash": "", "data_hash": "", "versions": {}} | header
+    kinds = {"scenes": list, "queries": list, "model_hash": str, "data_hash": str, "versions": dict}
+    for name, kind in kinds.items():
+        if not isinstance(header.get(name), kind):
+            json_name = {list: "a list", str: "a string", dict: "an object"}[kind]
+            raise PredictionsError(f"{path}: metadata {name!r} must be {json_name}")
     names = header["scenes"]
     if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise PredictionsError(f"{path}: metadata 'scenes' must be distinct names")
     return header
 
 
-def _query(row: object, index: int, path: Path) -> Query:
-    try:
-        assert isinstance(row, dict)
-        box = np.asarray(row["box"], dtype=np.float32).reshape(4)
-        return Query(scene=str(row["scene"]), box=box, person_id=int(row["person_id"]))
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise PredictionsError(
-            f"{path}: query {index} must have scene, box [x1,y1,x2,y2] and person_id, got {row!r}"
-        ) from error
+def _query(row: object, index: int, names: Container[str], path: Path) -> Query:
+    match row:
+        case {"scene": str(scene), "box": [_, _, _, _] as box, "person_id": int(person_id)}:
+            if scene in names and person_id >= 0 and _is_box(box):
+                return Query(scene, np.array(box, dtype=np.float32), person_id)
+    raise PredictionsError(
+        f"{path}: query {index} must have a listed scene, a box [x1, y1, x2, y2] with x1 < x2 and "
+        f"y1 < y2, and a person_id of at least 0, got {row!r}"
+    )
 
 
-def _check_tensors(
-    tensors: Mapping[str, np.ndarray], n_scenes: int, n_queries: int, path: Path
-) -> None:
-    for name, dtype in _DTYPES.items():
-        if name not in tensors:
+def _is_box(box: list[Any]) -> bool:
+    if not all(isinstance(side, int | float) for side in box):
+        return False
+    x1, y1, x2, y2 = box
+    return bool(-_MAX_PX < x1 < x2 < _MAX_PX and -_MAX_PX < y1 < y2 < _MAX_PX)
+
+
+def _check_layout(file: Any, n_queries: int, path: Path) -> None:
+    """Refuse missing tensors, other types and other shapes before anything is read."""
+    present, sizes = set(file.keys()), {"4": 4, "Q": n_queries}
+    for name, (dtype, layout) in _TENSORS.items():
+        if name not in present:
             raise PredictionsError(f"{path}: tensor {name!r} is missing")
-        if tensors[name].dtype != dtype:
+        stored, axes = file.get_slice(name), layout.split()
+        if stored.get_dtype() != dtype:
             raise PredictionsError(
-                f"{path}: tensor {name!r} must be {np.dtype(dtype)}, got {tensors[name].dtype}"
+                f"{path}: tensor {name!r} must be {dtype}, got {stored.get_dtype()}"
             )
-    n, dim = len(tensors["boxes"]), tensors["embeddings"].shape[-1]
-    shapes = {
-        "boxes": (n, 4),
-        "scores": (n,),
-        "embeddings": (n, dim),
-        "scene": (n,),
-        "query_embeddings": (n_queries, dim),
-    }
-    for name, shape in shapes.items():
-        if tensors[name].shape != shape:
+        shape = stored.get_shape()
+        if len(shape) != len(axes) or any(
+            sizes.setdefault(axis, size) != size for axis, size in zip(axes, shape, strict=True)
+        ):
+            expected = [sizes.get(axis, axis) for axis in axes]
             raise PredictionsError(
-                f"{path}: tensor {name!r} must have shape {shape}, got {tensors[name].shape}"
+                f"{path}: tensor {name!r} must have shape {expected}, got {shape}"
             )
-        if not np.isfinite(tensors[name]).all():
+
+
+def _check_values(tensors: Mapping[str, np.ndarray], n_scenes: int, path: Path) -> None:
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
             raise PredictionsError(f"{path}: tensor {name!r} holds NaN or infinity")
-    rows = tensors["scene"]
-    if n and (rows.min() < 0 or rows.max() >= n_scenes):
-        raise PredictionsError(
-            f"{path}: tensor 'scene' must be in 0..{n_scenes - 1}, got {rows.min()}..{rows.max()}"
-        )
+    for name, low, high in (("scores", 0, 1), ("scene", 0, n_scenes - 1)):
+        values = tensors[name]
+        if len(values) and (values.min() < low or values.max() > high):
+            raise PredictionsError(
+                f"{path}: tensor {name!r} must be in {low}..{high}, "
+                f"got {values.min()}..{values.max()}"
+            )
