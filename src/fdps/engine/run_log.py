@@ -5,18 +5,31 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Self, TextIO
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from fdps.engine.checkpoint import Progress
 
 FILE = "log.jsonl"
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Where a status line goes: a terminal, a file, a string."""
+
+    def write(self, text: str, /) -> object:
+        """Take text."""
+
+    def flush(self) -> object:
+        """Show it."""
+
+    def isatty(self) -> bool:
+        """Whether a line can be rewritten."""
 
 
 class RunLog:
@@ -29,15 +42,11 @@ class RunLog:
         total_steps: Of the whole run, for the estimate of the time left.
         done: Where the run stands. Later lines are dropped: a session that was killed wrote them
             after its last checkpoint, and those steps are taken again.
-        stream: Where the status line goes; ``None`` shows nothing.
+        stream: Where the status line goes; nothing is shown without.
     """
 
     def __init__(
-        self,
-        path: Path,
-        total_steps: int,
-        done: Progress,
-        stream: TextIO | None = sys.stderr,
+        self, path: Path, total_steps: int, done: Progress, stream: Stream | None = None
     ) -> None:
         _keep_lines(path, done.step)
         self._file = path.open("a", encoding="utf-8")
@@ -45,7 +54,7 @@ class RunLog:
         self._since, self._images, self._steps = time.perf_counter(), 0, 0
         self._started = self._since - done.seconds
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *reason: object) -> None:

@@ -1,10 +1,8 @@
 """Train a network: the loop, from top to bottom."""
 
 import json
-import sys
 from math import isfinite
 from pathlib import Path
-from typing import TextIO
 
 import torch
 from lightning_fabric import Fabric
@@ -23,7 +21,7 @@ from fdps.engine.optimizer import (
     set_learning_rate,
 )
 from fdps.engine.run_log import FILE as LOG_FILE
-from fdps.engine.run_log import RunLog, environment
+from fdps.engine.run_log import RunLog, Stream, environment
 from fdps.errors import AnnotationError, ResourceError, TrainingDiverged, UsageError
 from fdps.models import PersonSearchNet, build_model
 from fdps.models.weights import save_weights
@@ -33,9 +31,7 @@ WEIGHTS_FILE = "weights.safetensors"
 RECIPE_FILE = "recipe.toml"
 
 
-def train(
-    recipe: Recipe, scenes: SceneSet, run: Path, *, stream: TextIO | None = sys.stderr
-) -> Path:
+def train(recipe: Recipe, scenes: SceneSet, run: Path, *, stream: Stream | None = None) -> Path:
     """Train the network of a recipe; continue where a run folder left off.
 
     The run folder receives ``recipe.toml``, ``environment.json``, ``log.jsonl``, a checkpoint
@@ -45,7 +41,7 @@ def train(
         recipe: Everything that makes the run.
         scenes: Training scenes with identities 0..L-1 (:func:`fdps.data.identities.contiguous`).
         run: The run folder; one with a checkpoint is continued.
-        stream: Where the status line goes.
+        stream: Where the status line goes, for example ``sys.stderr``; nothing is shown without.
 
     Returns:
         The weights file.
