@@ -1,0 +1,95 @@
+"""Score finished runs on one test split, with and without near-duplicate frames, as one table.
+
+    python benchmarks/runs_table.py runs/train/fdps runs/train/fdps_boim --min-frame-gap 250
+
+Every run predicts the split of its own recipe; the predictions file stays in the run folder. Seconds
+per picture include decoding and the query embeddings. Prints Markdown, or JSON with ``--json``.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from fdps.config import load_recipe
+from fdps.data import load_scenes
+from fdps.engine.predict import predict
+from fdps.engine.run_log import environment
+from fdps.errors import FdpsError
+from fdps.evaluation import evaluate
+from fdps.models.weights import load_weights
+from fdps.predictions import save_predictions
+from fdps.searcher import PersonSearcher
+from fdps.structures import SceneSet
+
+COLUMNS = ("recall", "ap", "mAP", "top1", "gap mAP", "gap top1", "parameters", "s/picture")
+MIN_SCORE = 0.05  # kept in the file, so that any threshold above can be evaluated
+
+
+def main() -> None:
+    """Predict, evaluate, print."""
+    options = parse()
+    torch.set_num_threads(options.threads)
+    rows = {run.name: measure(run, options) for run in options.runs}
+    if options.json:
+        print(json.dumps(environment() | {"rows": rows}))
+        return
+    print(f"| system | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
+    for name, row in rows.items():
+        cells = (f"{v:.3f}" if isinstance(v, float) else f"{v:,}" for v in row.values())
+        print(f"| {name} | {' | '.join(cells)} |")
+    print(f"\n{json.dumps(environment())}")
+
+
+def parse() -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders with weights")
+    parser.add_argument("--min-frame-gap", type=int, default=250, help="for the second figures")
+    parser.add_argument("--score-threshold", type=float, default=0.5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    return parser.parse_args()
+
+
+def measure(run: Path, options: argparse.Namespace) -> dict[str, float | int]:
+    """One row of the table."""
+    scenes = test_scenes(run)
+    net, model_hash = load_weights(run / "weights.safetensors")
+    searcher = PersonSearcher(net, model_hash, min_score=MIN_SCORE)
+    start = time.perf_counter()
+    predictions = predict(searcher, scenes)
+    seconds = (time.perf_counter() - start) / len(scenes)
+    save_predictions(predictions, run / "predictions.safetensors")
+    plain, gap = (
+        evaluate(
+            predictions, scenes, score_threshold=options.score_threshold, min_frame_gap=frames
+        ).json()
+        for frames in (0, options.min_frame_gap)
+    )
+    values = (
+        *(plain["detection"][name] for name in ("recall", "ap")),
+        *(plain["search"][name] for name in ("mAP", "top1")),
+        *(gap["search"][name] for name in ("mAP", "top1")),
+        sum(p.numel() for p in net.parameters()),
+        seconds,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def test_scenes(run: Path) -> SceneSet:
+    """Test split that the recipe of a run names."""
+    source = load_recipe(run / "recipe.toml").data.test
+    if source is None:
+        sys.exit(f"error: the recipe in {run} names no test data")
+    return load_scenes(source.kind, Path(source.root), source.split)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except FdpsError as error:
+        sys.exit(f"error: {error}\n  {error.hint}".rstrip())
