@@ -80,6 +80,8 @@ class ModelConfig:
     """A region with at least this overlap is a person."""
     background_iou: float = 0.5
     """A region below it is background, between the two ignored; public code has 0.5 or 0.1."""
+    reid_features: Literal["res5", "res4+res5"] = "res5"
+    """Embed the region after the region head alone, or before and after it, half of each."""
     embedding_dim: int = 256
     """Length of the re-ID embedding."""
     box_norm: bool = True
@@ -160,6 +162,8 @@ class TrainConfig:
     """Factor of the learning rate at a milestone."""
     warmup_epochs: float = 1.0
     """Length of the linear warm-up."""
+    reid_warmup_epochs: float = 0.0
+    """Length of a linear rise of the re-ID weight; while the table fills, its gradient is noise."""
     max_grad_norm: float = 10.0
     """Gradients longer than this are shortened."""
     clip: Literal["whole", "parts"] = "parts"

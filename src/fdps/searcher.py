@@ -53,7 +53,7 @@ class PersonSearcher:
     @property
     def dim(self) -> int:
         """Length of an embedding."""
-        return self._model.roi_heads.heads.embedding.out_features
+        return self._model.roi_heads.heads.embedding.dim
 
     def detect(self, image: Picture | Path | str) -> Detections:
         """Find and embed everybody.

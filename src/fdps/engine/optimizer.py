@@ -35,6 +35,16 @@ def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float
     return float(config.lr * ramp * config.decay**passed)
 
 
+def reid_ramp(step: int, config: TrainConfig, steps_per_epoch: int) -> float:
+    """Share of the re-ID weight at a step: a line from 0 to 1 over ``reid_warmup_epochs``.
+
+    In the first epoch most people meet an empty table row. They can only be pushed away from
+    everybody else, which teaches nothing, outweighs detection and wears pretrained weights off.
+    """
+    rise = config.reid_warmup_epochs * steps_per_epoch
+    return min(step / rise, 1.0) if rise > 0 else 1.0
+
+
 def set_learning_rate(optimizer: SGD, lr: float) -> None:
     """Use ``lr`` from the next step on."""
     for group in optimizer.param_groups:

@@ -18,6 +18,7 @@ from fdps.engine.optimizer import (
     build_optimizer,
     clip_gradients,
     learning_rate,
+    reid_ramp,
     set_learning_rate,
 )
 from fdps.engine.run_log import FILE as LOG_FILE
@@ -80,7 +81,8 @@ def train(recipe: Recipe, scenes: SceneSet, run: Path, *, stream: Stream | None 
                 out = model(*_to_device(images, targets, fabric.device))
                 if not all_finite(out.losses):
                     raise TrainingDiverged(progress.step, _floats(out.losses))
-                fabric.backward(weighted_sum(out.losses, recipe.loss))
+                ramp = reid_ramp(progress.step, config, steps_per_epoch)
+                fabric.backward(weighted_sum(out.losses, recipe.loss, reid_ramp=ramp))
                 norms = clip_gradients(parts, config.max_grad_norm, whole=config.clip == "whole")
                 if not all(map(isfinite, norms.values())):
                     raise TrainingDiverged(progress.step, _gradients(norms))
@@ -104,9 +106,12 @@ def train(recipe: Recipe, scenes: SceneSet, run: Path, *, stream: Stream | None 
     return run / WEIGHTS_FILE
 
 
-def weighted_sum(losses: dict[str, Tensor], weights: LossConfig) -> Tensor:
-    """What is minimised: every named loss times its weight in the recipe."""
-    terms = [getattr(weights, f"{name}_weight") * loss for name, loss in losses.items()]
+def weighted_sum(
+    losses: dict[str, Tensor], weights: LossConfig, *, reid_ramp: float = 1.0
+) -> Tensor:
+    """What is minimised: every named loss times its weight in the recipe, re-ID ramped up."""
+    scaled = losses | {"reid": losses["reid"] * reid_ramp}
+    terms = [getattr(weights, f"{name}_weight") * loss for name, loss in scaled.items()]
     return torch.stack(terms).sum()
 
 

@@ -9,6 +9,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from fdps.config import LossConfig, ModelConfig
 from fdps.losses import BalancedOIMLoss, OIMLoss
 from fdps.models.backbone import build_backbone
+from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import TaskHeads
 from fdps.models.person_search import PersonSearchNet
 from fdps.models.roi_align import RoIAlign
@@ -50,10 +51,14 @@ def build_model(config: ModelConfig, loss: LossConfig, n_persons: int) -> Person
     # The region head halves the map, rounding up: its first convolution pads by one.
     height, width = ((side + 1) // 2 for side in config.region_size)
     sub_features = SYSTEMS[config.system](backbone.region_channels, (height, width))
+    peaks: tuple[int, ...] = (sub_features.dims.reid,)
+    if config.reid_features == "res4+res5":
+        peaks = (backbone.trunk.out_channels, *peaks)
+    embedding = PeakEmbedding(peaks, config.embedding_dim)
     roi_heads = RoIHeads(
         pool=RoIAlign(config.region_size, STRIDE),
         region_head=backbone.region_head,
-        heads=TaskHeads(sub_features, config.embedding_dim, box_norm=config.box_norm),
+        heads=TaskHeads(sub_features, embedding, box_norm=config.box_norm),
         criterion=build_criterion(loss, n_persons, config.embedding_dim),
         rules=RegionRules(
             config.regions_per_image,

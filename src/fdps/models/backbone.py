@@ -48,7 +48,7 @@ class CpuFloat32(nn.Module):
 
     Args:
         module: For example a strided depthwise convolution, whose bf16 gradient takes forty times
-            as long as the float32 one (``benchmarks/depthwise.py``).
+            as long as the float32 one (``benchmarks/cpu_operators.py``).
     """
 
     def __init__(self, module: nn.Module) -> None:

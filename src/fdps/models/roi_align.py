@@ -38,16 +38,16 @@ class RoIAlign(nn.Module):
         """Align the regions of all pictures; rows follow the pictures, then their boxes.
 
         Args:
-            features: Stride ``stride``; any float dtype.
+            features: Stride ``stride``; any float dtype, aligned in float32: boxes in bfloat16
+                would be off by several pixels.
             boxes: Regions of each picture, in its pixels.
         """
+        features = features.float()
         if features.device.type == "cpu":
-            return align_sparse(
-                features.float(), boxes, self.size, self.stride, self.sampling_ratio
-            )
+            return align_sparse(features, boxes, self.size, self.stride, self.sampling_ratio)
         aligned: Tensor = roi_align(
             features,
-            [b.to(features.dtype) for b in boxes],
+            boxes,
             self.size,
             spatial_scale=1 / self.stride,
             sampling_ratio=self.sampling_ratio,
@@ -126,7 +126,8 @@ def _axis_samples(
     offsets = (torch.arange(bins * ratio, dtype=low.dtype) + 0.5) / (bins * ratio)
     at = low[:, None] + offsets[None, :] * extent[:, None]
     inside = (at >= -1.0) & (at <= length)
-    at = at.clamp(min=0.0, max=length - 1)
+    # A coordinate that is not a number is not inside: as an index it would leave the matrix.
+    at = torch.where(inside, at, 0.0).clamp(min=0.0, max=length - 1)
     below = at.floor()
     fraction = at - below
     first = below.long()

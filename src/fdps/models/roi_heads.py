@@ -91,7 +91,8 @@ class RoIHeads(nn.Module):
         ]
         regions, is_person, matched, ids = (list(column) for column in zip(*picked, strict=True))
         person = torch.cat(is_person)
-        out = self.heads(self.region_head(self.pool(features, regions)), embedded=person)
+        aligned = self.pool(features, regions)
+        out = self.heads(aligned, self.region_head(aligned), person)
         deltas = encode(torch.cat(matched), torch.cat(regions)[person], BOX_WEIGHTS)
         person_ids = torch.cat(ids)
         terms = self.criterion.terms(out.embeddings, person_ids)
@@ -116,7 +117,8 @@ class RoIHeads(nn.Module):
             proposals: Of each picture.
             sizes: Height and width of each resized picture.
         """
-        out = self.heads(self.region_head(self.pool(features, proposals)))
+        aligned = self.pool(features, proposals)
+        out = self.heads(aligned, self.region_head(aligned))
         boxes = decode(out.deltas, torch.cat(proposals), BOX_WEIGHTS)
         scores = out.logits.softmax(dim=1)[:, PERSON]
         counts = [len(regions) for regions in proposals]
@@ -133,8 +135,9 @@ class RoIHeads(nn.Module):
         self, features: Float[Tensor, "B C H W"], boxes: list[Tensor]
     ) -> list[Float[Tensor, "_ D"]]:
         """Embed given boxes of every picture."""
-        maps = self.region_head(self.pool(features, boxes))
-        return list(torch.split(self.heads.embed(maps), [len(b) for b in boxes]))
+        aligned = self.pool(features, boxes)
+        embeddings = self.heads.embed(aligned, self.region_head(aligned))
+        return list(torch.split(embeddings, [len(b) for b in boxes]))
 
     @torch.no_grad()
     def _pick(

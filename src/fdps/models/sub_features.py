@@ -25,6 +25,15 @@ class SubFeatures(NamedTuple):
     """Serves the embedding."""
 
 
+class SubFeatureDims(NamedTuple):
+    """Lengths of the vectors in :class:`SubFeatures`."""
+
+    vertical: int
+    horizontal: int
+    person: int
+    reid: int
+
+
 class SharedPeak(nn.Module):
     """OIM-base: one max-pooled vector serves all tasks (Table 1 a)."""
 
@@ -92,15 +101,6 @@ class MarginalDistribution(nn.Module):
         return SubFeatures(
             marginals.rows.flatten(1), marginals.cols.flatten(1), marginals.mean, marginals.peak
         )
-
-
-class SubFeatureDims(NamedTuple):
-    """Lengths of the vectors in :class:`SubFeatures`."""
-
-    vertical: int
-    horizontal: int
-    person: int
-    reid: int
 
 
 SubFeatureModule = SharedPeak | Flattened | LearnedMarginals | MarginalDistribution

@@ -1,0 +1,51 @@
+"""From the peaks of region maps to a unit embedding.
+
+Axes: N regions, C channels, D embedding dimension.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm, normalize
+
+
+class PeakEmbedding(nn.Module):
+    """``Linear (no bias) → BatchNorm`` per peak, side by side, scaled to unit length.
+
+    Args:
+        channels: Channels of each peak: one (res5), or two (res4 and res5, as in NAE), which then
+            get half of the embedding each.
+        dim: Length of the embedding.
+    """
+
+    def __init__(self, channels: tuple[int, ...], dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        share = dim // len(channels)
+        self.projections = nn.ModuleList(nn.Linear(c, share, bias=False) for c in channels)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(share) for _ in channels)
+        for projection in self.projections:
+            nn.init.normal_(projection.weight, std=0.01)  # type: ignore[arg-type]
+
+    def forward(self, peaks: list[Float[Tensor, "N _"]]) -> Float[Tensor, "N D"]:
+        """Embed regions, in float32.
+
+        Args:
+            peaks: As many as there are ``channels``.
+        """
+        parts = [
+            _normed(projection(peak).float(), norm)
+            for projection, norm, peak in zip(self.projections, self.norms, peaks, strict=True)
+        ]
+        return normalize(torch.cat(parts, dim=1), dim=1)
+
+
+def _normed(projected: Float[Tensor, "N D"], norm: nn.Module) -> Float[Tensor, "N D"]:
+    assert isinstance(norm, nn.BatchNorm1d)
+    if norm.training and len(projected) < 2:
+        # One person has no variance, none has no mean: the running statistics must do.
+        return batch_norm(
+            projected, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+        )
+    normed: Tensor = norm(projected)
+    return normed
