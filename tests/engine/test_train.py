@@ -259,9 +259,9 @@ def poisoned(run: Path, name: str, value: float) -> None:
         ("model.rpn.head.cls_logits.weight", 3e38, "step 3: "),
         # running statistics touch no loss in training, and every detection afterwards
         (
-            "model.roi_heads.heads.embedding_norm.running_var",
+            "model.roi_heads.heads.box_norm.running_var",
             float("inf"),
-            r"step 6: roi_heads\.heads\.embedding_norm\.running_var=inf",
+            r"step 6: roi_heads\.heads\.box_norm\.running_var=inf",
         ),
     ],
 )
