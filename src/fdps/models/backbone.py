@@ -1,8 +1,8 @@
 """Backbones, cut in two: a trunk to stride 16 and a region head that halves a region map."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 import torchvision
@@ -87,7 +87,8 @@ def build_backbone(name: str, *, weights: str, frozen_stages: int, norm: str) ->
             classifier's state dict.
         frozen_stages: Leading trunk stages without gradient; stage 1 is the first convolution.
         norm: ``train``, or ``frozen`` to fold every batch norm into the convolution before it:
-            its statistics stay as they are, its cost is gone, and the product is trained.
+            its statistics and its shift stay as they are, its cost is gone, and the product of
+            its scale and the convolution is trained.
 
     Raises:
         MissingDataError: The weights file does not exist.
@@ -130,11 +131,11 @@ BACKBONES = {
 
 
 def _fetch(name: str, weights: str) -> dict[str, Tensor]:
+    entry = torchvision.models.get_model_weights(name)[weights]
     try:
-        state: dict[str, Tensor] = torchvision.models.get_model_weights(name)[
-            weights
-        ].get_state_dict(progress=True)
-    except (URLError, OSError) as error:
+        # Torchvision's files are pickles: their hash is checked, and only tensors are read.
+        state: dict[str, Tensor] = entry.get_state_dict(check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
         raise ModelError(
             f"ImageNet weights of {name} could not be fetched: {error}",
             hint="on a machine with a network, save torchvision's state dict of "
@@ -159,13 +160,11 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _load(net: nn.Module, state: dict[str, Tensor], name: str, weights: str) -> None:
-    # The classifier behind the features is not used, so it may be absent; nothing else may.
-    wanted = {k: v.shape for k, v in net.state_dict().items()}
-    optional = [k for k in wanted if k.startswith(("fc.", "classifier.", "num_batches"))]
-    optional += [k for k in wanted if k.endswith("num_batches_tracked")]
-    missing = sorted(set(wanted) - set(state) - set(optional))
-    wrong = sorted(k for k in wanted if k in state and state[k].shape != wanted[k])
-    wrong = [k for k in wrong if k not in optional]
+    # The classifier behind the features is not used, nor are the norms' counters of batches.
+    unused = re.compile(r"(fc|classifier)\.|.*\.num_batches_tracked$")
+    wanted = {k: v.shape for k, v in net.state_dict().items() if not unused.match(k)}
+    missing = [k for k in wanted if k not in state]
+    wrong = [k for k in wanted if k in state and state[k].shape != wanted[k]]
     if missing or wrong:
         named = f"missing {missing[0]}" if missing else f"shape of {wrong[0]} differs"
         raise ModelError(
@@ -173,8 +172,7 @@ def _load(net: nn.Module, state: dict[str, Tensor], name: str, weights: str) -> 
             f"({len(missing)} missing, {len(wrong)} of another shape)",
             hint=f"the file must hold a torchvision.models.{name} state dict",
         )
-    fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k]}
-    net.load_state_dict(fitting, strict=False)
+    net.load_state_dict({k: state[k] for k in wanted}, strict=False)
 
 
 def _fold_norms(module: nn.Module) -> None:
