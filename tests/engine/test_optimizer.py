@@ -11,6 +11,7 @@ from fdps.engine.optimizer import (
     build_optimizer,
     clip_gradients,
     learning_rate,
+    reid_ramp,
     set_learning_rate,
 )
 from fdps.models import build_model
@@ -46,6 +47,20 @@ def test_a_warm_up_below_one_step_is_none() -> None:
 def test_a_milestone_within_the_warm_up_counts() -> None:
     config = replace(SCHEDULE, milestones=(1.0,))
     assert learning_rate(10, config, 10) == pytest.approx(0.001 * 0.5005)
+
+
+@pytest.mark.parametrize(
+    ("step", "epochs", "expected"),
+    [
+        (0, 2.0, 0.0),  # at first people meet an empty table
+        (5, 2.0, 0.25),
+        (20, 2.0, 1.0),
+        (99, 2.0, 1.0),
+        (0, 0.0, 1.0),  # no ramp
+    ],
+)
+def test_the_weight_of_reid_rises_in_a_line(step: int, epochs: float, expected: float) -> None:
+    assert reid_ramp(step, replace(SCHEDULE, reid_warmup_epochs=epochs), 10) == expected
 
 
 def test_the_learning_rate_reaches_the_optimizer() -> None:
@@ -106,3 +121,13 @@ def test_one_loss_that_is_no_number_is_enough(bad: float) -> None:
     good = {"box": torch.tensor(1.0), "reid": torch.tensor(0.0)}
     assert all_finite(good)
     assert not all_finite(good | {"person": torch.tensor(bad)})
+
+
+def test_reid_weight_rises_from_zero_to_one_over_its_warm_up() -> None:
+    config = TrainConfig(reid_warmup_epochs=1.5)
+    shares = [reid_ramp(step, config, steps_per_epoch=10) for step in (0, 3, 15, 100)]
+    assert shares == [0.0, 0.2, 1.0, 1.0]
+
+
+def test_without_a_warm_up_reid_counts_in_full_from_the_first_step() -> None:
+    assert reid_ramp(0, TrainConfig(reid_warmup_epochs=0.0), steps_per_epoch=10) == 1.0

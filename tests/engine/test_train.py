@@ -134,6 +134,7 @@ def test_what_is_minimised_is_the_weighted_sum() -> None:
     weights = LossConfig(box_weight=10.0, reid_weight=0.5)
     losses = {"rpn_box": torch.tensor(1.0), "box": torch.tensor(2.0), "reid": torch.tensor(4.0)}
     assert weighted_sum(losses, weights).item() == 1 + 20 + 2
+    assert weighted_sum(losses, weights, reid_ramp=0.25).item() == 1 + 20 + 0.5
 
 
 # --- stopped and continued
