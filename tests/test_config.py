@@ -250,6 +250,12 @@ def test_raises_background_above_foreground() -> None:
         ModelConfig(background_iou=0.6)
 
 
+def test_raises_embedding_that_cannot_be_halved() -> None:
+    assert ModelConfig(embedding_dim=33).embedding_dim == 33
+    with pytest.raises(ConfigError, match="embedding_dim must be even for res4"):
+        ModelConfig(reid_features="res4+res5", embedding_dim=33)
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a/"])
 def test_raises_name_that_is_no_folder(name: str) -> None:
     with pytest.raises(ConfigError, match="recipe key name must name a folder"):

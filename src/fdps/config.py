@@ -103,6 +103,11 @@ class ModelConfig:
                 f"recipe key model.background_iou must be at most model.foreground_iou "
                 f"({self.foreground_iou}), got {self.background_iou}"
             )
+        if self.reid_features == "res4+res5" and self.embedding_dim % 2:
+            raise ConfigError(
+                f"recipe key model.embedding_dim must be even for res4+res5, half of it for each, "
+                f"got {self.embedding_dim}"
+            )
 
 
 @dataclass(frozen=True)
@@ -212,7 +217,8 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             "at least 0",
             lambda value: value >= 0,
             "frozen_stages queue_size sigma rpn_score_weight rpn_box_weight person_weight "
-            "box_weight reid_weight epochs weight_decay milestones warmup_epochs workers",
+            "box_weight reid_weight epochs weight_decay milestones warmup_epochs workers "
+            "reid_warmup_epochs",
         ),
         (
             "at least 1",

@@ -61,13 +61,13 @@ def build_model(config: ModelConfig, loss: LossConfig, n_persons: int) -> Person
         heads=TaskHeads(sub_features, embedding, box_norm=config.box_norm),
         criterion=build_criterion(loss, n_persons, config.embedding_dim),
         rules=RegionRules(
-            config.regions_per_image,
-            config.positive_fraction,
-            config.foreground_iou,
-            config.background_iou,
-            config.score_threshold,
-            config.nms_iou,
-            config.max_detections,
+            regions_per_image=config.regions_per_image,
+            positive_fraction=config.positive_fraction,
+            foreground_iou=config.foreground_iou,
+            background_iou=config.background_iou,
+            score_threshold=config.score_threshold,
+            nms_iou=config.nms_iou,
+            max_detections=config.max_detections,
         ),
     )
     transform = GeneralizedRCNNTransform(

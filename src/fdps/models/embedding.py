@@ -34,18 +34,25 @@ class PeakEmbedding(nn.Module):
             peaks: As many as there are ``channels``.
         """
         parts = [
-            _normed(projection(peak).float(), norm)
+            norm_rows(projection(peak).float(), norm)
             for projection, norm, peak in zip(self.projections, self.norms, peaks, strict=True)
         ]
         return normalize(torch.cat(parts, dim=1), dim=1)
 
 
-def _normed(projected: Float[Tensor, "N D"], norm: nn.Module) -> Float[Tensor, "N D"]:
+def norm_rows(rows: Float[Tensor, "N D"], norm: nn.Module) -> Float[Tensor, "N D"]:
+    """Apply a batch norm to however many rows there are.
+
+    One row has no variance, none has no mean: then the running statistics must do.
+
+    Args:
+        rows: One per region.
+        norm: A ``BatchNorm1d``.
+    """
     assert isinstance(norm, nn.BatchNorm1d)
-    if norm.training and len(projected) < 2:
-        # One person has no variance, none has no mean: the running statistics must do.
+    if norm.training and len(rows) < 2:
         return batch_norm(
-            projected, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+            rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
         )
-    normed: Tensor = norm(projected)
+    normed: Tensor = norm(rows)
     return normed

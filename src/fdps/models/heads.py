@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from fdps.models.embedding import PeakEmbedding
+from fdps.models.embedding import PeakEmbedding, norm_rows
 from fdps.models.sub_features import SubFeatureModule
 
 
@@ -45,12 +45,12 @@ class TaskHeads(nn.Module):
         dims = sub_features.dims
         self.vertical = nn.Linear(dims.vertical, 2)
         self.horizontal = nn.Linear(dims.horizontal, 2)
-        self.box_norm = nn.BatchNorm1d(4) if box_norm else nn.Identity()
+        self.box_norm = nn.BatchNorm1d(4) if box_norm else None
         self.person = nn.Linear(dims.person, 2)
         for layer in (self.vertical, self.horizontal, self.person):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
-        if isinstance(self.box_norm, nn.BatchNorm1d):
+        if self.box_norm is not None:
             # Targets have a deviation of a few tenths; a scale of 1 would start far outside.
             nn.init.normal_(self.box_norm.weight, std=0.01)
 
@@ -72,9 +72,10 @@ class TaskHeads(nn.Module):
         taken = self.sub_features(features)
         dy, dh = self.vertical(taken.vertical).float().unbind(1)
         dx, dw = self.horizontal(taken.horizontal).float().unbind(1)
+        deltas = torch.stack([dx, dy, dw, dh], dim=1)
         chosen = slice(None) if embedded is None else embedded
         return HeadOutputs(
-            deltas=self.box_norm(torch.stack([dx, dy, dw, dh], dim=1)),
+            deltas=deltas if self.box_norm is None else norm_rows(deltas, self.box_norm),
             logits=self.person(taken.person).float(),
             embeddings=self._embedding(aligned[chosen], taken.reid[chosen]),
         )

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import clip_boxes_to_image
 
 from fdps.models.backbone import Trunk
 from fdps.models.roi_heads import Found, RoIHeads
@@ -87,6 +88,9 @@ class PersonSearchNet(nn.Module):
         found = self.roi_heads.detect(features, proposals, batch.image_sizes)
         given = [(image.shape[-2], image.shape[-1]) for image in images]
         restored: list[Found] = self.transform.postprocess(found, batch.image_sizes, given)
+        for people, size in zip(restored, given, strict=True):
+            # On the way back, rounding takes boxes at the border a hair beyond it.
+            people["boxes"] = clip_boxes_to_image(people["boxes"], size)
         return restored
 
     @torch.inference_mode()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image, nms
 
 from fdps.boxes import decode, encode
 from fdps.losses import BalancedOIMLoss, OIMLoss
@@ -37,13 +37,13 @@ class RegionLosses(NamedTuple):
 class RegionRules:
     """How regions are sampled for training and selected in tests; fields as in ``ModelConfig``."""
 
-    regions_per_image: int = 128
-    positive_fraction: float = 0.5
-    foreground_iou: float = 0.5
-    background_iou: float = 0.5
-    score_threshold: float = 0.5
-    nms_iou: float = 0.4
-    max_detections: int = 300
+    regions_per_image: int
+    positive_fraction: float
+    foreground_iou: float
+    background_iou: float
+    score_threshold: float
+    nms_iou: float
+    max_detections: int
 
 
 class RoIHeads(nn.Module):
@@ -163,9 +163,8 @@ class RoIHeads(nn.Module):
         """Clip, drop weak and tiny boxes, suppress overlaps."""
         boxes = clip_boxes_to_image(boxes, size)
         sides = boxes[:, 2:] - boxes[:, :2]
-        good = (scores > self.min_score) & (sides >= MIN_SIDE_PX).all(dim=1)
+        good = (scores >= self.min_score) & (sides >= MIN_SIDE_PX).all(dim=1)
         rows = good.nonzero().squeeze(1)
-        one_class = torch.zeros_like(rows)
-        kept = batched_nms(boxes[rows], scores[rows], one_class, self.rules.nms_iou)
+        kept = nms(boxes[rows], scores[rows], self.rules.nms_iou)
         rows = rows[kept[: self.rules.max_detections]]
         return {"boxes": boxes[rows], "scores": scores[rows], "embeddings": embeddings[rows]}

@@ -7,6 +7,7 @@ of the recipe and ``n_persons``. No pickle is written or read.
 import dataclasses
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,19 @@ from fdps.errors import ConfigError, MissingDataError, ModelError
 from fdps.models import PersonSearchNet, build_model
 
 FORMAT, VERSION = "fdps-weights", 1
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What it takes to build the network that a file holds."""
+
+    model: ModelConfig
+    loss: LossConfig
+    n_persons: int
+
+    def __post_init__(self) -> None:
+        if self.n_persons < 1:
+            raise ConfigError(f"n_persons must be at least 1, got {self.n_persons}")
 
 
 def save_weights(
@@ -62,9 +76,10 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
             f"{path} is not a safetensors file: {error}",
             hint="fdps never loads pickles (.pth, .pt)",
         ) from error
-    config, loss, n_persons = _describe(metadata, path)
+    described = _describe(metadata, path)
     # The file has all weights: nothing is fetched to be overwritten.
-    model = build_model(dataclasses.replace(config, backbone_weights="none"), loss, n_persons)
+    config = dataclasses.replace(described.model, backbone_weights="none")
+    model = build_model(config, described.loss, described.n_persons)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -72,19 +87,14 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
     return model.eval(), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _describe(metadata: dict[str, str], path: Path) -> tuple[ModelConfig, LossConfig, int]:
+def _describe(metadata: dict[str, str], path: Path) -> _Description:
     try:
         header: dict[str, Any] = json.loads(metadata["fdps"])
-        if header["format"] != FORMAT or header["version"] != VERSION:
-            raise ModelError(
-                f"{path} holds {header['format']} {header['version']}, expected {FORMAT} {VERSION}"
-            )
-        return (
-            from_dict(ModelConfig, header["model"], "model."),
-            from_dict(LossConfig, header["loss"], "loss."),
-            int(header["n_persons"]),
-        )
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        found = header.pop("format"), header.pop("version")
+        if found != (FORMAT, VERSION):
+            raise ModelError(f"{path} holds {found[0]} {found[1]}, expected {FORMAT} {VERSION}")
+        return from_dict(_Description, header)
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(
             f"{path} does not say which network it is for: {error}",
             hint="weights files are written by fdps train",
