@@ -81,7 +81,12 @@ class PersonSearchNet(nn.Module):
 
     @torch.inference_mode()
     def detect(self, images: Pictures) -> list[Found]:
-        """Find and embed everybody; boxes in pixels of the given pictures, best first."""
+        """Find and embed everybody; boxes in pixels of the given pictures, best first.
+
+        Pictures that are padded to one size in any case (the next multiples of 32) give together
+        what they give alone. In a larger batch a smaller picture sees more padding, which norms
+        turn into features: its detections move a little.
+        """
         batch, _ = self.transform(images, None)
         features = self.backbone(batch.tensors)
         proposals, _ = self.rpn(batch, {"stride 16": features}, None)

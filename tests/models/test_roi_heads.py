@@ -1,0 +1,233 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fake.tiny import target
+from fdps.losses import OIMLoss
+from fdps.models.embedding import PeakEmbedding
+from fdps.models.heads import TaskHeads
+from fdps.models.roi_align import RoIAlign
+from fdps.models.roi_heads import RegionRules, RoIHeads
+from fdps.models.sub_features import MarginalDistribution
+
+C, DIM, N_PERSONS = 4, 6, 3
+SIZE = (160, 320)  # of a picture; its map has 10 × 20 positions
+RULES = RegionRules(
+    regions_per_image=50,
+    positive_fraction=1.0,
+    foreground_iou=0.5,
+    background_iou=0.5,
+    score_threshold=0.0,
+    nms_iou=0.5,
+    max_detections=100,
+)
+NONE = torch.zeros(0, 4)
+
+
+def roi_heads(**change: float) -> RoIHeads:
+    """Leaves every region where it is; the further right its centre, the more it is a person."""
+    heads = TaskHeads(MarginalDistribution(C, (2, 2)), PeakEmbedding((C,), DIM), box_norm=False)
+    for layer in (heads.vertical, heads.horizontal, heads.person):
+        nn.init.zeros_(layer.weight)
+    with torch.no_grad():
+        heads.person.weight[1, 0] = 1
+    return RoIHeads(
+        pool=RoIAlign((4, 4), 16),
+        region_head=nn.AvgPool2d(2),
+        heads=heads,
+        criterion=OIMLoss(N_PERSONS, 4, DIM),
+        rules=replace(RULES, **change),
+    ).eval()
+
+
+def ramp(n_pictures: int = 1) -> Tensor:
+    """Channel 0 is the position from the left, less 10; the others are noise."""
+    features = torch.randn(n_pictures, C, 10, 20)
+    features[:, 0] = torch.arange(20.0) - 10
+    return features
+
+
+def boxes(*rows: tuple[float, ...]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+def score(*lefts: float, width: float = 64) -> Tensor:
+    """Of regions between two places; bilinear samples of a ramp average to its middle."""
+    return (torch.tensor(lefts).add(width / 2).div(16) - 10).sigmoid()
+
+
+def square(left: float, top: float = 32) -> tuple[float, ...]:
+    return (left, top, left + 64, top + 64)
+
+
+def test_detect_sorts_by_score_and_keeps_boxes_where_they_are() -> None:
+    regions = boxes(square(20), square(220), square(120))
+    (found,) = roi_heads().detect(ramp(), [regions], [SIZE])
+    torch.testing.assert_close(found["boxes"], regions[[1, 2, 0]])
+    torch.testing.assert_close(found["scores"], score(220, 120, 20))
+    assert found["embeddings"].shape == (3, DIM)
+
+
+def test_detect_embeds_the_region_of_each_detection() -> None:
+    module, features = roi_heads(), ramp()
+    regions = boxes(square(20), square(220), square(120))
+    (found,) = module.detect(features, [regions], [SIZE])
+    (embedded,) = module.embed(features, [regions[[1, 2, 0]]])
+    torch.testing.assert_close(found["embeddings"], embedded)
+
+
+def test_detect_moves_boxes_by_the_deltas() -> None:
+    module = roi_heads()
+    with torch.no_grad():
+        module.heads.horizontal.bias.copy_(torch.tensor([1.0, 5 * math.log(2)]))  # dx, dw
+        module.heads.vertical.bias.copy_(torch.tensor([-2.0, 5 * math.log(0.5)]))  # dy, dh
+    (found,) = module.detect(ramp(), [boxes(square(100))], [SIZE])
+    # Centre (132, 64) moves by 0.1 widths and -0.2 heights; the width doubles, the height halves.
+    expected = boxes((138.4 - 64, 51.2 - 16, 138.4 + 64, 51.2 + 16))
+    torch.testing.assert_close(found["boxes"], expected)
+
+
+def test_detect_drops_the_weaker_of_two_that_overlap_too_much() -> None:
+    regions = boxes(square(20), square(36), square(68))  # overlaps of 0.6 and 1/3
+    (found,) = roi_heads().detect(ramp(), [regions], [SIZE])
+    torch.testing.assert_close(found["boxes"], regions[[2, 1]])
+    (found,) = roi_heads(nms_iou=0.7).detect(ramp(), [regions], [SIZE])
+    assert len(found["boxes"]) == 3
+
+
+def test_detect_drops_scores_below_the_threshold_alone() -> None:
+    module, regions = roi_heads(), boxes(square(20), square(120), square(220))
+    (every,) = module.detect(ramp(), [regions], [SIZE])
+    module.min_score = every["scores"][1].item()
+    (found,) = module.detect(ramp(), [regions], [SIZE])
+    assert torch.equal(found["scores"], every["scores"][:2])
+    assert roi_heads(score_threshold=0.25).min_score == 0.25
+
+
+def test_detect_keeps_the_best_when_there_are_too_many() -> None:
+    regions = boxes(square(20), square(120), square(220))
+    (found,) = roi_heads(max_detections=2).detect(ramp(), [regions], [SIZE])
+    torch.testing.assert_close(found["scores"], score(220, 120))
+
+
+def test_detect_cuts_at_the_border_and_drops_what_is_left_of_less_than_a_pixel() -> None:
+    regions = boxes(
+        (-30, -20, 40, 60),
+        (250, 100, 400, 300),
+        (319.5, 0, 400, 60),  # half a pixel is left
+        (400, 0, 500, 60),  # nothing is left
+        (100, 50, 100.9, 90),  # narrow from the start
+        (150, 50, 151, 51),  # exactly one pixel
+    )
+    (found,) = roi_heads().detect(ramp(), [regions], [SIZE])
+    expected = boxes((250, 100, 320, 160), (150, 50, 151, 51), (0, 0, 40, 60))
+    torch.testing.assert_close(found["boxes"], expected)
+
+
+def test_detect_keeps_pictures_apart() -> None:
+    module, features = roi_heads(), ramp(3)
+    regions = [boxes(square(20), square(120)), NONE, boxes(square(220))]
+    together = module.detect(features, regions, [SIZE] * 3)
+    for i, found in enumerate(together):
+        (alone,) = module.detect(features[i : i + 1], regions[i : i + 1], [SIZE])
+        for name in ("boxes", "scores", "embeddings"):
+            torch.testing.assert_close(found[name], alone[name])
+    assert together[1]["boxes"].shape == (0, 4)
+    assert together[1]["embeddings"].shape == (0, DIM)
+
+
+def test_embed_splits_by_picture() -> None:
+    module, features = roi_heads(), ramp(3)
+    given = [boxes(square(20), square(120)), NONE, boxes(square(220))]
+    embedded = module.embed(features, given)
+    assert [len(rows) for rows in embedded] == [2, 0, 1]
+    torch.testing.assert_close(embedded[2], module.embed(features[2:], [given[2]])[0])
+
+
+def test_losses_computed_by_hand() -> None:
+    # A proposal that fits, one that is 8 pixels off, one on the background; and the annotation.
+    proposals = boxes(square(100), square(108), square(220, top=90))
+    out = roi_heads().losses(ramp(), [proposals], [target((*square(100), 1))])
+    shifted = 10 * 8 / 64  # the target dx of the second; the deltas are 0
+    assert out.losses["box"].item() == pytest.approx((shifted - 0.5) / 4)
+    people, background = score(100, 108, 100), score(220)
+    expected = -(people.log().sum() + (1 - background).log().sum()) / 4
+    torch.testing.assert_close(out.losses["person"], expected)
+    assert out.person_ids.tolist() == [1, 1, 1]
+    assert out.losses["reid"].item() == pytest.approx(math.log(N_PERSONS + 4))  # an empty memory
+    assert out.reid_terms.keys() == {"oim"}
+
+
+def test_losses_name_the_person_that_a_region_shows() -> None:
+    people = target((*square(20), 2), (*square(120), -1), (*square(220), 0))
+    proposals = boxes(square(124), square(224), square(16))
+    out = roi_heads().losses(ramp(), [proposals], [people])
+    assert sorted(out.person_ids.tolist()) == [-1, -1, 0, 0, 2, 2]
+
+
+def test_losses_embed_people_with_their_own_ids() -> None:
+    module, features = roi_heads(), ramp()
+    people = target((*square(20), 2), (*square(120), -1), (*square(220), 0))
+    out = module.losses(features, [NONE], [people])
+    (embedded,) = module.embed(features, [people["boxes"]])
+    order = out.person_ids.argsort()
+    torch.testing.assert_close(out.embeddings[order], embedded[people["person_ids"].argsort()])
+    assert not out.embeddings.requires_grad
+
+
+def test_losses_follow_several_pictures() -> None:
+    module, features = roi_heads(), ramp(2)
+    people = [target((*square(20), 2)), target((*square(120), 0), (*square(220), 1))]
+    out = module.losses(features, [boxes(square(100)), boxes(square(24))], people)
+    assert out.person_ids[:1].tolist() == [2]
+    assert sorted(out.person_ids[1:].tolist()) == [0, 1]
+    (first,) = module.embed(features[:1], [people[0]["boxes"]])
+    torch.testing.assert_close(out.embeddings[:1], first)
+
+
+def test_losses_sample_as_many_regions_as_the_rules_say() -> None:
+    proposals = boxes(*(square(20 + i) for i in range(30)), *(square(200, i) for i in range(30)))
+    module = roi_heads(regions_per_image=10, positive_fraction=0.3)
+    out = module.losses(ramp(), [proposals], [target((*square(20), 2))])
+    assert len(out.person_ids) == 3
+
+
+def test_losses_ignore_regions_between_the_thresholds() -> None:
+    half = boxes(square(52))  # overlap of 1/3
+    for background_iou, n_regions in ((0.5, 2), (0.1, 1)):
+        module = roi_heads(background_iou=background_iou)
+        with torch.no_grad():
+            module.heads.person.weight.zero_()
+            module.heads.person.bias.copy_(torch.tensor([0.0, 1]))
+        out = module.losses(ramp(), [half], [target((*square(20), 2))])
+        wrong, right = math.log1p(math.e), math.log1p(1 / math.e)
+        expected = right if n_regions == 1 else (right + wrong) / 2
+        assert out.losses["person"].item() == pytest.approx(expected)
+
+
+def test_losses_without_people_are_finite_and_teach_the_background() -> None:
+    module, features = roi_heads().train(), ramp().requires_grad_()
+    out = module.losses(features, [boxes(square(20), square(120))], [target()])
+    assert out.losses["box"].item() == out.losses["reid"].item() == 0
+    assert out.losses["person"].item() > 0
+    assert out.embeddings.shape == (0, DIM)
+    torch.stack([*out.losses.values()]).sum().backward()
+    assert features.grad is not None
+    assert features.grad.isfinite().all()
+
+
+def test_losses_of_unlabelled_people_teach_boxes_but_no_identity() -> None:
+    people = target((*square(20), -1), (*square(220), -1))
+    out = roi_heads().train().losses(ramp(), [boxes(square(24))], [people])
+    assert out.person_ids.tolist() == [-1] * 3
+    assert out.losses["reid"].item() == 0
+    assert out.losses["box"].item() > 0
+
+
+def test_losses_change_no_memory() -> None:
+    module = roi_heads()
+    module.losses(ramp(), [NONE], [target((*square(20), 2), (*square(220), -1))])
+    assert all(not value.any() for value in module.criterion.buffers())
