@@ -2,7 +2,7 @@
 
     python benchmarks/runs_table.py runs/train/fdps runs/train/fdps_boim --min-frame-gap 250
 
-Every run predicts the split of its own recipe; the predictions file stays in the run folder. Seconds
+Every run predicts the split of its own recipe; the predictions stay in the run folder. Seconds
 per picture include decoding and the query embeddings. Prints Markdown, or JSON with ``--json``.
 """
 
