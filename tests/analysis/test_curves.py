@@ -52,10 +52,10 @@ def test_similarities_are_split_by_identity(tmp_path):
     np.testing.assert_allclose(pairs.different, [0.6], rtol=1e-6)
 
 
-def test_precision_recall_draws_recall_to_the_right():
+def test_precision_recall_starts_at_recall_zero():
     precision, recall = np.array([1.0, 0.5]), np.array([0.2, 0.4])
     figure = plot_precision_recall({"fdps": (precision, recall)})
-    np.testing.assert_allclose(lines(figure)["fdps"], [[0.2, 1.0], [0.4, 0.5]])
+    np.testing.assert_allclose(lines(figure)["fdps"], [[0, 1.0], [0.2, 1.0], [0.4, 0.5]])
 
 
 def test_cmc_starts_at_rank_one():
@@ -83,10 +83,15 @@ def test_training_smooths_and_draws_the_losses_alone():
     np.testing.assert_allclose(drawn["box"][:, 0], [1, 2])
 
 
+def test_losses_of_zero_are_drawn(tmp_path):
+    figure = plot_training([{"step": step, "reid": 0.0} for step in range(3)])
+    assert figure.axes[0].get_yscale() == "linear"
+    figure.savefig(tmp_path / "zero.svg")
+
+
 def test_similarity_histogram_names_the_number_of_pairs():
     figure = plot_similarities(PairSimilarities(np.array([0.9]), np.linspace(0, 0.5, 1200)))
-    (axes,) = figure.axes
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["same person (1)", "other people (1,200)"]
 
 

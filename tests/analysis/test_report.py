@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -62,6 +63,13 @@ def test_table_prints_per_cent_of_every_system(systems):
     )
     assert table.caption == "drawn/test, 5 scenes"
     assert "5 queries, 4 gallery scenes" in table.note
+
+
+def test_detection_of_given_boxes_is_not_counted(systems):
+    given = replace(systems[1], is_given_boxes=True)
+    rows = results_table([systems[0], given]).rows
+    assert rows[0][1:3] == ("100.0", "100.0")
+    assert rows[1][1:3] == ("given", "given")
 
 
 def test_undefined_figures_are_dashes(scenes):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 LOSSES = ("rpn_score", "rpn_box", "person", "box", "reid")
 """The losses of a run, as its log names them."""
 
-_Corner = Literal["upper left", "upper right", "lower left", "lower right"]
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#7b4fa3", "#555555", "#b8860b")
 _STYLES = ("-", "--", "-.", ":", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 2)))
 _STYLE: dict[Any, Any] = {
@@ -96,9 +95,12 @@ def plot_precision_recall(
     """
     figure, axes = _figure("Detection")
     for i, (name, (precision, recall)) in enumerate(curves.items()):
-        axes.plot(recall, precision, label=name, **_line(i))
+        if len(recall):
+            # From recall 0, so that a detector with a single score has a line too.
+            x, y = np.insert(recall, 0, 0.0), np.insert(precision, 0, precision[0])
+            axes.plot(x, y, label=name, **_line(i))
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
-    return _finish(figure, axes, any(len(p) for p, _ in curves.values()), "lower left")
+    return _finish(figure, axes, any(len(p) for p, _ in curves.values()))
 
 
 def plot_cmc(curves: Mapping[str, Float[np.ndarray, " K"]]) -> Figure:
@@ -112,7 +114,7 @@ def plot_cmc(curves: Mapping[str, Float[np.ndarray, " K"]]) -> Figure:
         axes.plot(np.arange(1, len(cmc) + 1), cmc, marker="o", ms=4, label=name, **_line(i))
     axes.set(xlabel="rank k", ylabel="queries answered within k hits", ylim=(0, 1.02))
     axes.locator_params(axis="x", integer=True)
-    return _finish(figure, axes, any(len(cmc) for cmc in curves.values()), "lower right")
+    return _finish(figure, axes, any(len(cmc) for cmc in curves.values()))
 
 
 def plot_training(
@@ -135,8 +137,9 @@ def plot_training(
             steps, values = np.array(points, dtype=np.float64).T
             axes.plot(steps, _running_mean(values, smooth), label=name, **_line(i))
     axes.set(xlabel="step", ylabel="loss")
-    axes.set_ylim(bottom=0)
-    return _finish(figure, axes, bool(axes.get_lines()), "upper right")
+    if any((line.get_ydata() > 0).any() for line in axes.get_lines()):
+        axes.set_yscale("log")  # a box loss of 0.01 and a re-ID loss of 10 in one picture
+    return _finish(figure, axes, bool(axes.get_lines()))
 
 
 def plot_similarities(pairs: PairSimilarities, *, n_bins: int = 40) -> Figure:
@@ -157,7 +160,7 @@ def plot_similarities(pairs: PairSimilarities, *, n_bins: int = 40) -> Figure:
             axes.stairs(share, edges, fill=True, alpha=0.25, color=_COLOURS[colour])
             axes.stairs(share, edges, label=label, color=_COLOURS[colour], ls=_STYLES[colour - 1])
     axes.set(xlabel="similarity (inner product)", ylabel="share of pairs")
-    return _finish(figure, axes, bool(len(both)), "upper left")
+    return _finish(figure, axes, bool(len(both)))
 
 
 def _identify(found: Found, scenes: SceneSet) -> Int64[np.ndarray, " N"]:
@@ -195,9 +198,10 @@ def _figure(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, has_data: bool, legend: _Corner) -> Figure:
+def _finish(figure: Figure, axes: Axes, has_data: bool) -> Figure:
     if has_data:
-        axes.legend(loc=legend, frameon=False, fontsize=12)
+        # Below the axes: no curve runs there.
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=12)
     else:
         axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)
     return figure

@@ -33,11 +33,14 @@ class System:
         name: As tables and legends print it.
         evaluation: Its figures.
         predictions: What was scored.
+        is_given_boxes: Whether the system searches among annotated boxes instead of finding
+            people; its detection figures say nothing and are not shown.
     """
 
     name: str
     evaluation: EvaluationReport
     predictions: Predictions
+    is_given_boxes: bool = False
 
 
 def write_report(
@@ -115,6 +118,8 @@ def results_table(systems: Sequence[System]) -> Table:
         fractions = [found["detection"][key] for key in ("recall", "ap")]
         fractions += [found["search"][key] for key in ("mAP", "top1", "top5", "top10")]
         cells = ["–" if value is None else f"{100 * value:.1f}" for value in fractions]
+        if system.is_given_boxes:
+            cells[:2] = ["given", "given"]
         rows.append((system.name, *cells))
     shown = systems[0].evaluation
     gap, threshold = shown.options.min_frame_gap, shown.options.score_threshold
@@ -148,6 +153,7 @@ def _plots(
     detection = {
         s.name: (s.evaluation.detection.curve_precision, s.evaluation.detection.curve_recall)
         for s in systems
+        if not s.is_given_boxes
     }
     cmc = {s.name: s.evaluation.search.cmc() for s in systems if len(s.evaluation.search)}
     first = systems[0]
