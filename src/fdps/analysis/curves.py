@@ -137,7 +137,7 @@ def plot_training(
             steps, values = np.array(points, dtype=np.float64).T
             axes.plot(steps, _running_mean(values, smooth), label=name, **_line(i))
     axes.set(xlabel="step", ylabel="loss")
-    if any((line.get_ydata() > 0).any() for line in axes.get_lines()):
+    if any(line.get(name, 0) > 0 for line in records for name in names):
         axes.set_yscale("log")  # a box loss of 0.01 and a re-ID loss of 10 in one picture
     return _finish(figure, axes, bool(axes.get_lines()))
 
