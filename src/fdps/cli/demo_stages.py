@@ -140,10 +140,11 @@ def report(
         "fdps demo: person search in drawn scenes",
         systems,
         test_scenes,
-        summary=f"A small network learnt from {len(train_scenes)} drawn scenes to find people and "
-        f"to tell them apart, from random weights. Here it searches {len(test_scenes)} other "
-        f"scenes for {len(test_scenes.person_ids)} people it has never seen. Nobody in these "
-        "pictures exists.",
+        summary=f"A small network learnt from {len(train_scenes)} drawn scenes for a few minutes, "
+        f"from random weights. Here it searches {len(test_scenes)} other scenes for "
+        f"{len(test_scenes.person_ids)} people it has never seen. That is long enough to learn to "
+        "find people; telling them apart takes a pretrained backbone or much longer training. "
+        "Nobody in these pictures exists.",
         training=log,
         notes={
             **notes,
