@@ -37,6 +37,23 @@ def iou(boxes: Float[np.ndarray, "N 4"], others: Float[np.ndarray, "M 4"]) -> np
     return np.asarray(intersection / (area_a[:, None] + area_b[None, :] - intersection))
 
 
+def iou_of_pairs(
+    boxes: Float[np.ndarray, "N 4"], others: Float[np.ndarray, "N 4"]
+) -> Float[np.ndarray, " N"]:
+    """Intersection over union row by row, in float64; the same numbers as :func:`iou`.
+
+    Example:
+        >>> iou_of_pairs(np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2]])).round(3)
+        array([0.333])
+    """
+    a, b = boxes.astype(np.float64).T, others.astype(np.float64).T
+    width = np.maximum(np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]), 0.0)
+    height = np.maximum(np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]), 0.0)
+    intersection = width * height
+    area_a, area_b = (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])
+    return np.asarray(intersection / (area_a + area_b - intersection))
+
+
 def clip(boxes: Float[np.ndarray, "N 4"], width: int, height: int) -> np.ndarray:
     """Cut boxes at the border of a picture; a box outside it becomes empty.
 

@@ -13,7 +13,7 @@ Axes in shapes: N boxes or detections, D embedding dimension.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -41,6 +41,8 @@ class Scene:
         person_ids: Identity of each row, or :data:`UNLABELLED`.
         camera: Name of the camera, where the data set tells.
         frame: Frame number within the recording of that camera, where the data set tells.
+        seconds: When the picture was taken, where the data set tells; scenes of one camera share
+            a clock, which may start anywhere.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Scene:
     person_ids: PersonIds
     camera: str | None = None
     frame: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,12 +64,30 @@ class Query:
         person_id: Identity, at least 0.
         gallery: Names of the scenes to search, in protocol order (entries may repeat, as in
             CUHK-SYSU); ``None`` means all scenes of the set but the query's own.
+        gallery_boxes: The person as the list has them: position in ``gallery`` → box, in pixels
+            of that scene. A position that is missing shows somebody else. Two entries of one
+            scene may have two boxes. ``None``: the list has names only, and the annotations of
+            the scenes tell who is where.
     """
 
     scene: str
     box: Float32[np.ndarray, " 4"]
     person_id: int
     gallery: tuple[str, ...] | None = None
+    gallery_boxes: Mapping[int, Float32[np.ndarray, " 4"]] | None = None
+
+    def gallery_entries(self) -> Iterator[tuple[str, Float32[np.ndarray, " 4"] | None]]:
+        """Scene name and listed box (or ``None``) of every gallery entry, in order.
+
+        Example:
+            >>> box = np.array([0, 0, 10, 20], dtype=np.float32)
+            >>> query = Query("a", box, 7, gallery=("b", "c", "b"), gallery_boxes={0: box})
+            >>> [(name, shown is not None) for name, shown in query.gallery_entries()]
+            [('b', True), ('c', False), ('b', False)]
+        """
+        boxes = self.gallery_boxes or {}
+        for position, name in enumerate(self.gallery or ()):
+            yield name, boxes.get(position)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,11 +98,16 @@ class SceneSet:
         name: For example ``prw/test``.
         scenes: In data set order; names are unique.
         queries: Every query names a scene of this set.
+        query_lists: Further lists of queries that the data set brings, read when they are called
+            for. A list named by a number (``"100"``) has the same queries as ``queries``, in the
+            same order, with galleries of so many entries; any other name (``"occlusion"``,
+            ``"mini"``) is a choice of queries, with or without galleries of their own.
     """
 
     name: str
     scenes: tuple[Scene, ...]
     queries: tuple[Query, ...] = field(default=())
+    query_lists: Mapping[str, Callable[[], tuple[Query, ...]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.scenes)

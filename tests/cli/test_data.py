@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from fdps.cli.data import app, synth
 from fdps.data import folder
-from fdps.data.synthetic import SyntheticConfig
+from fdps.data.synthetic import PRESETS, SyntheticConfig
 from fdps.errors import ConfigError, UsageError
 
 FEW = ["--scenes", "3", "--test-scenes", "4", "--persons", "4", "--test-persons", "2"]
@@ -65,13 +66,62 @@ def test_a_value_out_of_range_is_named(tmp_path: Path) -> None:
     assert isinstance(result.exception, ConfigError)
 
 
+@pytest.mark.parametrize(
+    ("option", "field"),
+    [
+        ("scenes", "n_train_scenes"),
+        ("test_scenes", "n_test_scenes"),
+        ("persons", "n_train_persons"),
+        ("test_persons", "n_test_persons"),
+    ],
+)
+def test_the_help_names_the_sizes_of_the_presets(option: str, field: str) -> None:
+    demo, bench = (getattr(PRESETS[name], field) for name in ("demo", "synthetic-1k"))
+    (described,) = synth.__annotations__[option].__metadata__
+    assert f"[default: {demo}; 1k: {bench}]" in described.help
+
+
 def test_defaults_are_those_of_the_library() -> None:
     given = {name: p.default for name, p in inspect.signature(synth).parameters.items()}
     config = SyntheticConfig()
-    assert given["scenes"] == config.n_train_scenes
-    assert given["test_scenes"] == config.n_test_scenes
-    assert given["persons"] == config.n_train_persons
-    assert given["test_persons"] == config.n_test_persons
-    assert given["cameras"] == config.n_cameras
     assert given["size"] == f"{config.width}x{config.height}"
     assert given["seed"] == config.seed
+    assert given["preset"] == "demo"
+    assert PRESETS["demo"] == config
+    assert "[default: 6]" in synth.__annotations__["cameras"].__metadata__[0].help
+    assert {preset.n_cameras for preset in PRESETS.values()} == {6}
+
+
+def test_an_option_changes_a_preset_and_leaves_the_rest(tmp_path: Path) -> None:
+    small = ["--persons", "3", "--test-persons", "2", "--scenes", "4", "--test-scenes", "4"]
+    options = [str(tmp_path), "--preset", "synthetic-1k", *small, "--size", "96x96", "-q"]
+    assert CliRunner().invoke(app, ["synth", *options]).exit_code == 0
+    assert folder.read_info(tmp_path)["synthetic"] == json.loads(
+        json.dumps(
+            asdict(
+                replace(
+                    PRESETS["synthetic-1k"],
+                    n_train_persons=3,
+                    n_test_persons=2,
+                    n_train_scenes=4,
+                    n_test_scenes=4,
+                    width=96,
+                    height=96,
+                )
+            )
+        )
+    )
+
+
+def test_the_bench_has_a_thousand_identities() -> None:
+    bench = PRESETS["synthetic-1k"]
+    assert (bench.n_train_persons, bench.n_train_scenes) == (1000, 8000)
+    assert (bench.n_test_persons, bench.n_cameras) == (300, 6)
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["synth", str(tmp_path / "out"), "--preset", "huge"])
+    assert isinstance(result.exception, UsageError)
+    assert "unknown preset 'huge'" in str(result.exception)
+    assert "synthetic-1k" in (result.exception.hint or "")
+    assert not (tmp_path / "out").exists()

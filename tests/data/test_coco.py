@@ -8,6 +8,7 @@ from PIL import Image
 from fake.coco import write_coco, write_json
 from fake.people import write_picture
 from fdps.data import coco
+from fdps.data.findings import Findings
 from fdps.errors import AnnotationError, MissingDataError, PictureError
 from fdps.structures import UNLABELLED
 
@@ -242,3 +243,73 @@ def test_pictures_in_folders(tmp_path: Path) -> None:
 def test_real_pictures(shared_data: Path) -> None:
     scenes = coco.read(shared_data / "penn_fudan", "train")
     assert (len(scenes), scenes.n_boxes, scenes.person_ids) == (170, 423, [])
+
+
+@pytest.mark.parametrize("key", ["person_id", "pid"])
+def test_keys_of_the_identity(tmp_path: Path, key: str) -> None:
+    content = write_coco(tmp_path, person_ids=(4, -2))
+    for annotation in content["annotations"]:
+        annotation[key] = annotation.pop("person_id")
+    write_json(tmp_path, content)
+    assert coco.read(tmp_path, "test").scenes[0].person_ids.tolist() == [4, UNLABELLED]
+    assert coco.read(tmp_path, "train").scenes[0].person_ids.tolist() == [0, UNLABELLED]
+
+
+def test_an_id_that_repeats_is_the_identity(tmp_path: Path) -> None:
+    content = write_coco(tmp_path, person_ids=(4, 9))
+    for annotation in content["annotations"]:
+        annotation["id"] = annotation.pop("person_id")
+    write_json(tmp_path, content)
+    findings = Findings()
+    assert coco.read(tmp_path, "test", findings).person_ids == [4, 9]
+    assert [note.what for note in findings.notes] == [
+        "annotations repeat their 'id': it is taken as the identity"
+    ]
+
+
+def test_an_id_that_counts_annotations_is_no_identity(tmp_path: Path) -> None:
+    content = write_coco(tmp_path)
+    for annotation in content["annotations"]:
+        del annotation["person_id"]
+    write_json(tmp_path, content | {"queries": []})
+    assert coco.read(tmp_path, "test").person_ids == []
+
+
+def test_annotations_to_ignore_are_left_out(tmp_path: Path) -> None:
+    content = write_coco(tmp_path, n_images=1)
+    content["annotations"][0]["ignore"] = True
+    content["annotations"][1]["ignore"] = False
+    write_json(tmp_path, content)
+    findings = Findings()
+    assert coco.read(tmp_path, "test", findings).scenes[0].person_ids.tolist() == [9]
+    assert [note.what for note in findings.notes] == ["annotation with iscrowd or ignore: left out"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "seconds"),
+    [
+        ({"seconds": 2.5}, 2.5),
+        ({"time": "1970-01-01T00:01:00+00:00"}, 60.0),
+        ({"time": "1970-01-01T02:01:00+02:00", "seconds": 3}, 3.0),
+        ({"seconds": None}, None),
+    ],
+)
+def test_time_of_an_image(tmp_path: Path, facts: dict[str, Any], seconds: float | None) -> None:
+    content = write_coco(tmp_path)
+    content["images"][0] |= facts
+    write_json(tmp_path, content)
+    assert coco.read(tmp_path, "test").scenes[0].seconds == seconds
+
+
+def test_all_faults_are_collected_and_the_good_rows_stay(tmp_path: Path) -> None:
+    content = write_coco(tmp_path)
+    content["annotations"][0]["bbox"] = "wide"
+    content["annotations"][1]["person_id"] = "Ann"
+    content["annotations"][2]["image_id"] = 77
+    content["images"][5]["file_name"] = "gone.jpg"
+    content["queries"][0]["person_id"] = -1
+    write_json(tmp_path, content)
+    findings = Findings(collect=True)
+    scenes = coco.read(tmp_path, "test", findings)
+    assert len(findings.faults) == 5
+    assert (len(scenes), scenes.n_boxes, len(scenes.queries)) == (5, 7, 1)

@@ -11,12 +11,12 @@ from torch.utils.data import get_worker_info
 
 from fake.people import write_picture
 from fake.runs import tiny_recipe, write_scenes
+from fdps.data.augment import Augmentation, mirror
 from fdps.data.dataset import (
     Batch,
     ShuffledRows,
     TrainingScenes,
     load_sample,
-    mirror,
     training_batches,
 )
 from fdps.data.pictures import read_picture
@@ -46,30 +46,9 @@ def test_a_sample_is_the_picture_and_its_people(scenes: SceneSet) -> None:
     assert scene.boxes.any()  # the scene is not changed through its sample
 
 
-def test_mirrored_boxes_hold_the_same_pixels() -> None:
-    image = torch.arange(2 * 7, dtype=torch.uint8).reshape(1, 2, 7).repeat(3, 1, 1)
-    target = {"boxes": torch.tensor([[1.0, 0, 3, 2]]), "person_ids": torch.tensor([5])}
-    turned, changed = mirror(image, target)
-    assert changed["boxes"].tolist() == [[4, 0, 6, 2]]
-    assert torch.equal(turned[:, :, 4:6], image[:, :, 1:3].flip(2))
-    assert changed["person_ids"].tolist() == [5]
-    assert target["boxes"].tolist() == [[1, 0, 3, 2]]
-
-
-def test_mirrored_twice_is_the_same(scenes: SceneSet) -> None:
-    image, target = load_sample(scenes.scenes[0])
-    again = mirror(*mirror(image, target))
-    assert equal(([again[0]], [again[1]]), ([image], [target]))
-
-
-def test_nobody_can_be_mirrored() -> None:
-    target = {"boxes": torch.zeros(0, 4), "person_ids": torch.zeros(0, dtype=torch.int64)}
-    assert mirror(torch.zeros(3, 4, 5, dtype=torch.uint8), target)[1]["boxes"].shape == (0, 4)
-
-
 def test_an_item_follows_from_seed_epoch_and_row_alone(scenes: SceneSet) -> None:
     def flips(seed: int, epoch: int, *, order: list[int]) -> list[bool]:
-        dataset = TrainingScenes(scenes, flip=0.5, seed=seed)
+        dataset = TrainingScenes(scenes, Augmentation(flip=0.5), seed=seed)
         plain = {row: load_sample(scenes.scenes[row])[0] for row in order}
         return [not torch.equal(dataset[epoch, row][0], plain[row]) for row in sorted(order)]
 
@@ -83,7 +62,7 @@ def test_an_item_follows_from_seed_epoch_and_row_alone(scenes: SceneSet) -> None
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_never_and_always_mirrored(flip: float, scenes: SceneSet) -> None:
-    dataset = TrainingScenes(scenes, flip=flip, seed=1)
+    dataset = TrainingScenes(scenes, Augmentation(flip=flip), seed=1)
     for row, scene in enumerate(scenes.scenes):
         image, target = load_sample(scene)
         expected = mirror(image, target) if flip else (image, target)
@@ -107,7 +86,7 @@ def test_an_epoch_shows_every_row_once_in_an_order_of_its_own() -> None:
 def test_batches_do_not_depend_on_who_reads_and_where_one_starts(
     workers: int, scenes: SceneSet
 ) -> None:
-    dataset = TrainingScenes(scenes, flip=0.5, seed=1)
+    dataset = TrainingScenes(scenes, Augmentation(flip=0.5), seed=1)
     expected = list(training_batches(dataset, tiny_recipe().train, epoch=1))
     assert [len(images) for images, _ in expected] == [2, 2, 1]
     state = torch.get_rng_state()
@@ -127,13 +106,13 @@ def test_what_goes_wrong_while_reading_arrives_as_it_was(
     workers: int, scenes: SceneSet, tmp_path: Path
 ) -> None:
     config = tiny_recipe(workers=workers).train
-    gone = TrainingScenes(with_picture(scenes, tmp_path / "gone.jpg"), flip=0.0, seed=1)
+    gone = TrainingScenes(with_picture(scenes, tmp_path / "gone.jpg"), Augmentation(), seed=1)
     with pytest.raises(MissingDataError) as missing:
         list(training_batches(gone, config, epoch=0))
     assert str(missing.value) == f"no picture at {tmp_path / 'gone.jpg'}"
 
     (tmp_path / "text.jpg").write_text("a letter")
-    broken = TrainingScenes(with_picture(scenes, tmp_path / "text.jpg"), flip=0.0, seed=1)
+    broken = TrainingScenes(with_picture(scenes, tmp_path / "text.jpg"), Augmentation(), seed=1)
     with pytest.raises(PictureError) as undecodable:
         list(training_batches(broken, config, epoch=0))
     assert str(undecodable.value) == f"{tmp_path / 'text.jpg'} is not a picture that fdps reads"
@@ -141,7 +120,7 @@ def test_what_goes_wrong_while_reading_arrives_as_it_was(
 
 
 def test_batches_before_a_broken_picture_come_out(scenes: SceneSet, tmp_path: Path) -> None:
-    dataset = TrainingScenes(with_picture(scenes, tmp_path / "gone.jpg"), flip=0.0, seed=1)
+    dataset = TrainingScenes(with_picture(scenes, tmp_path / "gone.jpg"), Augmentation(), seed=1)
     config = tiny_recipe(batch_size=1).train
     order = [row for _, row in ShuffledRows(3, seed=1, epoch=0)]
     batches = training_batches(dataset, config, epoch=0)
@@ -167,7 +146,7 @@ class SignalledScenes(TrainingScenes):
 
 
 def test_processes_that_read_leave_signals_to_the_training(scenes: SceneSet) -> None:
-    dataset = SignalledScenes(scenes, flip=0.0, seed=1)
+    dataset = SignalledScenes(scenes, Augmentation(), seed=1)
     batches = list(training_batches(dataset, tiny_recipe(workers=1).train, epoch=0))
     assert [len(images) for images, _ in batches] == [2, 2, 1]
 
@@ -180,6 +159,6 @@ def test_pictures_of_one_batch_may_differ_in_size(tmp_path: Path) -> None:
         write_picture(path, np.zeros((height, width, 3), np.uint8))
         boxes = np.zeros((0, 4), np.float32)
         scenes.append(Scene(f"{k}", path, boxes, np.zeros(0, np.int64)))
-    dataset = TrainingScenes(SceneSet("s", tuple(scenes)), flip=0.0, seed=1)
+    dataset = TrainingScenes(SceneSet("s", tuple(scenes)), Augmentation(), seed=1)
     ((images, _),) = training_batches(dataset, tiny_recipe().train, epoch=0)
     assert sorted(tuple(image.shape) for image in images) == [(3, 15, 30), (3, 20, 10)]

@@ -189,14 +189,67 @@ def test_scenes_that_cannot_be_written(tmp_path: Path, splits: dict[str, SceneSe
     test = splits["test"]
     away = replace(test, scenes=(replace(test.scenes[0], name="../up.png"),), queries=())
     gone = replace(test.scenes[0], path=tmp_path / "gone.png")
-    own = replace(test, queries=(replace(test.queries[0], gallery=("test/1.png",)),))
     for bad, message in [
         ({"test": away}, "leads out of the folder"),
         ({"test": test, "again": test}, "occurs twice"),
-        ({"test": own}, "gallery of its own"),
     ]:
         with pytest.raises(AnnotationError, match=message):
             folder.write_folder(tmp_path / "bad", bad, name="bad")
     with pytest.raises(MissingDataError, match=r"gone\.png"):
         folder.write_folder(tmp_path / "bad", {"test": replace(test, scenes=(gone,))}, name="bad")
     assert not (tmp_path / "bad" / folder.INFO).exists()
+
+
+@pytest.fixture
+def with_galleries(tmp_path: Path, splits: dict[str, SceneSet]) -> Path:
+    first, second = splits["test"].queries
+    box = splits["test"].scenes[2].boxes[0]
+    listed = ("test/2.png", "test/1.png", "test/2.png")
+    own = replace(first, gallery=listed, gallery_boxes={2: box})
+    test = replace(splits["test"], queries=(own, second))
+    folder.write_folder(tmp_path / "lists", {"test": test}, name="lists")
+    return tmp_path / "lists"
+
+
+def test_galleries_are_kept_in_order_with_their_boxes(
+    with_galleries: Path, splits: dict[str, SceneSet]
+) -> None:
+    first, second = folder.read(with_galleries, "test").queries
+    assert first.gallery == ("test/2.png", "test/1.png", "test/2.png")
+    assert first.gallery_boxes is not None
+    assert {k: v.tolist() for k, v in first.gallery_boxes.items()} == {
+        2: splits["test"].scenes[2].boxes[0].tolist()
+    }
+    assert (second.gallery, second.gallery_boxes) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"{", "is not JSON"),
+        (b"[]", "must list 2 objects, one for each query"),
+        (b"[1, 2]", "query 1 must be an object"),
+        (b'[{"image": "x"}, {}]', r"query 1 is about \('x', None\), queries.csv about"),
+        (b'[{"gallery": 1}, {}]', "'gallery' must be a list of image names"),
+        (b'[{"gallery": ["no"]}, {}]', "image 'no' is not in this split"),
+        (b'[{"gallery": ["test/1.png"], "boxes": 1}, {}]', "'boxes' must be an object"),
+        (
+            b'[{"gallery": ["test/1.png"], "boxes": {"1": [1, 2, 3, 4]}}, {}]',
+            "must map positions 0..0 to x1 y1 x2 y2, got '1'",
+        ),
+        (
+            b'[{"gallery": ["test/1.png"], "boxes": {"0": [1, 2, 3]}}, {}]',
+            "must map positions 0..0",
+        ),
+        (
+            b'[{"gallery": ["test/1.png"], "boxes": {"0": [5, 2, 3, 4]}}, {}]',
+            "must have x1 < x2",
+        ),
+    ],
+)
+def test_a_bad_gallery_file_is_named(with_galleries: Path, content: bytes, expected: str) -> None:
+    who = b'{"image": "test/0.png", "person_id": 900, "gallery"'
+    file = with_galleries / "galleries" / "test.json"
+    file.write_bytes(content.replace(b'{"gallery"', who))
+    with pytest.raises(AnnotationError, match=rf"test\.json.*{expected}"):
+        folder.read(with_galleries, "test")

@@ -33,6 +33,12 @@ def test_contiguous_renumbers_queries_alike() -> None:
     assert ids(renumbered) == [[1]]
 
 
+def test_contiguous_drops_lists_of_the_old_identities() -> None:
+    queries = (Query("1", BOX, 9),)
+    scenes = SceneSet("a", (scene("1", [9]),), queries, {"100": lambda: queries})
+    assert contiguous(scenes).query_lists == {}
+
+
 def test_contiguous_without_identities() -> None:
     assert ids(contiguous(SceneSet("a", (scene("1", [UNLABELLED]),)))) == [[UNLABELLED]]
     assert contiguous(SceneSet("a", ())).scenes == ()

@@ -14,6 +14,7 @@ from fake.prw import (
     write_queries,
 )
 from fdps.data import prw
+from fdps.data.findings import Findings
 from fdps.errors import AnnotationError, MissingDataError, PictureError, UsageError
 from fdps.structures import UNLABELLED
 
@@ -242,3 +243,87 @@ def test_real_frames(shared_data: Path) -> None:
         scene = shown[query.scene]
         row = scene.person_ids.tolist().index(query.person_id)
         assert np.abs(scene.boxes[row] - query.box).max() < 1
+
+
+def test_training_identities_with_gaps_become_a_run(tmp_path: Path) -> None:
+    """PRW has 483 training identities: 1..478 and five odd ones, up to 932."""
+    root = one_frame(tmp_path, [[k, 5 * i, 0, 9, 9] for i, k in enumerate((932, 1, 480, -2, 478))])
+    savemat(root / "ID_train.mat", {"ID_train": np.array([[1, 478, 480, 932]], dtype=np.uint16)})
+    findings = Findings()
+    scenes = prw.read(root, "train", findings)
+    assert scenes.scenes[0].person_ids.tolist() == [3, 0, 2, UNLABELLED, 1]
+    assert findings.notes == []
+
+
+def test_lists_of_identities_are_compared(root: Path) -> None:
+    savemat(root / "ID_train.mat", {"ID_train": np.array([[2, 3, 99]], dtype=np.uint16)})
+    savemat(root / "ID_test.mat", {"ID_test2": np.array([[11, 12]], dtype=np.uint16)})
+    findings = Findings()
+    prw.read(root, "train", findings)
+    assert [(note.what.split()[0], note.where[-3:]) for note in findings.notes] == [
+        ("listed", " 99"),
+        ("identity", ": 7"),
+    ]
+    findings = Findings()
+    prw.read(root, "test", findings)
+    assert findings.notes == []  # ID_test2 holds those who are looked for
+
+
+def test_the_variable_really_is_called_id_test2(root: Path) -> None:
+    savemat(root / "ID_test.mat", {"ID_test": np.array([[11, 12]])})
+    with pytest.raises(AnnotationError, match="must hold the variable ID_test2, found: ID_test"):
+        prw.read(root, "test")
+
+
+def test_training_people_in_test_frames_keep_their_identity_but_are_no_queries(
+    root: Path,
+) -> None:
+    write_boxes(root, LAST, [[2, 0, 0, 9, 9]])
+    scenes = prw.read(root, "test")
+    assert 2 in scenes.person_ids
+    assert {query.person_id for query in scenes.queries} == {11, 12}
+
+
+def test_the_thirty_queries_of_prw_mini(root: Path) -> None:
+    assert prw.read(root, "test").query_lists == {}
+    row = query_line(np.array([12, 1, 2, 30, 40]), LAST)
+    (root / "prwmini_query_info.txt").write_text(row + "\n")
+    (query,) = prw.read(root, "test").query_lists["mini"]()
+    assert (query.scene, query.person_id, query.box.tolist()) == (LAST, 12, [1, 2, 31, 42])
+
+
+def test_oddities_are_noted(tmp_path: Path) -> None:
+    rows = [[5, -3, 0, 9, 9], [5, 20, 0, 9, 9], [-2, 30, 0, 9, 9], [-2, 40, 0, 9, 9]]
+    rows.append([6, 500, 0, 9, 9])
+    findings = Findings()
+    prw.read(one_frame(tmp_path, rows), "train", findings)
+    assert sorted(note.what for note in findings.notes) == [
+        "box lies beyond the border of its frame: dropped",
+        "box passes the border of its frame: cut there",
+        "person twice in a frame: both kept",
+    ]
+
+
+def test_all_faults_are_collected_and_the_good_rows_stay(root: Path) -> None:
+    write_boxes(root, LAST, [[2, 0, 0, 9, 9], [3, 0, 0, 0, 9], [np.nan, 0, 0, 9, 9]])
+    (root / "frames" / f"{frame_name(7)}.jpg").write_bytes(b"")
+    lines = [query_line(np.array([12, 1, 2, 30, 40]), LAST), "nonsense", f"x 1 2 3 4 {LAST}"]
+    write_queries(root, lines)
+    findings = Findings(collect=True)
+    scenes = prw.read(root, "test", findings)
+    assert len(scenes) == 5
+    assert scenes.scenes[-1].person_ids.tolist() == [2]
+    assert len(scenes.queries) == 1
+    assert len(findings.faults) == 5
+
+
+def test_cameras_serve_the_multi_camera_protocol(root: Path) -> None:
+    scenes = prw.read(root, "test")
+    shown = {scene.name: scene.camera for scene in scenes.scenes}
+    for query in scenes.queries:
+        elsewhere = [
+            scene.name
+            for scene in scenes.scenes
+            if query.person_id in scene.person_ids and scene.camera != shown[query.scene]
+        ]
+        assert elsewhere

@@ -57,6 +57,22 @@ def test_same_seed_same_bytes(root: Path, tmp_path: Path) -> None:
     assert hashes(tmp_path / "again") == hashes(root)
 
 
+def test_several_processes_draw_the_same_bytes_and_report_every_scene(
+    root: Path, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int]] = []
+    draw_dataset(SMALL, tmp_path / "many", workers=2, progress=lambda *at: seen.append(at))
+    assert hashes(tmp_path / "many") == hashes(root)
+    total = SMALL.n_train_scenes + SMALL.n_test_scenes
+    assert seen == [(done, total) for done in range(1, total + 1)]
+
+
+def test_no_process_draws_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="workers must be at least 1, got 0"):
+        draw_dataset(SMALL, tmp_path / "none", workers=0)
+    assert not (tmp_path / "none").exists()
+
+
 def test_another_seed_draws_other_pictures() -> None:
     other = replace(SMALL, seed=6)
     for split in ("train", "test"):

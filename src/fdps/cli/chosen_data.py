@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from fdps.structures import SceneSet
 
 RECIPE_FILE = "recipe.toml"
-DATA_HELP = "Kind of data set: prw, coco, folder. [default: the run's test data]"
+DATA_HELP = "Kind of data set: prw, cuhk_sysu, coco, folder, mot ... [default: the run's test data]"
 ROOT_HELP = "Folder of the data set. [default: that of the run]"
 SPLIT_HELP = "Which part of it. [default: that of the run, else test]"
 
@@ -41,4 +41,10 @@ def chosen_scenes(
             "which data? Neither the options nor a run folder tell kind and folder",
             hint="give --data KIND --root DIR, or a run folder whose recipe has [data.test]",
         )
-    return load_scenes(test.kind, root or Path(test.root), split or test.split)
+    cache = cache_of(run) if run is not None and run.is_dir() else None
+    return load_scenes(test.kind, root or Path(test.root), split or test.split, cache=cache)
+
+
+def cache_of(run: Path) -> Path:
+    """Folder beside a run that keeps parsed annotations; it may be deleted at any time."""
+    return run.parent / "cache"

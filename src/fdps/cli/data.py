@@ -1,12 +1,16 @@
-"""``fdps data``: make data sets."""
+"""``fdps data``: draw, check, convert, divide and look at data sets."""
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fdps.cli import data_write
+from fdps.cli.data_check import check
+from fdps.cli.data_show import stats, view
 from fdps.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,18 +21,42 @@ app = typer.Typer(name="data", no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def data() -> None:
-    """Make data sets."""
+    """Draw, check, convert, divide and look at data sets."""
+
+
+app.command()(check)
+app.command()(data_write.convert)
+app.command()(data_write.split)
+app.command()(stats)
+app.command()(view)
 
 
 @app.command()
 def synth(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
-    scenes: Annotated[int, typer.Option(help="Training pictures.")] = 300,
-    test_scenes: Annotated[int, typer.Option(help="Test pictures.")] = 120,
-    persons: Annotated[int, typer.Option(help="Identities in the training pictures.")] = 120,
-    test_persons: Annotated[int, typer.Option(help="Identities in the test pictures.")] = 40,
-    cameras: Annotated[int, typer.Option(help="Places, each with its own camera.")] = 6,
+    preset: Annotated[
+        str, typer.Option(help="What the other options start from: demo or synthetic-1k.")
+    ] = "demo",
+    scenes: Annotated[
+        int | None, typer.Option(help="Training pictures. [default: 300; 1k: 8000]")
+    ] = None,
+    test_scenes: Annotated[
+        int | None, typer.Option(help="Test pictures. [default: 120; 1k: 2000]")
+    ] = None,
+    persons: Annotated[
+        int | None,
+        typer.Option(help="Identities in the training pictures. [default: 120; 1k: 1000]"),
+    ] = None,
+    test_persons: Annotated[
+        int | None, typer.Option(help="Identities in the test pictures. [default: 40; 1k: 300]")
+    ] = None,
+    cameras: Annotated[
+        int | None, typer.Option(help="Places, each with its own camera. [default: 6]")
+    ] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Of a picture, pixels.")] = "480x320",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that draw; the files do not depend on it.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Write into a folder that holds something else.")
@@ -39,20 +67,17 @@ def synth(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Draw scenes with known people: a training and a test split."""
-    from fdps.data.synthetic import SyntheticConfig
-
     width, height = _size(size)
-    config = SyntheticConfig(
-        n_train_persons=persons,
-        n_test_persons=test_persons,
-        n_train_scenes=scenes,
-        n_test_scenes=test_scenes,
-        n_cameras=cameras,
-        width=width,
-        height=height,
-        seed=seed,
-    )
-    _draw(config, out, force=force, quiet=quiet)
+    chosen = {
+        "n_train_persons": persons,
+        "n_test_persons": test_persons,
+        "n_train_scenes": scenes,
+        "n_test_scenes": test_scenes,
+        "n_cameras": cameras,
+    }
+    given: dict[str, Any] = {name: n for name, n in chosen.items() if n is not None}
+    config = replace(_preset(preset), width=width, height=height, seed=seed, **given)
+    _draw(config, out, force=force, quiet=quiet, workers=workers)
     summary = _summary(out)
     if json_output:
         print(json.dumps({"root": str(out)} | summary))
@@ -63,6 +88,14 @@ def synth(
     print(f"Wrote   {out}\nNext    fdps train configs/synthetic.toml --root {out}")
 
 
+def _preset(name: str) -> "SyntheticConfig":
+    from fdps.data.synthetic import PRESETS
+
+    if name not in PRESETS:
+        raise UsageError(f"unknown preset {name!r}", hint=f"known: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
@@ -70,7 +103,7 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _draw(config: "SyntheticConfig", out: Path, *, force: bool, quiet: bool) -> None:
+def _draw(config: "SyntheticConfig", out: Path, *, force: bool, quiet: bool, workers: int) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -80,7 +113,11 @@ def _draw(config: "SyntheticConfig", out: Path, *, force: bool, quiet: bool) -> 
     with Progress(*columns, console=Console(file=sys.stderr), disable=quiet) as bar:
         task = bar.add_task("draw", total=config.n_train_scenes + config.n_test_scenes)
         draw_dataset(
-            config, out, overwrite=force, progress=lambda done, _: bar.update(task, completed=done)
+            config,
+            out,
+            overwrite=force,
+            workers=workers,
+            progress=lambda done, _: bar.update(task, completed=done),
         )
 
 

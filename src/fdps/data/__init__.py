@@ -2,27 +2,49 @@
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
-from fdps.data import coco, folder, prw
+from fdps.data import coco, cuhk_sysu, cvat, folder, mot, movienet, prw, wildtrack
+from fdps.data.cache import cached
+from fdps.data.findings import Findings
 from fdps.errors import MissingDataError, UsageError
 from fdps.structures import SceneSet
 
-KINDS: dict[str, Callable[[Path, str], SceneSet]] = {
+Reader = Callable[[Path, str, Findings | None], SceneSet]
+"""Reads a split below a folder; faults and odd rows go to the findings."""
+
+KINDS: dict[str, Reader] = {
     "prw": prw.read,
+    "cuhk_sysu": cuhk_sysu.read,
+    "movienet": movienet.read,
     "coco": coco.read,
     "folder": folder.read,
+    "mot": mot.read,
+    "cvat": cvat.read,
+    "wildtrack": wildtrack.read,
 }
 """Reader of each kind of data set."""
 
 
-def load_scenes(kind: str, root: Path, split: str) -> SceneSet:
+def load_scenes(
+    kind: str,
+    root: Path,
+    split: str,
+    *,
+    findings: Findings | None = None,
+    cache: Path | None = None,
+) -> SceneSet:
     """Read a split of a data set.
 
     Args:
         kind: A key of :data:`KINDS`.
         root: Where it lies.
-        split: ``train`` or ``test``; ``coco`` and ``folder`` may have others.
+        split: ``train`` or ``test``; some kinds have others.
+        findings: Collects faults and odd rows; by default the first fault is raised, and odd
+            rows are logged.
+        cache: Folder that keeps what was parsed (:mod:`fdps.data.cache`). Not used together with
+            ``findings``.
 
     Raises:
         UsageError: Unknown kind, or a split that this kind does not have.
@@ -41,4 +63,15 @@ def load_scenes(kind: str, root: Path, split: str) -> SceneSet:
         raise MissingDataError(
             f"no data at {root}", hint=f"docs/guides/data.md shows what {kind!r} data looks like"
         )
-    return KINDS[kind](root, split)
+    if findings is not None:
+        return KINDS[kind](root, split, findings)
+    if cache is not None:
+        return cached(kind, root, split, cache, partial(_read_and_log, kind, root, split))
+    return _read_and_log(kind, root, split)
+
+
+def _read_and_log(kind: str, root: Path, split: str) -> SceneSet:
+    findings = Findings()
+    scenes = KINDS[kind](root, split, findings)
+    findings.log(scenes.name)
+    return scenes

@@ -6,16 +6,21 @@
       annotations.json     or annotations_<split>.json, or <split>.json
       images/...           or the pictures beside the JSON file
 
-Beyond COCO's keys we read, all optional: in an annotation ``person_id`` (whole number; absent or
-negative: not labelled); in an image ``camera_id``, ``frame_id`` and ``split``; beside ``images``
-a list ``queries`` of ``image_id``, ``bbox``, ``person_id`` and ``gallery`` (image ids).
+Beyond COCO's keys we read, all optional: in an annotation ``person_id`` or ``pid`` (whole number;
+absent or negative: not labelled) and ``ignore``; in an image ``camera_id``, ``frame_id``,
+``seconds`` or ``time``, and ``split``; beside ``images`` a list ``queries`` of ``image_id``,
+``bbox``, ``person_id`` and ``gallery`` (image ids). A file without ``person_id`` and ``pid`` whose
+annotation ``id`` repeats has the identity there.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from fdps.data.annotations_csv import seconds_of
+from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.json_rows import Row, box, load_object, rows, whole
 from fdps.data.pictures import picture_size
@@ -29,18 +34,22 @@ from fdps.structures import (
     names_are_unique,
 )
 
+IDENTITY_KEYS = ("person_id", "pid")
+"""Keys of the identity, in order of preference; AlignPS, PSTR and COAT write the first."""
 
-def read(root: Path, split: str) -> SceneSet:
+
+def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
     """Read a split of a COCO file.
 
     Images with a ``split`` are filtered by it; if none has one, every split holds all images.
-    Boxes are cut at the border of the picture. Annotations with ``iscrowd`` are left out, and so
-    are those of other categories where the file has a category called ``person``.
+    Boxes are cut at the border of the picture. Annotations with ``iscrowd`` or ``ignore`` are left
+    out, and so are those of other categories where the file has a category called ``person``.
 
     Args:
         root: The folder of the annotations, or the JSON file itself.
         split: For example ``train`` (identities renumbered 0..L-1) or ``test`` (identities as in
             the file, with the queries). Queries exist in ``test`` alone.
+        findings: Where faults and odd rows go; by default the first fault is raised.
 
     Returns:
         Scenes in the order of ``images``, each named by its ``file_name``.
@@ -51,26 +60,42 @@ def read(root: Path, split: str) -> SceneSet:
             a box is empty or outside its picture. The message names annotation and values.
         PictureError: A file is no picture.
     """
+    findings = findings or Findings()
     file = _annotation_file(root, split)
-    content = load_object(file)
-    if "images" not in content or "annotations" not in content:
-        raise AnnotationError(f"{file} must have 'images' and 'annotations', got {list(content)}")
-    images = {
-        whole(image, "id", f"{file}: image {image.get('file_name')!r}"): image
-        for image in rows(content, "images", str(file))
-    }
-    if len(images) < len(content["images"]):
-        raise AnnotationError(f"{file}: two images have the same id")
-    people = _people(content, images, file)
-    scenes = {
-        image_id: _scene(image, people[image_id], file)
-        for image_id, image in _of_split(images, split, file).items()
-    }
-    if not names_are_unique([scene.name for scene in scenes.values()]):
-        raise AnnotationError(f"{file}: two images have the same file_name")
-    queries = _queries(content, scenes, file) if split == "test" else ()
+    content, scenes = _read_file(file, split, findings)
+    queries = _queries(content, scenes, file, findings) if split == "test" else ()
     result = SceneSet(f"coco/{split}", tuple(scenes.values()), queries)
     return contiguous(result) if split == "train" else result
+
+
+def read_scenes(file: Path, split: str, findings: Findings) -> SceneSet:
+    """Read the scenes of a split, with contiguous identities for ``train``, and no queries.
+
+    Raises:
+        FdpsError: As :func:`read` does.
+    """
+    result = SceneSet(f"coco/{split}", tuple(_read_file(file, split, findings)[1].values()))
+    return contiguous(result) if split == "train" else result
+
+
+def _read_file(file: Path, split: str, findings: Findings) -> tuple[Row, dict[int, Scene]]:
+    """The content of the file, and the scenes of the split by image id."""
+    content = load_object(file)
+    if "images" not in content or "annotations" not in content:
+        raise AnnotationError(
+            f"{file} must have 'images' and 'annotations', got {list(content)}",
+            hint="docs/guides/data.md shows what a file looks like",
+        )
+    images = _images(content, file, findings)
+    people = _people(content, images, file, findings)
+    key = _identity_key(people, file, findings)
+    scenes: dict[int, Scene] = {}
+    for image_id, image in _of_split(images, split, file).items():
+        with findings.tolerated():
+            scenes[image_id] = _scene(image, people[image_id], key, file, findings)
+    if not names_are_unique([scene.name for scene in scenes.values()]):
+        raise AnnotationError(f"{file}: two images have the same file_name")
+    return content, scenes
 
 
 def _annotation_file(root: Path, split: str) -> Path:
@@ -83,6 +108,17 @@ def _annotation_file(root: Path, split: str) -> Path:
         f"no annotations at {root}",
         hint=f"expected a .json file, or a folder with {', '.join(names[:-1])} or {names[-1]}",
     )
+
+
+def _images(content: Row, file: Path, findings: Findings) -> dict[int, Row]:
+    images: dict[int, Row] = {}
+    for image in rows(content, "images", str(file)):
+        with findings.tolerated():
+            image_id = whole(image, "id", f"{file}: image {image.get('file_name')!r}")
+            if image_id in images:
+                raise AnnotationError(f"{file}: two images have the same id {image_id}")
+            images[image_id] = image
+    return images
 
 
 def _of_split(images: Mapping[int, Row], split: str, file: Path) -> Mapping[int, Row]:
@@ -99,22 +135,42 @@ def _of_split(images: Mapping[int, Row], split: str, file: Path) -> Mapping[int,
     return {key: image for key, image in images.items() if str(image["split"]) == split}
 
 
-def _people(content: Row, images: Mapping[int, Row], file: Path) -> dict[int, list[Row]]:
+def _people(
+    content: Row, images: Mapping[int, Row], file: Path, findings: Findings
+) -> dict[int, list[Row]]:
     """Annotations of people, by image."""
     categories = rows(content, "categories", str(file))
     person = [row.get("id") for row in categories if str(row.get("name")).lower() == "person"]
     people: dict[int, list[Row]] = {image_id: [] for image_id in images}
     for row in rows(content, "annotations", str(file)):
-        where = f"{file}: annotation {row.get('id')}"
-        image_id = whole(row, "image_id", where)
-        if image_id not in images:
-            raise AnnotationError(f"{where} is of image {image_id}, which is not among 'images'")
-        if not row.get("iscrowd") and (not person or row.get("category_id") in person):
-            people[image_id].append(row)
+        with findings.tolerated():
+            where = f"{file}: annotation {row.get('id')}"
+            image_id = whole(row, "image_id", where)
+            if image_id not in images:
+                raise AnnotationError(
+                    f"{where} is of image {image_id}, which is not among 'images'"
+                )
+            if row.get("iscrowd") or row.get("ignore"):
+                findings.note("annotation with iscrowd or ignore: left out", where)
+            elif not person or row.get("category_id") in person:
+                people[image_id].append(row)
     return people
 
 
-def _scene(image: Row, people: list[Row], file: Path) -> Scene:
+def _identity_key(people: Mapping[int, list[Row]], file: Path, findings: Findings) -> str:
+    """The key that holds the identity; one that no annotation has if nobody is named."""
+    annotations = [row for rows_ in people.values() for row in rows_]
+    for key in IDENTITY_KEYS:
+        if any(key in row for row in annotations):
+            return key
+    ids = [row.get("id") for row in annotations if type(row.get("id")) is int]
+    if len(set(ids)) < len(ids):
+        findings.note("annotations repeat their 'id': it is taken as the identity", str(file))
+        return "id"
+    return IDENTITY_KEYS[0]
+
+
+def _scene(image: Row, people: list[Row], key: str, file: Path, findings: Findings) -> Scene:
     where = f"{file}: image {image['id']}"
     path = _picture(image, file, where)
     size = picture_size(path)
@@ -126,11 +182,11 @@ def _scene(image: Row, people: list[Row], file: Path) -> Scene:
         )
     boxes, person_ids = [empty_boxes()], []
     for row in people:
-        where_row = f"{file}: annotation {row.get('id')} of {image['file_name']!r}"
-        boxes.append(box(row, size, where_row)[None])
-        labelled = "person_id" in row
-        person_id = whole(row, "person_id", where_row) if labelled else UNLABELLED
-        person_ids.append(max(person_id, UNLABELLED))  # AlignPS writes -2 in its test files
+        with findings.tolerated():
+            where_row = f"{file}: annotation {row.get('id')} of {image['file_name']!r}"
+            person_id = whole(row, key, where_row) if key in row else UNLABELLED
+            boxes.append(box(row, size, where_row)[None])
+            person_ids.append(max(person_id, UNLABELLED))  # AlignPS writes -2 in its test files
     camera = image.get("camera_id")
     return Scene(
         name=image["file_name"],
@@ -139,35 +195,49 @@ def _scene(image: Row, people: list[Row], file: Path) -> Scene:
         person_ids=np.array(person_ids, dtype=np.int64),
         camera=None if camera is None else str(camera),
         frame=whole(image, "frame_id", where) if image.get("frame_id") is not None else None,
+        seconds=_seconds(image, where),
     )
+
+
+def _seconds(image: Row, where: str) -> float | None:
+    if image.get("seconds") is None:
+        return seconds_of(str(image.get("time") or ""), where)
+    value = image["seconds"]
+    if type(value) not in (int, float) or not math.isfinite(value) or abs(value) >= 2**63:
+        raise AnnotationError(f"{where}: 'seconds' must be a number, got {value!r}")
+    return float(value)
 
 
 def _picture(image: Row, file: Path, where: str) -> Path:
     name = image.get("file_name")
     if not isinstance(name, str) or not name:
         raise AnnotationError(f"{where} must have a 'file_name', got {name!r}")
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or ".." in parts.parts or "\0" in name:
         raise AnnotationError(f"{where}: file_name {name!r} leads out of the data set")
     images = file.parent / "images"
     return (images if images.is_dir() else file.parent) / name
 
 
-def _queries(content: Row, scenes: Mapping[int, Scene], file: Path) -> tuple[Query, ...]:
+def _queries(
+    content: Row, scenes: Mapping[int, Scene], file: Path, findings: Findings
+) -> tuple[Query, ...]:
     queries = []
     for number, row in enumerate(rows(content, "queries", str(file))):
-        where = f"{file}: query {number}"
-        scene = _known(row.get("image_id"), scenes, where)
-        person_id = whole(row, "person_id", where)
-        if person_id < 0:
-            raise AnnotationError(f"{where}: person_id must be at least 0, got {person_id}")
-        queries.append(
-            Query(
-                scene=scene.name,
-                box=box(row, picture_size(scene.path), where),
-                person_id=person_id,
-                gallery=_gallery(row, scenes, where),
+        with findings.tolerated():
+            where = f"{file}: query {number}"
+            scene = _known(row.get("image_id"), scenes, where)
+            person_id = whole(row, "person_id", where)
+            if person_id < 0:
+                raise AnnotationError(f"{where}: person_id must be at least 0, got {person_id}")
+            queries.append(
+                Query(
+                    scene=scene.name,
+                    box=box(row, picture_size(scene.path), where),
+                    person_id=person_id,
+                    gallery=_gallery(row, scenes, where),
+                )
             )
-        )
     return tuple(queries)
 
 

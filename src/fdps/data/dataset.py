@@ -9,12 +9,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fdps.config import TrainConfig
+from fdps.data.augment import Augmentation, Sample
 from fdps.data.pictures import read_picture
 from fdps.errors import FdpsError
 from fdps.structures import Scene, SceneSet
-
-Sample = tuple[Tensor, dict[str, Tensor]]
-"""A picture (3, H, W), uint8 RGB, and its ``boxes`` (N, 4) and ``person_ids`` (N,)."""
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 
@@ -22,19 +20,19 @@ _ORDER, _AUGMENT = 0, 1  # streams of random numbers
 
 
 class TrainingScenes(Dataset[Sample]):
-    """The scenes of a set, mirrored at random.
+    """The scenes of a set, augmented at random.
 
     An item is named by ``(epoch, row)``: the random numbers of an item come from its name, so that
     neither the number of reading processes nor an interruption changes what is learnt.
 
     Args:
         scenes: Identities are contiguous, 0..L-1.
-        flip: Probability that a scene is mirrored.
+        augment: What happens to each scene.
         seed: Of the run.
     """
 
-    def __init__(self, scenes: SceneSet, *, flip: float, seed: int) -> None:
-        self.scenes, self.flip, self.seed = scenes.scenes, flip, seed
+    def __init__(self, scenes: SceneSet, augment: Augmentation, *, seed: int) -> None:
+        self.scenes, self.augment, self.seed = scenes.scenes, augment, seed
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -49,7 +47,7 @@ class TrainingScenes(Dataset[Sample]):
         epoch, row = item
         image, target = load_sample(self.scenes[row])
         rng = np.random.default_rng((self.seed, _AUGMENT, epoch, row))
-        return mirror(image, target) if rng.random() < self.flip else (image, target)
+        return self.augment(image, target, rng)
 
 
 class ShuffledRows(Sampler[tuple[int, int]]):
@@ -112,13 +110,6 @@ def load_sample(scene: Scene) -> Sample:
         "boxes": torch.from_numpy(scene.boxes.copy()),
         "person_ids": torch.from_numpy(scene.person_ids.copy()),
     }
-
-
-def mirror(image: Tensor, target: dict[str, Tensor]) -> Sample:
-    """Flip a picture left to right, boxes with it."""
-    boxes = target["boxes"].clone()
-    boxes[:, [0, 2]] = image.shape[2] - boxes[:, [2, 0]]
-    return image.flip(2), target | {"boxes": boxes}
 
 
 def collate(samples: list[Sample | FdpsError]) -> Batch | FdpsError:

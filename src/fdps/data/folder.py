@@ -7,34 +7,47 @@
       images/...         pictures, in any tree
       annotations.json   COCO as fdps.data.coco reads it; every image has a "split"
       queries.csv        image,x1,y1,x2,y2,person_id; optional
+      galleries/         <split>.json: which images are searched for each query; optional
 
+Instead of ``fdps.toml`` and ``annotations.json`` there may be one table, ``annotations.csv``
+(:mod:`fdps.data.annotations_csv`).
 Without ``queries.csv`` everybody who appears in two scenes or more is looked for once, by the
 largest of their boxes.
 """
 
 import json
-import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from fdps.data import coco
-from fdps.data.pictures import picture_size
+from fdps.data import annotations_csv, coco
+from fdps.data.coco_writer import (
+    annotation_rows,
+    check_names,
+    copy_picture,
+    image_row,
+    replace_text,
+)
+from fdps.data.findings import Findings
+from fdps.data.gallery_files import galleries_json, with_galleries
+from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule, queries_csv, read_queries
 from fdps.errors import AnnotationError, MissingDataError
-from fdps.structures import Query, Scene, SceneSet
+from fdps.structures import Query, SceneSet
 
 INFO, ANNOTATIONS, QUERIES, IMAGES = "fdps.toml", "annotations.json", "queries.csv", "images"
+GALLERIES = "galleries"
 
 
-def read(root: Path, split: str) -> SceneSet:
+def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
     """Read a split of a folder.
 
     Args:
-        root: The folder that holds ``fdps.toml``.
+        root: The folder that holds ``fdps.toml``, or ``annotations.csv`` alone.
         split: ``train`` numbers the identities 0..L-1 and has no queries; any other split keeps
             the identities of the file.
+        findings: Where faults and odd rows go; by default the first fault is raised.
 
     Raises:
         MissingDataError: ``fdps.toml``, the annotations or a picture is missing.
@@ -42,19 +55,31 @@ def read(root: Path, split: str) -> SceneSet:
             names a picture or a person that is not there. The message has file and line.
         PictureError: A file is no picture.
     """
-    info = read_info(root)
-    if not (root / ANNOTATIONS).is_file():
-        raise MissingDataError(f"no {ANNOTATIONS} in {root}")
-    scenes = coco.read(root / ANNOTATIONS, split)
+    findings = findings or Findings()
+    if (root / annotations_csv.NAME).is_file() and not (root / ANNOTATIONS).is_file():
+        name = read_info(root)["name"] if (root / INFO).is_file() else root.resolve().name
+        rows, images = annotations_csv.read_scenes(root / annotations_csv.NAME, split, findings)
+        scenes = SceneSet(f"{name}/{split}", tuple(rows))
+        scenes = contiguous(scenes) if split == "train" else scenes
+    else:
+        name = read_info(root)["name"]
+        if not (root / ANNOTATIONS).is_file():
+            raise MissingDataError(
+                f"no {ANNOTATIONS} in {root}", hint=f"nor is there {annotations_csv.NAME}"
+            )
+        scenes = coco.read_scenes(root / ANNOTATIONS, split, findings)
+        images = _image_names(root)
     queries: Sequence[Query] = ()
     if split != "train":
         listed = root / QUERIES
         queries = (
-            read_queries(listed, scenes, _image_names(root))
-            if listed.is_file()
-            else by_rule(scenes)
+            read_queries(listed, scenes, images, findings) if listed.is_file() else by_rule(scenes)
         )
-    return SceneSet(f"{info['name']}/{split}", scenes.scenes, tuple(queries))
+        galleries = root / GALLERIES / f"{split}.json"
+        if galleries.is_file():
+            with findings.tolerated():
+                queries = with_galleries(galleries, queries, scenes)
+    return SceneSet(f"{name}/{split}", scenes.scenes, tuple(queries))
 
 
 def read_info(root: Path) -> dict[str, Any]:
@@ -102,99 +127,37 @@ def write_folder(
         tables: More tables for ``fdps.toml``, of values that JSON knows too.
 
     Raises:
-        AnnotationError: A scene name leads out of the folder or belongs to two pictures, or a
-            query has a gallery of its own, which the format cannot express.
+        AnnotationError: A scene name leads out of the folder or belongs to two pictures.
     """
-    _check_names(splits)
+    check_names(splits)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for split, scenes in splits.items():
         for scene in scenes.scenes:
-            _copy_picture(scene, root / IMAGES / scene.name)
-            images.append(_image_row(scene, split, len(images) + 1))
-            annotations += _annotation_rows(scene, len(images), len(annotations) + 1)
+            copy_picture(scene, root / IMAGES / scene.name)
+            images.append(image_row(scene, split, len(images) + 1))
+            annotations += annotation_rows(scene, len(images), len(annotations) + 1)
     content = {
         "images": images,
         "annotations": annotations,
         "categories": [{"id": 1, "name": "person"}],
     }
     root.mkdir(parents=True, exist_ok=True)
-    _replace(root / ANNOTATIONS, json.dumps(content, separators=(",", ":")))
-    _replace(root / QUERIES, queries_csv(splits))
+    replace_text(root / ANNOTATIONS, json.dumps(content, separators=(",", ":")))
+    replace_text(root / QUERIES, queries_csv(splits))
+    for split, scenes in splits.items():
+        if any(query.gallery is not None for query in scenes.queries):
+            (root / GALLERIES).mkdir(exist_ok=True)
+            text = galleries_json(scenes.queries)
+            replace_text(root / GALLERIES / f"{split}.json", text)
     info = {"name": name, "licence": licence, "notes": notes}
-    _replace(root / INFO, _toml(info, tables or {}))
+    replace_text(root / INFO, _toml(info, tables or {}))
 
 
 def _image_names(root: Path) -> set[str]:
     """Of all splits."""
-    return {image["file_name"] for image in json.loads((root / ANNOTATIONS).read_bytes())["images"]}
-
-
-def _check_names(splits: Mapping[str, SceneSet]) -> None:
-    paths: dict[str, Path] = {}
-    for scenes in splits.values():
-        for scene in scenes.scenes:
-            parts = PurePosixPath(scene.name)
-            if parts.is_absolute() or ".." in parts.parts or not parts.parts:
-                raise AnnotationError(f"scene name {scene.name!r} leads out of the folder")
-            if scene.name in paths:
-                raise AnnotationError(
-                    f"scene name {scene.name!r} occurs twice", hint="every picture needs its own"
-                )
-            paths[scene.name] = scene.path
-        for query in scenes.queries:
-            if query.gallery is not None:
-                raise AnnotationError(
-                    f"the query in {query.scene!r} has a gallery of its own, "
-                    f"which {QUERIES} cannot hold"
-                )
-
-
-def _copy_picture(scene: Scene, target: Path) -> None:
-    if target.exists() and target.samefile(scene.path):
-        return
-    if not scene.path.is_file():
-        raise MissingDataError(f"no picture at {scene.path}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(target.name + ".part")
-    shutil.copyfile(scene.path, aside)
-    aside.replace(target)
-
-
-def _image_row(scene: Scene, split: str, image_id: int) -> dict[str, Any]:
-    width, height = picture_size(scene.path)
-    row = {
-        "id": image_id,
-        "file_name": scene.name,
-        "width": width,
-        "height": height,
-        "split": split,
-    }
-    if scene.camera is not None:
-        row["camera_id"] = scene.camera
-    if scene.frame is not None:
-        row["frame_id"] = scene.frame
-    return row
-
-
-def _annotation_rows(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
-    rows = []
-    for k, (box, person_id) in enumerate(
-        zip(scene.boxes.tolist(), scene.person_ids.tolist(), strict=True)
-    ):
-        x1, y1, x2, y2 = box
-        rows.append(
-            {
-                "id": first_id + k,
-                "image_id": image_id,
-                "category_id": 1,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": 0,
-                "person_id": person_id,
-            }
-        )
-    return rows
+    content = json.loads((root / ANNOTATIONS).read_bytes())
+    return {image["file_name"] for image in content["images"] if "file_name" in image}
 
 
 def _toml(info: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:
@@ -208,9 +171,3 @@ def _toml(info: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> s
 def _toml_value(value: object) -> str:
     """JSON and TOML write texts, numbers, truth values and lists alike, but for one character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _replace(file: Path, text: str) -> None:
-    aside = file.with_name(file.name + ".part")
-    aside.write_text(text, encoding="utf-8", newline="\n")
-    aside.replace(file)

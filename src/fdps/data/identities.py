@@ -57,7 +57,8 @@ def _renumber(scenes: SceneSet, new: Mapping[int, int]) -> SceneSet:
         return replace(old, person_ids=np.array(ids, dtype=np.int64))
 
     queries = tuple(replace(query, person_id=new[query.person_id]) for query in scenes.queries)
-    return replace(scenes, scenes=tuple(map(scene, scenes.scenes)), queries=queries)
+    # Further query lists carry the old identities.
+    return replace(scenes, scenes=tuple(map(scene, scenes.scenes)), queries=queries, query_lists={})
 
 
 def _with_own_names(sets: list[SceneSet]) -> list[SceneSet]:

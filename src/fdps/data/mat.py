@@ -1,17 +1,16 @@
 """Read variables of MATLAB files that others made.
 
-SciPy parses them; what it cannot take becomes an :class:`~fdps.errors.AnnotationError`. Annotations
-are trusted further than pictures: SciPy 1.17 withstands files that were cut off, but a file
-forged byte by byte can end the process.
+:mod:`fdps.data.mat5` parses them; what it cannot take becomes an
+:class:`~fdps.errors.AnnotationError`. SciPy's reader is not used: a file with altered bytes can
+end the process there.
 """
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
+from fdps.data.mat5 import UnsupportedVersionError, parse
 from fdps.errors import AnnotationError, MissingDataError
 
 
@@ -24,7 +23,7 @@ def read_variable(path: Path, names: Sequence[str], *, hint: str = "") -> np.nda
         hint: Where the file is missing: what the data set should look like.
 
     Returns:
-        As SciPy returns it: numbers as at least 2-D arrays, cells and structures as object arrays.
+        Numbers as at least 2-D arrays, cells and structures as object arrays.
 
     Raises:
         MissingDataError: There is no such file.
@@ -34,15 +33,20 @@ def read_variable(path: Path, names: Sequence[str], *, hint: str = "") -> np.nda
     if not path.is_file():
         raise MissingDataError(f"no file {path}", hint=hint)
     try:
-        variables = loadmat(BytesIO(path.read_bytes()))  # given a path, it may leave the file open
-    except NotImplementedError as error:
+        value, found = parse(path.read_bytes(), tuple(names))
+    except UnsupportedVersionError as error:
         raise AnnotationError(
             f"{path} is a .mat file of version 7.3", hint="save it in MATLAB with the flag -v7"
         ) from error
-    except Exception as error:  # damaged files make loadmat raise nearly anything
-        raise AnnotationError(f"{path} is not a readable .mat file: {error}") from error
-    for name in names:
-        if name in variables:
-            return np.asarray(variables[name])
-    found = ", ".join(key for key in variables if not key.startswith("__")) or "none"
-    raise AnnotationError(f"{path} must hold the variable {' or '.join(names)}, found: {found}")
+    except ValueError as error:
+        raise AnnotationError(
+            f"{path} is not a readable .mat file: {error}",
+            hint="take the file out of the archive of the data set again",
+        ) from error
+    if value is None:
+        raise AnnotationError(
+            f"{path} must hold the variable {' or '.join(names)}, "
+            f"found: {', '.join(found) or 'none'}",
+            hint="this is another file of the data set, or of another version of it",
+        )
+    return value

@@ -7,18 +7,23 @@
       annotations/c6s1_042326.jpg.mat     box_new (or anno_file, anno_previous): rows id x y w h
       frame_train.mat, frame_test.mat     img_index_train, img_index_test: names of frames
       query_info.txt                      lines "id x y w h frame"
+      prwmini_query_info.txt              the same, 30 queries; optional (QEEPS)
+      ID_train.mat, ID_test.mat           ID_train, ID_test2: identities; only compared
 
 Source: Zheng et al., Person Re-identification in the Wild, CVPR 2017. Id -2 marks people whom
 the annotators could not name. Boxes may pass the border of the frame; they are cut there.
 """
 
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from fdps.boxes import clip, is_valid
+from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.mat import read_variable
 from fdps.data.pictures import picture_size
@@ -28,6 +33,8 @@ from fdps.structures import UNLABELLED, Query, Scene, SceneSet
 SPLITS = ("train", "test")
 BOX_VARIABLES = ("box_new", "anno_file", "anno_previous")
 """Names of the annotation table, in order of preference; which one a file has differs."""
+
+QUERY_FILE, MINI_FILE = "query_info.txt", "prwmini_query_info.txt"
 
 SESSION_FRAMES = 10_000_000
 """Frames of session s count from (s - 1) times this, so that no frame gap spans two sessions."""
@@ -39,7 +46,7 @@ _LAYOUT = (
 _NAME = re.compile(r"(?P<camera>c\d+)s(?P<session>[1-9]\d*)_(?P<frame>\d{1,7})", re.ASCII)
 
 
-def read(root: Path, split: str) -> SceneSet:
+def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
     """Read a split of PRW, or of anything in its layout.
 
     Boxes are cut at the border of the frame after ``x + w`` and ``y + h`` were formed; a box
@@ -49,7 +56,8 @@ def read(root: Path, split: str) -> SceneSet:
     Args:
         root: Folder with ``frames``, ``annotations`` and the lists.
         split: ``train`` (identities renumbered 0..L-1) or ``test`` (identities as in the files,
-            with the queries).
+            with the queries; ``query_lists`` has ``mini`` where its file is there).
+        findings: Where faults and odd rows go; by default the first fault is raised.
 
     Raises:
         UsageError: Another split.
@@ -63,26 +71,53 @@ def read(root: Path, split: str) -> SceneSet:
     for folder in (root, root / "frames", root / "annotations"):
         if not folder.is_dir():
             raise MissingDataError(f"no folder {folder}", hint=_LAYOUT)
-    names = _frame_names(root / f"frame_{split}.mat", f"img_index_{split}")
-    scenes = SceneSet(f"prw/{split}", tuple(_scene(root, name) for name in names))
-    if split == "train":
-        return contiguous(scenes)
-    return SceneSet(scenes.name, scenes.scenes, _queries(root / "query_info.txt", scenes))
-
-
-def _frame_names(path: Path, variable: str) -> list[str]:
-    cells = read_variable(path, (variable,), hint=_LAYOUT).ravel().tolist()
-    names = [str(np.squeeze(cell)) for cell in cells]
+    findings = findings or Findings()
+    names = _frame_names(root / f"frame_{split}.mat", f"img_index_{split}", findings)
+    found: list[Scene] = []
     for name in names:
-        if not _NAME.fullmatch(name):
-            raise AnnotationError(f"{path}: frame {name!r} is not named like 'c6s1_042326'")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise AnnotationError(f"{path} lists frame {twice!r} twice")
-    return names
+        with findings.tolerated():
+            found.append(_scene(root, name, findings))
+    scenes = SceneSet(f"prw/{split}", tuple(found))
+    if split == "train":
+        _compare_ids(root / "ID_train.mat", "ID_train", scenes.person_ids, findings)
+        return contiguous(scenes)
+    queries = _queries(root / QUERY_FILE, scenes, findings)
+    asked = sorted({query.person_id for query in queries})
+    _compare_ids(root / "ID_test.mat", "ID_test2", asked, findings)
+    lists: dict[str, Callable[[], tuple[Query, ...]]] = {}
+    if (root / MINI_FILE).is_file():
+        lists["mini"] = partial(_queries, root / MINI_FILE, scenes, findings)
+    return SceneSet(scenes.name, scenes.scenes, queries, lists)
 
 
-def _scene(root: Path, name: str) -> Scene:
+def _frame_names(path: Path, variable: str, findings: Findings) -> list[str]:
+    names: dict[str, None] = {}
+    for cell in read_variable(path, (variable,), hint=_LAYOUT).ravel().tolist():
+        with findings.tolerated():
+            name = str(np.squeeze(cell))
+            if not _NAME.fullmatch(name):
+                raise AnnotationError(f"{path}: frame {name!r} is not named like 'c6s1_042326'")
+            if name in names:
+                raise AnnotationError(f"{path} lists frame {name!r} twice")
+            names[name] = None
+    return list(names)
+
+
+def _compare_ids(path: Path, variable: str, ids: list[int], findings: Findings) -> None:
+    """Note identities that the list of identities has and the split has not, and the reverse."""
+    if not path.is_file():
+        return
+    with findings.tolerated():
+        listed = read_variable(path, (variable,)).ravel()
+        if listed.dtype.kind not in "iuf":
+            raise AnnotationError(f"{path}: identities must be numbers, got {listed.dtype}")
+        for person_id in sorted({int(value) for value in listed} - set(ids)):
+            findings.note("listed identity that the split does not show", f"{path}: {person_id}")
+        for person_id in sorted(set(ids) - {int(value) for value in listed}):
+            findings.note("identity that the list of identities lacks", f"{path}: {person_id}")
+
+
+def _scene(root: Path, name: str, findings: Findings) -> Scene:
     parts = _NAME.fullmatch(name)
     assert parts is not None  # _frame_names checked it
     path, table_path = root / "frames" / f"{name}.jpg", root / "annotations" / f"{name}.jpg.mat"
@@ -94,11 +129,17 @@ def _scene(root: Path, name: str) -> Scene:
             f"{table_path}: boxes must be rows of id x y w h, got {table.dtype} {table.shape}"
         )
     table = table.astype(np.float64)  # integers of MATLAB may be too narrow for x + w
-    for row in table:
-        _check(row, str(table_path))
+    usable = np.ones(len(table), dtype=bool)
+    for number, row in enumerate(table):
+        usable[number] = False
+        with findings.tolerated():
+            _check(row, f"{table_path}, row {number + 1}")
+            usable[number] = True
+    table = table[usable]
     boxes = _clipped(table[:, 1:], path)
     inside = is_valid(boxes)
     ids = np.maximum(table[:, 0].astype(np.int64), UNLABELLED)
+    _note_oddities(table, boxes, inside, ids, str(table_path), findings)
     return Scene(
         name=name,
         path=path,
@@ -109,31 +150,56 @@ def _scene(root: Path, name: str) -> Scene:
     )
 
 
-def _queries(path: Path, scenes: SceneSet) -> tuple[Query, ...]:
+def _note_oddities(
+    table: np.ndarray,
+    boxes: np.ndarray,
+    inside: np.ndarray,
+    ids: np.ndarray,
+    path: str,
+    findings: Findings,
+) -> None:
+    corners = np.concatenate([table[:, 1:3], table[:, 1:3] + table[:, 3:]], axis=1)
+    for row in np.flatnonzero(~inside):
+        findings.note(
+            "box lies beyond the border of its frame: dropped", f"{path}: {table[row].tolist()}"
+        )
+    for row in np.flatnonzero(inside & (np.abs(corners - boxes) > 1e-3).any(axis=1)):
+        findings.note(
+            "box passes the border of its frame: cut there", f"{path}: {table[row].tolist()}"
+        )
+    named = ids[inside & (ids != UNLABELLED)].tolist()
+    for person_id in sorted({i for i in named if named.count(i) > 1}):
+        findings.note("person twice in a frame: both kept", f"{path}: {person_id}")
+
+
+def _queries(path: Path, scenes: SceneSet, findings: Findings) -> tuple[Query, ...]:
     if not path.is_file():
         raise MissingDataError(f"no file {path}", hint=_LAYOUT)
     pictures = {scene.name: scene.path for scene in scenes.scenes}
-    queries = []
+    queries: list[Query] = []
     # strip() ends lines of both kinds; the original has CRLF, many copies have LF
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
-        if not line.strip():
-            continue
-        where = f"{path} line {number}"
-        *numbers, name = line.strip().split()
-        try:
-            row = np.array(numbers, dtype=np.float64)
-        except ValueError:
-            row = np.zeros(0)
-        if row.shape != (5,):
-            raise AnnotationError(f"{where}: expected 'id x y w h frame', got {line.strip()!r}")
-        if name not in pictures:
-            raise AnnotationError(f"{where}: {name!r} is not a frame of the test list")
-        _check(row, where)
-        box = _clipped(row[None, 1:], pictures[name])
-        if row[0] < 0 or not is_valid(box)[0]:
-            raise AnnotationError(f"{where}: no person inside {name!r}: {line.strip()!r}")
-        queries.append(Query(scene=name, box=box[0], person_id=int(row[0])))
+        if line.strip():
+            with findings.tolerated():
+                queries.append(_query(line.strip(), pictures, f"{path} line {number}"))
     return tuple(queries)
+
+
+def _query(line: str, pictures: Mapping[str, Path], where: str) -> Query:
+    *numbers, name = line.split()
+    try:
+        row = np.array(numbers, dtype=np.float64)
+    except ValueError:
+        row = np.zeros(0)
+    if row.shape != (5,):
+        raise AnnotationError(f"{where}: expected 'id x y w h frame', got {line!r}")
+    if name not in pictures:
+        raise AnnotationError(f"{where}: {name!r} is not a frame of the test list")
+    _check(row, where)
+    box = _clipped(row[None, 1:], pictures[name])
+    if row[0] < 0 or not is_valid(box)[0]:
+        raise AnnotationError(f"{where}: no person inside {name!r}: {line!r}")
+    return Query(scene=name, box=box[0], person_id=int(row[0]))
 
 
 def _check(row: Float[np.ndarray, " 5"], where: str) -> None:

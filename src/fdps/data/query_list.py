@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from fdps.boxes import clip, is_valid
+from fdps.data.csv_rows import read_rows
+from fdps.data.findings import Findings
 from fdps.data.pictures import picture_size
 from fdps.errors import AnnotationError
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
@@ -15,13 +17,16 @@ from fdps.structures import UNLABELLED, Query, Scene, SceneSet
 _COLUMNS = ("image", "x1", "y1", "x2", "y2", "person_id")
 
 
-def read_queries(file: Path, scenes: SceneSet, images: Collection[str]) -> list[Query]:
+def read_queries(
+    file: Path, scenes: SceneSet, images: Collection[str], findings: Findings
+) -> list[Query]:
     """Read the queries of a split.
 
     Args:
         file: With a heading and a row for each query.
         scenes: The split; boxes are cut at the border of its pictures.
         images: Scene names of all splits. Queries of other splits are left out.
+        findings: Where faults go.
 
     Raises:
         AnnotationError: The heading or a row is malformed, a box is empty or outside its
@@ -30,17 +35,18 @@ def read_queries(file: Path, scenes: SceneSet, images: Collection[str]) -> list[
     by_name = {scene.name: scene for scene in scenes.scenes}
     known_ids = set(scenes.person_ids)
     queries = []
-    for number, row in _csv_rows(file):
-        where = f"{file}, line {number}"
-        if row["image"] not in by_name:
-            if row["image"] in images:
-                continue
-            raise AnnotationError(f"{where}: image {row['image']!r} is not annotated")
-        scene = by_name[row["image"]]
-        person_id = _person_id(row["person_id"], where)
-        if person_id not in known_ids:
-            raise AnnotationError(f"{where}: nobody in this split has person_id {person_id}")
-        queries.append(Query(scene.name, _query_box(row, scene, where), person_id))
+    for number, row in read_rows(file, _COLUMNS):
+        with findings.tolerated():
+            where = f"{file}, line {number}"
+            if row["image"] not in by_name:
+                if row["image"] in images:
+                    continue
+                raise AnnotationError(f"{where}: image {row['image']!r} is not annotated")
+            scene = by_name[row["image"]]
+            person_id = _person_id(row["person_id"], where)
+            if person_id not in known_ids:
+                raise AnnotationError(f"{where}: nobody in this split has person_id {person_id}")
+            queries.append(Query(scene.name, _query_box(row, scene, where), person_id))
     return queries
 
 
@@ -65,34 +71,6 @@ def queries_csv(splits: Mapping[str, SceneSet]) -> str:
             # str of a float32 is the shortest text that reads back as the same float32.
             writer.writerow([query.scene, *(str(edge) for edge in query.box), query.person_id])
     return text.getvalue()
-
-
-def _csv_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows by column name, each with its line number; empty lines are skipped."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{file} is not UTF-8: {error}") from error
-    reader = csv.reader(io.StringIO(text, newline=""))
-    rows = []
-    try:
-        header = tuple(cell.strip() for cell in next(reader, []))
-        if header != _COLUMNS:
-            raise AnnotationError(
-                f"{file}, line 1: the columns must be {','.join(_COLUMNS)}, got {','.join(header)}"
-            )
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(_COLUMNS):
-                raise AnnotationError(
-                    f"{file}, line {reader.line_num}: expected {len(_COLUMNS)} values, "
-                    f"got {len(cells)}"
-                )
-            rows.append((reader.line_num, dict(zip(_COLUMNS, cells, strict=True))))
-    except csv.Error as error:
-        raise AnnotationError(f"{file}, line {reader.line_num}: {error}") from error
-    return rows
 
 
 def _person_id(text: str, where: str) -> int:

@@ -106,3 +106,12 @@ def stream(seed: int, purpose: str, *index: int) -> np.random.Generator:
         index: Which one of them.
     """
     return np.random.default_rng([seed, _STREAMS[purpose], *index])
+
+
+PRESETS = {
+    "demo": SyntheticConfig(),
+    "synthetic-1k": SyntheticConfig(
+        n_train_persons=1000, n_test_persons=300, n_train_scenes=8000, n_test_scenes=2000
+    ),
+}
+"""Named sizes: the scenes of ``fdps demo``, and a bench with a thousand identities to learn."""

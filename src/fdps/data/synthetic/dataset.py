@@ -1,8 +1,12 @@
 """Draw a whole data set and write it in the folder format."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +32,7 @@ def draw_dataset(
     *,
     progress: Progress | None = None,
     overwrite: bool = False,
+    workers: int = 1,
 ) -> None:
     """Draw both splits and write them as a folder that :func:`fdps.data.folder.read` reads.
 
@@ -40,10 +45,14 @@ def draw_dataset(
         progress: Told after every scene.
         overwrite: Also write into a folder that holds something else. Only the four entries of
             the format are replaced there, other files stay.
+        workers: Processes that draw; the files do not depend on it.
 
     Raises:
-        UsageError: ``root`` is a file, or holds something else and ``overwrite`` is off.
+        UsageError: ``workers`` is below 1, or ``root`` is a file, or it holds something else and
+            ``overwrite`` is off.
     """
+    if workers < 1:
+        raise UsageError(f"workers must be at least 1, got {workers}")
     root = root.resolve()
     _check_target(root, overwrite)
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -53,8 +62,8 @@ def draw_dataset(
         splits = {}
         for split in SPLITS:
             scenes = []
-            for index in range(config.n_scenes(split)):
-                scenes.append(_draw_file(config, part, split, index))
+            for scene in _draw_files(config, part, split, workers):
+                scenes.append(scene)
                 n_drawn += 1
                 if progress is not None:
                     progress(n_drawn, n_scenes)
@@ -90,11 +99,28 @@ def _was_drawn(root: Path) -> bool:
         return False
 
 
+def _draw_files(config: SyntheticConfig, root: Path, split: str, workers: int) -> Iterator[Scene]:
+    """Draw the scenes of a split in order; every scene has random numbers of its own."""
+    (root / IMAGES / split).mkdir(parents=True)
+    indices = range(config.n_scenes(split))
+    if workers == 1:
+        yield from map(partial(_draw_file, config, root, split), indices)
+        return
+    # A forked child would inherit the threads of torch or of a progress bar half-way.
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+        try:
+            yield from pool.map(
+                _draw_file, repeat(config), repeat(root), repeat(split), indices, chunksize=8
+            )
+        except BaseException:  # an interrupt too: scenes that wait are not drawn for nobody
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def _draw_file(config: SyntheticConfig, root: Path, split: str, index: int) -> Scene:
     drawn = draw_scene(config, split, index)
     name = f"{split}/{index:05d}.jpg"
     path = root / IMAGES / name
-    path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(drawn.picture).save(path, quality=config.jpeg_quality)
     return Scene(name, path, drawn.boxes, drawn.person_ids, camera=f"c{drawn.camera + 1}")
 
