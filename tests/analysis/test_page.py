@@ -40,7 +40,9 @@ def write(path, text="plain"):
         summary=text,
         tables=[Table(text, ("system", text), ((text, "0.5"), ("colour", "0.1")), note=text)],
         plots=[Plot(plot_cmc({"ours": np.array([0.5, 1.0])}), text)],
+        breakdowns=[Table(text, (text,), ((text,),), note=text)],
         strips=[Strip(Image.new("RGB", (400, 90), "white"), text, text)],
+        strips_heading=text,
         notes={text: text},
     )
     return path
@@ -49,7 +51,13 @@ def write(path, text="plain"):
 def test_page_is_well_formed_and_holds_every_part(tmp_path):
     page = Page(write(tmp_path / "new" / "page.html"))
     assert page.open == []
-    assert [a["id"] for a in page.all("section")] == ["results", "curves", "strips", "made"]
+    assert [a["id"] for a in page.all("section")] == [
+        "results",
+        "curves",
+        "breakdown",
+        "strips",
+        "made",
+    ]
     assert len(page.all("h1")) == 1
     assert "0.5" in page.text
     assert "never proof of an identity" in page.text
@@ -91,3 +99,13 @@ def test_older_report_is_replaced_and_nothing_else_is_left(tmp_path):
     write(tmp_path / "page.html", "newer one")
     assert "older one" not in Page(tmp_path / "page.html").text
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_many_strips_are_folded_away(tmp_path):
+    strip = Strip(Image.new("RGB", (40, 9), "white"), "a strip", "a strip")
+    write_page(tmp_path / "page.html", "many", strips=[strip] * 13)
+    page = Page(tmp_path / "page.html")
+    assert page.open == []
+    assert len(page.all("article")) == 13
+    assert len(page.all("details")) == 1
+    assert "3 more" in page.text

@@ -8,7 +8,6 @@ from PIL import Image
 
 from fdps.analysis.report import (
     System,
-    evaluation_html,
     results_table,
     spread_queries,
     write_report,
@@ -90,14 +89,6 @@ def test_undefined_figures_are_dashes(scenes):
     assert results_table([system]).rows == (("none", *["–"] * 6),)
 
 
-def test_report_of_nothing_is_still_a_report(scenes, tmp_path):
-    nobody = SceneSet("empty", ())
-    none = np.zeros((0, 2), np.float32)
-    predictions = Predictions((), empty_boxes(), none[:, 0], none, np.zeros(0, np.int64), (), none)
-    evaluation_html(evaluate(predictions, nobody), predictions, nobody, tmp_path / "r.html")
-    assert "Person search on empty" in (tmp_path / "r.html").read_text(encoding="utf-8")
-
-
 def test_queries_are_spread_from_best_to_worst(systems):
     result = systems[1].evaluation.search
     rows = spread_queries(result, 3)
@@ -118,15 +109,6 @@ def test_report_shows_all_systems_and_strips(systems, scenes, tmp_path):
     assert re.search(r"<dt>Seed</dt><dd>7</dd>", text)
     assert "torch 2" in text
     assert "Person 3: 2 of 2 right scenes among the first 4 hits, average precision 1.00" in text
-
-
-def test_report_of_one_evaluation(systems, scenes, tmp_path):
-    shown = systems[0]
-    evaluation_html(shown.evaluation, shown.predictions, scenes, tmp_path / "one.html", name="mine")
-    text = (tmp_path / "one.html").read_text(encoding="utf-8")
-    assert "Person search on drawn/test" in text
-    assert text.count("<figure>") == 3  # no losses: nobody said how it was trained
-    assert "mine" in text
 
 
 def test_lost_picture_is_named_and_no_report_is_left(systems, scenes, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from fake.coco import write_coco
 from fdps.cli.main import main
 from fdps.config import DataConfig, LossConfig, ModelConfig, Recipe, Source, to_toml
+from fdps.data import load_scenes
 from fdps.models import build_model
 from fdps.models.weights import save_weights
 from fdps.predictions import load_predictions
@@ -66,3 +67,12 @@ def test_nothing_is_written_without_weights(
     assert main(["predict", str(tmp_path)]) == 3
     assert "no weights" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ground_truth_boxes(run: Path) -> None:
+    assert main(["predict", str(run), "--quiet", "--ground-truth-boxes"]) == 0
+    found = load_predictions(run / "predictions.safetensors")
+    scenes = load_scenes("coco", run.parent / "data", "test")
+    expected = np.concatenate([scene.boxes for scene in scenes.scenes])
+    assert np.array_equal(found.boxes, expected)
+    assert (found.scores == 1).all()

@@ -94,3 +94,19 @@ def test_a_picture_that_is_not_there_is_named(scenes: SceneSet, tmp_path: Path) 
     gone = replace(scenes.scenes[0], path=tmp_path / "gone.jpg")
     with pytest.raises(MissingDataError, match=r"gone\.jpg"):
         predict(Blind(), SceneSet("s", (gone,)))
+
+
+def test_annotated_people_stand_in_for_detections(scenes: SceneSet) -> None:
+    embedder = ColourEmbedder()
+    empty = replace(scenes.scenes[1], boxes=empty_boxes(), person_ids=np.zeros(0, dtype=np.int64))
+    some = replace(scenes, scenes=(scenes.scenes[0], empty, *scenes.scenes[2:]))
+    found = predict(embedder, some, ground_truth_boxes=True)
+    for row, scene in enumerate(some.scenes):
+        assert np.array_equal(found.boxes[found.scene == row], scene.boxes)
+    picture = read_picture(some.scenes[0].path)
+    expected = embedder.embed(picture, some.scenes[0].boxes)
+    assert np.array_equal(found.embeddings[found.scene == 0], expected)
+    assert set(found.scores.tolist()) == {1.0}
+    assert (found.boxes.dtype, found.embeddings.dtype) == (np.float32, np.float32)
+    report = evaluate(found, some)
+    assert (report.detection.recall, report.detection.ap) == (1, 1)

@@ -1,139 +1,19 @@
 """The evaluator against plain loops, written straight from the rules of the public code."""
 
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 
-from fdps.evaluation import evaluate
+from fake.geometry import CUHK, PRW, SMALL_CUHK, SMALL_PRW, Size, draw_predictions, draw_scenes
+from fake.loops import Run, loop_detection, loop_search, overlap, top
+from fdps.evaluation import REFERENCE, EvaluationReport, RerankOptions, evaluate
 from fdps.predictions import Predictions
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
 
 N_PEOPLE, DIM = 5, 6
-
-
-def overlap(a: list[float], b: list[float]) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    inter = width * height
-    return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
-
-
-def loop_detection(
-    predictions: Predictions, scenes: SceneSet, threshold: float, labelled_only: bool = False
-) -> tuple[float, float]:
-    y_true, y_score, count_gt, count_tp = [], [], 0, 0
-    for row, scene in enumerate(scenes.scenes):
-        people = [
-            box
-            for box, pid in zip(scene.boxes.tolist(), scene.person_ids.tolist(), strict=True)
-            if not labelled_only or pid != UNLABELLED
-        ]
-        count_gt += len(people)
-        mine = [
-            i
-            for i in range(len(predictions.boxes))
-            if predictions.scene[i] == row and predictions.scores[i] >= threshold
-        ]
-        for i in mine:
-            box = predictions.boxes[i].tolist()
-            is_pair = False
-            for g, person in enumerate(people):
-                best_person = max(
-                    range(len(people)), key=lambda j, box=box: (overlap(box, people[j]), -j)
-                )
-                best_det = max(
-                    mine,
-                    key=lambda j, person=person: (
-                        overlap(predictions.boxes[j].tolist(), person),
-                        -j,
-                    ),
-                )
-                if best_person == g and best_det == i and overlap(box, person) >= 0.5:
-                    is_pair = True
-            y_true.append(is_pair)
-            y_score.append(predictions.scores[i])
-            count_tp += is_pair
-    recall = count_tp / count_gt
-    ap = average_precision_score(y_true, y_score) * recall if count_tp else 0.0
-    return recall, ap
-
-
-def loop_search(
-    predictions: Predictions, scenes: SceneSet, threshold: float, gap: int, weighted: bool
-) -> tuple[list[float], list[list[bool]]]:
-    """Average precision and the ranked labels of each query that can be answered."""
-    row_of = {scene.name: row for row, scene in enumerate(scenes.scenes)}
-    aps, ranked = [], []
-    for q, query in enumerate(scenes.queries):
-        own = scenes.scenes[row_of[query.scene]]
-        entries = query.gallery
-        if entries is None:
-            entries = tuple(scene.name for scene in scenes.scenes if scene.name != query.scene)
-        y_true: list[int] = []
-        y_score: list[np.float32] = []
-        count_gt = count_tp = 0
-        tested = set()
-        for name in entries:
-            scene = scenes.scenes[row_of[name]]
-            if gap and scene.camera == own.camera and abs(scene.frame - own.frame) <= gap:
-                continue
-            person = first_box(scene, query.person_id)
-            count_gt += person is not None
-            if name in tested:
-                continue
-            tested.add(name)
-            found = [
-                (loop_similarity(predictions, i, q, weighted), predictions.boxes[i].tolist())
-                for i in range(len(predictions.boxes))
-                if predictions.scene[i] == row_of[name] and predictions.scores[i] >= threshold
-            ]
-            label = loop_labels(found, person)
-            count_tp += sum(label)
-            y_true += label
-            y_score += [similarity for similarity, _ in found]
-        if count_gt == 0:
-            continue
-        ap = average_precision_score(y_true, y_score) * count_tp / count_gt if count_tp else 0.0
-        aps.append(ap)
-        rising = sorted(range(len(y_score)), key=lambda j, scores=y_score: scores[j])
-        ranked.append([bool(y_true[j]) for j in reversed(rising)])
-    return aps, ranked
-
-
-def first_box(scene: Scene, person_id: int) -> list[float] | None:
-    for box, pid in zip(scene.boxes.tolist(), scene.person_ids.tolist(), strict=True):
-        if pid == person_id:
-            return box
-    return None
-
-
-def loop_similarity(predictions: Predictions, row: int, query: int, weighted: bool) -> np.float32:
-    similarity = np.dot(
-        predictions.embeddings[row].astype(float),
-        predictions.query_embeddings[query].astype(float),
-    )
-    return np.float32(similarity * predictions.scores[row] if weighted else similarity)
-
-
-def loop_labels(
-    found: list[tuple[np.float32, list[float]]], person: list[float] | None
-) -> list[int]:
-    """One for the most similar detection that overlaps the person, zero for all others."""
-    label = [0] * len(found)
-    if person is None:
-        return label
-    w, h = person[2] - person[0], person[3] - person[1]
-    needed = min(0.5, w * h / ((w + 10) * (h + 10)))
-    rising = sorted(range(len(found)), key=lambda j: found[j][0])
-    for j in reversed(rising):
-        if overlap(found[j][1], person) >= needed:
-            label[j] = 1
-            return label
-    return label
 
 
 def random_case(seed: int) -> tuple[Predictions, SceneSet]:
@@ -165,7 +45,7 @@ def random_case(seed: int) -> tuple[Predictions, SceneSet]:
             embeddings.append(centres[-1])
             rows.append(row)
     queries = [
-        Query(scene.name, box, int(pid), random_list(rng, n_scenes) if seed % 2 else None)
+        with_list(Query(scene.name, box, int(pid)), scenes, rng, seed % 3)
         for scene in scenes
         for box, pid in zip(scene.boxes, scene.person_ids, strict=True)
         if pid != UNLABELLED
@@ -187,43 +67,194 @@ def random_case(seed: int) -> tuple[Predictions, SceneSet]:
     return predictions, scene_set
 
 
-def random_list(rng: np.random.Generator, n_scenes: int) -> tuple[str, ...]:
-    """Scenes in any order, some listed twice, the query's own perhaps among them."""
-    return tuple(f"s{row}" for row in rng.integers(0, n_scenes, int(rng.integers(3, 15))))
+def with_list(query: Query, scenes: list[Scene], rng: np.random.Generator, kind: int) -> Query:
+    """No list, a list of names, or one with boxes as in CUHK-SYSU.
+
+    Lists are in any order, name some scenes twice and perhaps the query's own. Of a list with
+    boxes a scene may be listed once with the person and once without, or with either of two boxes;
+    sometimes the list says that nobody is there though somebody is.
+    """
+    if kind == 0:
+        return query
+    rows = rng.integers(0, len(scenes), int(rng.integers(3, 15))).tolist()
+    listed = replace(query, gallery=tuple(f"s{row}" for row in rows))
+    if kind == 1:
+        return listed
+    boxes = {}
+    for position, row in enumerate(rows):
+        shown = scenes[row].boxes[scenes[row].person_ids == query.person_id]
+        if len(shown) and rng.random() < 0.8:
+            boxes[position] = shown[rng.integers(len(shown))]
+    return replace(listed, gallery_boxes=boxes)
+
+
+def assert_equal(report: EvaluationReport, run: Run, n_queries: int) -> None:
+    """Every figure of a report is that of the loops."""
+    recall, ap = loop_detection(run)
+    assert report.detection.recall == pytest.approx(recall, abs=1e-9)
+    assert report.detection.ap == pytest.approx(ap, abs=1e-9)
+    labelled_recall, _ = loop_detection(run, labelled_only=True)
+    assert report.detection.labelled_recall == pytest.approx(labelled_recall, abs=1e-9)
+
+    aps, ranked = loop_search(run)
+    np.testing.assert_allclose(report.search.average_precisions, aps, rtol=0, atol=1e-9)
+    assert report.search.n_dropped == n_queries - len(aps)
+    if not aps:  # no gallery shows anybody
+        return
+    assert report.search.mean_ap == pytest.approx(np.mean(aps), abs=1e-9)
+    for k in (1, 5, 10):
+        assert report.search.top(k) == pytest.approx(top(ranked, k), abs=1e-9)
+    for labels, ours in zip(ranked, report.search.ranked_is_match, strict=True):
+        assert ours.tolist() == (labels + [False] * 20)[:20]
 
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize(
-    ("threshold", "gap", "weighted"),
+    "changed",
     [
-        (0.5, 0, False),  # as published
-        (0.3, 0, True),  # confidence-weighted
-        (0.5, 30, False),  # near frames of the same camera ignored
+        {},  # as published
+        {"score_threshold": 0.3, "weight_by_score": True},
+        {"min_frame_gap": 30},
+        {"cameras": "cross"},
+        {"cameras": "same"},
+        {"gallery": "full"},
+        {"rules": replace(REFERENCE, repeated_entries="searched")},
     ],
+    ids=["plain", "weighted", "gap", "cross", "same", "full", "searched"],
 )
-def test_equals_the_loops(seed: int, threshold: float, gap: int, weighted: bool) -> None:
+def test_equals_the_loops(seed: int, changed: dict[str, object]) -> None:
     predictions, scenes = random_case(seed)
+    run = Run(
+        predictions,
+        scenes,
+        threshold=changed.get("score_threshold", 0.5),
+        weighted="weight_by_score" in changed,
+        gap=changed.get("min_frame_gap", 0),
+        cameras=changed.get("cameras", "all"),
+        full="gallery" in changed,
+        searched_again="rules" in changed,
+    )
+    assert_equal(evaluate(predictions, scenes, **changed), run, len(scenes.queries))
 
+
+def test_the_random_cases_hold_every_quirk() -> None:
+    cases = [random_case(seed) for seed in range(20)]
+    queries = [(query, scenes) for _, scenes in cases for query in scenes.queries]
+    listed = [query for query, _ in queries if query.gallery is not None]
+    assert any(len(set(query.gallery)) < len(query.gallery) for query in listed)
+    assert any(query.scene in query.gallery for query in listed)
+    assert any(query.gallery_boxes is not None for query in listed)
+    assert any(query.gallery is None for query, _ in queries)
+    scenes = [scene for _, scenes in cases for scene in scenes.scenes]
+    assert any(len(scene.boxes) == 0 for scene in scenes)
+    labelled = [scene.person_ids[scene.person_ids >= 0] for scene in scenes]
+    assert any(len(set(ids.tolist())) < len(ids) for ids in labelled)
+    assert any((scene.boxes[:, 2] - scene.boxes[:, 0] < 20).any() for scene in scenes)
+    assert any((predictions.scores < 0.5).any() for predictions, _ in cases)
+    reports = [evaluate(predictions, scenes) for predictions, scenes in cases]
+    assert any(report.search.n_dropped for report in reports)
+    assert any((np.diff(row[:3]) == 0).any() for r in reports for row in r.search.ranked_similarity)
+
+
+def loop_cbgm(mean: bool, hits: int, people: int, weighted: bool):
+    """Context matching by trying every assignment."""
+
+    def rerank(run: Run, q: int, similarity_of: dict[str, np.ndarray]) -> None:
+        query = run.scenes.queries[q]
+        pairs = [(s, name) for name, values in similarity_of.items() for s in values]
+        order = sorted(range(len(pairs)), key=lambda i: pairs[i][0])[::-1][:hits]
+        around = [
+            (score, embedding)
+            for score, embedding, box in zip(
+                run.scores[query.scene],
+                run.embeddings[query.scene],
+                run.boxes[query.scene],
+                strict=True,
+            )
+            if overlap(box, query.box.tolist()) <= 0.5
+        ]
+        around.sort(key=lambda pair: -pair[0])
+        wanted = run.predictions.query_embeddings[q].astype(float)
+        context = [wanted, *(embedding for _, embedding in around)][:people]
+        for name in {pairs[i][1] for i in order}:
+            graph = [
+                [
+                    float(a @ b) * (run.scores[name][j] if weighted else 1)
+                    for j, b in enumerate(run.embeddings[name])
+                ]
+                for a in context
+            ]
+            column, weight = brute_force(graph)
+            if column >= 0:
+                old = similarity_of[name]
+                new = old.copy()
+                new[column] = (weight + old[column]) / 2 if mean else weight
+                similarity_of[name] = new
+
+    return rerank
+
+
+def brute_force(graph: list[list[float]]) -> tuple[int, float]:
+    """Partner of row 0 (or -1) and greatest weight in the matching of the greatest sum."""
+    n, m = len(graph), len(graph[0]) if graph else 0
+    best, chosen = -np.inf, (-1, -np.inf)
+    if n <= m:
+        for columns in permutations(range(m), n):
+            weights = [graph[i][j] for i, j in enumerate(columns)]
+            if sum(weights) > best:
+                best, chosen = sum(weights), (columns[0], max(weights))
+        return chosen
+    for rows in permutations(range(n), m):
+        weights = [graph[i][j] for j, i in enumerate(rows)]
+        if sum(weights) > best:
+            partner = rows.index(0) if 0 in rows else -1
+            best, chosen = sum(weights), (partner, max(weights, default=-np.inf))
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_context_matching_equals_the_loops(seed: int, mean: bool, weighted: bool) -> None:
+    predictions, scenes = random_case(seed)
+    # Equal sums have several best matchings; drawn embeddings have one.
+    rng = np.random.default_rng(seed)
+    drawn = rng.normal(size=predictions.embeddings.shape).astype(np.float32)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    predictions = replace(predictions, embeddings=drawn)
+    run = Run(predictions, scenes, weighted=weighted, rerank=loop_cbgm(mean, 6, 3, weighted))
     report = evaluate(
         predictions,
         scenes,
-        score_threshold=threshold,
-        min_frame_gap=gap,
         weight_by_score=weighted,
+        rerank="cbgm-mean" if mean else "cbgm",
+        rerank_options=RerankOptions(hits=6, people=3),
     )
+    assert_equal(report, run, len(scenes.queries))
 
-    recall, ap = loop_detection(predictions, scenes, threshold)
-    assert report.detection.recall == pytest.approx(recall, abs=1e-9)
-    assert report.detection.ap == pytest.approx(ap, abs=1e-9)
-    labelled_recall, _ = loop_detection(predictions, scenes, threshold, labelled_only=True)
-    assert report.detection.labelled_recall == pytest.approx(labelled_recall, abs=1e-9)
 
-    aps, ranked = loop_search(predictions, scenes, threshold, gap, weighted)
-    np.testing.assert_allclose(report.search.average_precisions, aps, atol=1e-9)
-    assert report.search.n_dropped == len(scenes.queries) - len(aps)
-    for k in (1, 5, 10):
-        top = np.mean([any(labels[:k]) for labels in ranked])
-        assert report.search.top(k) == pytest.approx(top, abs=1e-9)
-    for labels, ours in zip(ranked, report.search.ranked_is_match, strict=True):
-        padded = (labels + [False] * 20)[:20]
-        assert ours.tolist() == padded
+@pytest.mark.parametrize(
+    ("size", "gallery"), [(SMALL_CUHK, "50"), (SMALL_CUHK, "100"), (SMALL_PRW, None)]
+)
+def test_equals_the_loops_on_drawn_sets(size: Size, gallery: str | None) -> None:
+    check_geometry(size, gallery, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(("size", "gallery"), [(CUHK, "100"), (CUHK, "4000"), (PRW, None)])
+def test_equals_the_loops_at_full_scale(size: Size, gallery: str | None) -> None:
+    check_geometry(size, gallery, seed=0)
+
+
+def check_geometry(size: Size, gallery: str | None, seed: int) -> None:
+    scenes = draw_scenes(size, seed)
+    predictions = draw_predictions(scenes, seed, noise=2.0)
+    if gallery is not None:
+        queries = scenes.query_lists[gallery]()
+        assert any(len(set(query.gallery)) < len(query.gallery) for query in queries)
+        assert any(query.scene in query.gallery for query in queries)
+        scenes = SceneSet(scenes.name, scenes.scenes, queries)
+    report = evaluate(predictions, scenes, gallery="all" if gallery is None else int(gallery))
+    assert 0.02 < report.search.mean_ap < 0.98
+    assert_equal(report, Run(predictions, scenes), size.queries)

@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from fdps.evaluation.ranking import average_precision, best_entries, first_match
+from fdps.evaluation.ranking import (
+    average_precision,
+    average_precisions,
+    best_columns,
+    best_entries,
+    first_match,
+    first_matches,
+    rank_table,
+)
 
 LISTS = st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=1, max_size=30)
 
@@ -79,3 +87,32 @@ def test_the_best_entries_are_the_head_of_the_whole_order(
     similarity = np.array([float(s) for s, _ in entries])
     whole = np.argsort(similarity, kind="stable")[::-1]
     assert best_entries(similarity, n).tolist() == whole[:n].tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(lists=st.lists(LISTS, min_size=1, max_size=6), n=st.integers(1, 12))
+def test_many_lists_at_once_give_what_each_gives_alone(
+    lists: list[list[tuple[int, bool]]], n: int
+) -> None:
+    width = max(map(len, lists))
+    similarity = np.full((len(lists), width), -np.inf, dtype=np.float32)
+    is_match = np.zeros(similarity.shape, dtype=np.bool_)
+    for row, entries in enumerate(lists):
+        similarity[row, : len(entries)] = [s for s, _ in entries]
+        is_match[row, : len(entries)] = [m for _, m in entries]
+    rows, columns = np.nonzero(is_match)
+    values, ranks = similarity[rows, columns], rank_table(similarity)
+    n_relevant = is_match.sum(axis=1) + 1
+    aps = average_precisions(ranks, rows, values, n_relevant)
+    first = first_matches(ranks, is_match, rows, values, wrong_first=False)
+    worst = first_matches(ranks, is_match, rows, values, wrong_first=True)
+    best_rows, places, best = best_columns(ranks, n)
+    for row, entries in enumerate(lists):
+        s, m = similarity[row, : len(entries)], is_match[row, : len(entries)]
+        assert aps[row] == pytest.approx(average_precision(s, m, int(n_relevant[row])), abs=1e-12)
+        assert first[row] == first_match(s, m)
+        shown = m & (s == s[m].max(initial=-np.inf))
+        expected = (s > s[m].max()).sum() + ((s == s[m].max()) & ~shown).sum() + 1 if m.any() else 0
+        assert worst[row] == expected
+        assert best[best_rows == row].tolist() == best_entries(s, n).tolist()
+        assert places[best_rows == row].tolist() == list(range(min(n, len(entries))))

@@ -54,6 +54,6 @@ def test_the_score_threshold_holds_for_detection_and_search() -> None:
 def test_mistakes_are_named() -> None:
     scenes = pair()
     with pytest.raises(UsageError, match="unknown protocol"):
-        evaluate(perfect(scenes, 1), scenes, protocol="strict")
+        evaluate(perfect(scenes, 1), scenes, protocol="lenient")
     with pytest.raises(PredictionsError, match="data hash"):
         evaluate(perfect(pair(frame=5), 1), SceneSet("other", scenes.scenes))

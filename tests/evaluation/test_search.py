@@ -6,7 +6,8 @@ import pytest
 from fake.found import Found, perfect, predictions, query, scene
 from fdps.evaluation.grouping import group_by_scene
 from fdps.evaluation.protocols import EvaluationOptions
-from fdps.evaluation.search import N_RANKED, SearchResult, evaluate_search, similarities
+from fdps.evaluation.search import N_RANKED, SearchResult, evaluate_search
+from fdps.evaluation.table import picked_similarities, similarities
 from fdps.predictions import Predictions
 from fdps.structures import SceneSet
 
@@ -109,7 +110,8 @@ def test_without_queries_the_figures_stay_open() -> None:
     assert (len(result), result.n_dropped, result.gallery_size) == (0, 0, 0)
 
 
-def test_more_queries_than_a_block_holds() -> None:
+def test_more_queries_than_a_block_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fdps.evaluation.search._CELLS", 64 * 140)
     scenes = [scene(f"s{i}", [(A, i % 70)]) for i in range(140)]
     whole = SceneSet("s", tuple(scenes), tuple(query(s, 0) for s in scenes))
     result = search(whole, perfect(whole, 70))
@@ -124,3 +126,13 @@ def test_equal_embeddings_tie_wherever_they_stand() -> None:
     for block in (1, 2, 3):
         product = similarities(rows[:block], repeated)
         assert (product == product[:, :1]).all()
+
+
+def test_picked_pairs_have_the_similarities_of_the_whole_product() -> None:
+    rng = np.random.default_rng(0)
+    queries = rng.normal(size=(7, 16)).astype(np.float32)
+    embeddings = rng.normal(size=(90, 16)).astype(np.float32)
+    rows = np.sort(rng.integers(0, 7, 1300))  # more than are picked at once
+    columns = rng.integers(0, 90, 1300)
+    picked = picked_similarities(queries, embeddings, rows, columns).astype(np.float32)
+    np.testing.assert_array_equal(picked, similarities(queries, embeddings)[rows, columns])

@@ -93,14 +93,14 @@ def plot_precision_recall(
     Args:
         curves: Precision and recall by name of the system.
     """
-    figure, axes = _figure("Detection")
+    figure, axes = new_figure("Detection")
     for i, (name, (precision, recall)) in enumerate(curves.items()):
         if len(recall):
             # From recall 0, so that a detector with a single score has a line too.
             x, y = np.insert(recall, 0, 0.0), np.insert(precision, 0, precision[0])
-            axes.plot(x, y, label=name, **_line(i))
+            axes.plot(x, y, label=name, **line_style(i))
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
-    return _finish(figure, axes, any(len(p) for p, _ in curves.values()))
+    return finish(figure, axes, any(len(p) for p, _ in curves.values()))
 
 
 def plot_cmc(curves: Mapping[str, Float[np.ndarray, " K"]]) -> Figure:
@@ -109,12 +109,12 @@ def plot_cmc(curves: Mapping[str, Float[np.ndarray, " K"]]) -> Figure:
     Args:
         curves: Top-1 to top-K, fractions, by name of the system.
     """
-    figure, axes = _figure("Search")
+    figure, axes = new_figure("Search")
     for i, (name, cmc) in enumerate(curves.items()):
-        axes.plot(np.arange(1, len(cmc) + 1), cmc, marker="o", ms=4, label=name, **_line(i))
+        axes.plot(np.arange(1, len(cmc) + 1), cmc, marker="o", ms=4, label=name, **line_style(i))
     axes.set(xlabel="rank k", ylabel="queries answered within k hits", ylim=(0, 1.02))
     axes.locator_params(axis="x", integer=True)
-    return _finish(figure, axes, any(len(cmc) for cmc in curves.values()))
+    return finish(figure, axes, any(len(cmc) for cmc in curves.values()))
 
 
 def plot_training(
@@ -130,16 +130,16 @@ def plot_training(
         names: The values to draw; one that no line has is left out.
         smooth: Lines of the centred running mean that is drawn; at least 1.
     """
-    figure, axes = _figure("Training")
+    figure, axes = new_figure("Training")
     for i, name in enumerate(names):
         points = [(line["step"], line[name]) for line in records if name in line]
         if points:
             steps, values = np.array(points, dtype=np.float64).T
-            axes.plot(steps, _running_mean(values, smooth), label=name, **_line(i))
+            axes.plot(steps, _running_mean(values, smooth), label=name, **line_style(i))
     axes.set(xlabel="step", ylabel="loss")
     if any(line.get(name, 0) > 0 for line in records for name in names):
         axes.set_yscale("log")  # a box loss of 0.01 and a re-ID loss of 10 in one picture
-    return _finish(figure, axes, bool(axes.get_lines()))
+    return finish(figure, axes, bool(axes.get_lines()))
 
 
 def plot_similarities(pairs: PairSimilarities, *, n_bins: int = 40) -> Figure:
@@ -149,7 +149,7 @@ def plot_similarities(pairs: PairSimilarities, *, n_bins: int = 40) -> Figure:
         pairs: From :func:`compute_similarities`.
         n_bins: Over the range that occurs.
     """
-    figure, axes = _figure("Similarity")
+    figure, axes = new_figure("Similarity")
     both = np.concatenate([pairs.same, pairs.different])
     if len(both):
         edges = np.linspace(both.min(), both.max() + 1e-9, n_bins + 1)
@@ -160,7 +160,7 @@ def plot_similarities(pairs: PairSimilarities, *, n_bins: int = 40) -> Figure:
             axes.stairs(share, edges, fill=True, alpha=0.25, color=_COLOURS[colour])
             axes.stairs(share, edges, label=label, color=_COLOURS[colour], ls=_STYLES[colour - 1])
     axes.set(xlabel="similarity (inner product)", ylabel="share of pairs")
-    return _finish(figure, axes, bool(len(both)))
+    return finish(figure, axes, bool(len(both)))
 
 
 def _identify(found: Found, scenes: SceneSet) -> Int64[np.ndarray, " N"]:
@@ -177,12 +177,18 @@ def _running_mean(values: Float[np.ndarray, " N"], width: int) -> Float[np.ndarr
     return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
 
 
-def _line(index: int) -> dict[str, Any]:
+def line_style(index: int) -> dict[str, Any]:
+    """Colour and style of the series of that number."""
     style = _STYLES[index % len(_STYLES)]
     return {"color": _COLOURS[index % len(_COLOURS)], "ls": style, "lw": 2.2}
 
 
-def _figure(title: str) -> tuple[Figure, Axes]:
+def new_figure(title: str) -> tuple[Figure, Axes]:
+    """An empty figure of the report.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -198,7 +204,8 @@ def _figure(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, has_data: bool) -> Figure:
+def finish(figure: Figure, axes: Axes, has_data: bool) -> Figure:
+    """Add the legend, or say that there is nothing to draw."""
     if has_data:
         # Below the axes: no curve runs there.
         figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=12)

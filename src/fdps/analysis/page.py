@@ -23,6 +23,9 @@ RESPONSIBLE_USE = (
     "check, never proof of an identity. Search only pictures that you are allowed to search."
 )
 
+N_OPEN_STRIPS = 10
+"""Strips that are seen at once; more would bury what follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -33,12 +36,14 @@ class Table:
         columns: Heads of the columns; the first column names the rows.
         rows: Cells as they shall be printed, one tuple per row, as many as columns.
         note: Printed below, for example what a column means.
+        is_first_bold: Whether the first row is what the page is about.
     """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    is_first_bold: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +70,9 @@ def write_page(
     summary: str = "",
     tables: Sequence[Table] = (),
     plots: Sequence[Plot] = (),
+    breakdowns: Sequence[Table] = (),
     strips: Sequence[Strip] = (),
+    strips_heading: str = "Ranked strips",
     strips_note: str = "",
     notes: Mapping[str, str] | None = None,
 ) -> None:
@@ -77,14 +84,17 @@ def write_page(
         summary: One or two sentences below the title.
         tables: First section.
         plots: Second section.
-        strips: Third section.
+        breakdowns: Third section, tables side by side where there is room.
+        strips: Fourth section; those after the first ten are folded away.
+        strips_heading: Of that section.
         strips_note: Which strips these are, printed above them.
         notes: How the numbers were made: command, versions, seed, seconds … by name.
     """
     sections = [
         _section("results", "Results", [_table(table) for table in tables]),
         _section("curves", "Curves", _grid([_plot(plot) for plot in plots])),
-        _section("strips", "Ranked strips", _strips(strips, strips_note)),
+        _section("breakdown", "Breakdown", _grid([_cell(table) for table in breakdowns])),
+        _section("strips", strips_heading, _strips(strips, strips_note)),
         _section("made", "How these numbers were made", _notes(notes or {})),
     ]
     page = _PAGE.format(
@@ -127,7 +137,7 @@ def _section(name: str, heading: str, parts: Sequence[str]) -> str:
     if not parts:
         return ""
     body = "\n".join(parts)
-    return f'<section id="{name}">\n<h2>{heading}</h2>\n{body}\n</section>'
+    return f'<section id="{name}">\n<h2>{escape(heading)}</h2>\n{body}\n</section>'
 
 
 def _table(table: Table) -> str:
@@ -138,12 +148,17 @@ def _table(table: Table) -> str:
         + "</tr>"
         for row in table.rows
     )
+    kind = ' class="lead"' if table.is_first_bold else ""
     note = f'\n<p class="note">{escape(table.note)}</p>' if table.note else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.caption)}">\n'
-        f"<table>\n<caption>{escape(table.caption)}</caption>\n"
+        f"<table{kind}>\n<caption>{escape(table.caption)}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>{note}"
     )
+
+
+def _cell(table: Table) -> str:
+    return f'<div class="cell">\n{_table(table)}\n</div>'
 
 
 def _grid(parts: Sequence[str]) -> list[str]:
@@ -168,7 +183,12 @@ def _strips(strips: Sequence[Strip], note: str) -> list[str]:
         'its scene, with rank and similarity. <span class="right">✓ green</span>: the same '
         'person. <span class="wrong">✗ red</span>: somebody else.</p>'
     )
-    return [legend, *(_strip(strip) for strip in strips)]
+    parts = [_strip(strip) for strip in strips]
+    shown, folded = parts[:N_OPEN_STRIPS], parts[N_OPEN_STRIPS:]
+    if not folded:
+        return [legend, *shown]
+    more = "\n".join(folded)
+    return [legend, *shown, f"<details>\n<summary>{len(folded)} more</summary>\n{more}\n</details>"]
 
 
 def _strip(strip: Strip) -> str:

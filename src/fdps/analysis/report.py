@@ -79,35 +79,11 @@ def write_report(
         summary=summary,
         tables=[results_table(systems)],
         plots=_plots(systems, scenes, training),
-        strips=[_strip(first, row, scenes) for row in rows],
+        strips=[query_strip(first, row, scenes) for row in rows],
         strips_note=f"{len(rows)} of {len(first.evaluation.search)} queries to {first.name}, from "
         "the best average precision to the worst, in equal steps.",
-        notes={**(notes or {}), "Versions": _versions()},
+        notes={**(notes or {}), "Versions": versions()},
     )
-
-
-def evaluation_html(
-    report: EvaluationReport,
-    predictions: Predictions,
-    scenes: SceneSet,
-    path: Path,
-    *,
-    name: str = "this system",
-    notes: Mapping[str, str] | None = None,
-) -> None:
-    """Write the HTML report of one evaluation; raises what :func:`write_report` raises.
-
-    Args:
-        report: Of scoring ``predictions`` on ``scenes``.
-        predictions: What was scored.
-        scenes: The annotated scenes, with their picture files.
-        path: The file.
-        name: Of the system.
-        notes: How the numbers were made, by name.
-    """
-    known = {"Model": report.model_hash or "unknown", **(notes or {})}
-    title = f"Person search on {report.data}"
-    write_report(path, title, [System(name, report, predictions)], scenes, notes=known)
 
 
 def results_table(systems: Sequence[System]) -> Table:
@@ -129,7 +105,8 @@ def results_table(systems: Sequence[System]) -> Table:
         f"found again: {len(shown.search)} queries, {shown.gallery_size} gallery scenes each,"
         f"{ignored} protocol {shown.protocol}, detections from score {threshold:g}."
     )
-    return Table(f"{shown.data}, {shown.n_scenes} scenes", ("system", *COLUMNS), tuple(rows), note)
+    caption = f"{shown.data}, {shown.n_scenes} scenes"
+    return Table(caption, ("system", *COLUMNS), tuple(rows), note, is_first_bold=True)
 
 
 def spread_queries(result: SearchResult, n: int) -> list[int]:
@@ -175,10 +152,22 @@ def _plots(
     return plots
 
 
-def _strip(system: System, row: int, scenes: SceneSet) -> Strip:
+def query_strip(system: System, row: int, scenes: SceneSet, *, top: int = 10) -> Strip:
+    """Draw one scored query and its best hits.
+
+    Args:
+        system: Whose hits.
+        row: Of the query in the search result of the system.
+        scenes: The annotated scenes, with their picture files.
+        top: Most hits to draw.
+
+    Raises:
+        PictureError: A scene cannot be decoded.
+        MissingDataError: The picture of a scene is gone.
+    """
     result = system.evaluation.search
     query = scenes.queries[int(result.queries[row])]
-    hits = compute_hits(result, row, system.predictions)
+    hits = compute_hits(result, row, system.predictions, top=top)
     n_right, n_relevant = sum(j.is_right is True for j in hits), int(result.n_relevant[row])
     heading = (
         f"Person {query.person_id}: {n_right} of {n_relevant} right scenes among the first "
@@ -188,7 +177,8 @@ def _strip(system: System, row: int, scenes: SceneSet) -> Strip:
     return Strip(image, heading, describe_strip(query, hits))
 
 
-def _versions() -> str:
+def versions() -> str:
+    """Of Python and of the packages that shape the figures."""
     packages = ("fdps", "torch", "torchvision", "numpy", "pillow")
     return ", ".join(
         [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]

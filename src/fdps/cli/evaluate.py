@@ -1,12 +1,28 @@
 """``fdps evaluate``: predictions and annotations become figures."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from fdps.cli.chosen_data import DATA_HELP, ROOT_HELP, SPLIT_HELP, chosen_scenes
+from fdps.cli.evaluation_files import interval_figures, show_intervals, write_files
+from fdps.cli.evaluation_options import (
+    Cameras,
+    FrameGap,
+    Gallery,
+    Protocol,
+    QueryExpansion,
+    Rerank,
+    RerankSet,
+    ScoreThreshold,
+    SecondsGap,
+    Seed,
+    Subset,
+    WeightByScore,
+    gallery_size,
+    rerank_options,
+)
 from fdps.cli.evaluation_table import show
 from fdps.cli.predict import PREDICTIONS_FILE
 from fdps.errors import MissingDataError, UsageError
@@ -22,50 +38,73 @@ def evaluate(
     data: Annotated[str | None, typer.Option(metavar="KIND", help=DATA_HELP)] = None,
     root: Annotated[Path | None, typer.Option(metavar="DIR", help=ROOT_HELP)] = None,
     split: Annotated[str | None, typer.Option(help=SPLIT_HELP)] = None,
-    protocol: Annotated[str, typer.Option(help="Rules to follow.")] = "reference",
-    gallery: Annotated[
-        str, typer.Option(metavar="all|N", help="Scenes searched per query.")
-    ] = "all",
-    seed: Annotated[int, typer.Option(help="Of galleries that are drawn.")] = 0,
-    min_frame_gap: Annotated[
-        int, typer.Option(metavar="N", help="Ignore frames so near to the query, same camera.")
-    ] = 0,
-    weight_by_score: Annotated[
-        bool, typer.Option("--weight-by-score", help="Multiply similarity by detector score.")
-    ] = False,
-    score_threshold: Annotated[float, typer.Option(help="Detections below do not count.")] = 0.5,
+    protocol: Protocol = "reference",
+    gallery: Gallery = "all",
+    subset: Subset = None,
+    cameras: Cameras = "all",
+    seed: Seed = 0,
+    min_frame_gap: FrameGap = 0,
+    min_seconds_gap: SecondsGap = 0.0,
+    weight_by_score: WeightByScore = False,
+    score_threshold: ScoreThreshold = 0.5,
+    query_expansion: QueryExpansion = 0,
+    rerank: Rerank = "none",
+    rerank_set: RerankSet = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write a JSON report too.")
     ] = None,
+    # Chance, and files about single queries: see cli/evaluation_files.py
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report in one HTML file too.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one row per query too.")
+    ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Draws for 95 % intervals; 0: no intervals.")
+    ] = 0,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, nothing else.")
     ] = False,
 ) -> None:
     """Measure predictions: detection recall and AP, search mAP and top-k."""
     import json
+    from dataclasses import replace
 
-    from fdps.evaluation import evaluate as evaluate_predictions
+    from fdps.analysis.scored import Evaluation
+    from fdps.evaluation import EvaluationOptions, evaluate_with
     from fdps.predictions import load_predictions
 
-    size = _gallery_size(gallery)
-    found = load_predictions(_predictions_file(run, predictions))
-    report = evaluate_predictions(
-        found,
-        chosen_scenes(run, data, root, split),
+    options = EvaluationOptions(
         protocol=protocol,
-        gallery=size,
+        gallery=gallery_size(gallery),
         seed=seed,
         min_frame_gap=min_frame_gap,
         weight_by_score=weight_by_score,
         score_threshold=score_threshold,
+        cameras=cameras,
+        min_seconds_gap=min_seconds_gap,
+        subset=subset,
+        query_expansion=query_expansion,
+        rerank=rerank,
+        rerank_options=rerank_options(rerank_set or []),
     )
-    if out is not None:
-        _write(out, json.dumps(report.record(), indent=2) + "\n")
-        print(f"Wrote   {out}", file=sys.stderr)
+    options.check()
+    found = load_predictions(_predictions_file(run, predictions))
+    scenes = chosen_scenes(run, data, root, split)
+    report = evaluate_with(options, found, scenes)
+    extras = interval_figures(report, bootstrap)
+    write_files(
+        Evaluation(report, found, scenes), out=out, html=html, csv=csv, run=run, draws=bootstrap
+    )
     if json_output:
-        print(json.dumps(report.json()))
-    else:
+        print(json.dumps(report.json() | extras))
+        return
+    if protocol == "strict":
         show(report)
+    else:
+        show(report, evaluate_with(replace(options, protocol="strict"), found, scenes))
+    show_intervals(extras)
 
 
 def _predictions_file(run: Path | None, predictions: Path | None) -> Path:
@@ -78,19 +117,3 @@ def _predictions_file(run: Path | None, predictions: Path | None) -> Path:
             f"{run} has no {PREDICTIONS_FILE}", hint=f"make it with: fdps predict {run}"
         )
     return run / PREDICTIONS_FILE
-
-
-def _gallery_size(text: str) -> int | Literal["all"]:
-    if text == "all":
-        return "all"
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"--gallery must be 'all' or a number of scenes, got {text!r}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)

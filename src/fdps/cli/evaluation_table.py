@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fdps.evaluation import EvaluationReport
+    from fdps.evaluation import EvaluationOptions, EvaluationReport
 
 _SHOWN = (
     ("detection", "recall"),
@@ -15,17 +15,27 @@ _SHOWN = (
 )
 
 
-def show(report: "EvaluationReport") -> None:
-    """Print the figures to stdout, with the numbers of scenes, people and queries."""
+def show(report: "EvaluationReport", strict: "EvaluationReport | None" = None) -> None:
+    """Print the figures to stdout, with the numbers of scenes, people and queries.
+
+    Args:
+        report: What is shown.
+        strict: The same by the strict rules, for a row below.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    figures = report.json()
-    table = Table(title=f"{report.data}, {report.protocol} rules")
+    table = Table(title=report.data)
+    table.add_column("rules")
     for group, name in _SHOWN:
         table.add_column(f"{group}\n{name}", justify="right")
-    values = [figures[group][name] for group, name in _SHOWN]
-    table.add_row(*("–" if value is None else f"{value:.3f}" for value in values))
+    for shown in (report, strict):
+        if shown is not None:
+            figures = shown.json()
+            values = [figures[group][name] for group, name in _SHOWN]
+            table.add_row(
+                shown.protocol, *("–" if value is None else f"{value:.3f}" for value in values)
+            )
     detection, search, options = report.detection, report.search, report.options
     console = Console()
     console.print(table)
@@ -39,3 +49,20 @@ def show(report: "EvaluationReport") -> None:
             f"frames within {options.min_frame_gap} of a query ignored, "
             f"{search.n_dropped} queries dropped"
         )
+    elif search.n_dropped:
+        console.print(f"{search.n_dropped} queries dropped: no scene of their gallery shows them")
+    if options.rerank != "none" or options.query_expansion:
+        console.print(
+            f"{_second_look(options)}: {search.rerank_seconds:.1f} s of work beside the search of "
+            f"{search.seconds:.1f} s"
+        )
+
+
+def _second_look(options: "EvaluationOptions") -> str:
+    """What was done after the first search."""
+    steps = []
+    if options.query_expansion:
+        steps.append(f"queries averaged with {options.query_expansion} hits")
+    if options.rerank != "none":
+        steps.append(f"re-ranked by {options.rerank}")
+    return ", ".join(steps)

@@ -27,6 +27,12 @@ def predict(
         float | None,
         typer.Option(help="Leave out detections below. [default: that of the recipe]"),
     ] = None,
+    ground_truth_boxes: Annotated[
+        bool,
+        typer.Option(
+            "--ground-truth-boxes", help="Embed the annotated people instead of detecting."
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="Where to run: cpu, cuda, cuda:1.")] = "cpu",
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object when done.")
@@ -45,7 +51,9 @@ def predict(
     scenes = chosen_scenes(model, data, root, split)
     start = time.perf_counter()
     with progress_bar(f"Predict {scenes.name}", hidden=quiet) as progress:
-        predictions = predict_scenes(searcher, scenes, progress)
+        predictions = predict_scenes(
+            searcher, scenes, progress, ground_truth_boxes=ground_truth_boxes
+        )
     seconds = (time.perf_counter() - start) / max(len(scenes), 1)
     file = out or (model if model.is_dir() else model.parent) / PREDICTIONS_FILE
     save_predictions(predictions, file)

@@ -9,13 +9,17 @@ from jaxtyping import Float32
 
 from fdps.data.pictures import read_picture
 from fdps.predictions import Predictions, data_hash
-from fdps.structures import Detections, Embedder, SceneSet, empty_boxes
+from fdps.structures import Boxes, Detections, Embedder, Picture, SceneSet, empty_boxes
 
 _VERSIONED = ("fdps", "numpy", "torch", "torchvision")
 
 
 def predict(
-    embedder: Embedder, scenes: SceneSet, progress: Callable[[int, int], None] | None = None
+    embedder: Embedder,
+    scenes: SceneSet,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    ground_truth_boxes: bool = False,
 ) -> Predictions:
     """Detect and embed everybody in every scene, and embed every query in its scene.
 
@@ -26,6 +30,8 @@ def predict(
             :class:`~fdps.structures.Embedder`.
         scenes: What to look at; its queries may be empty.
         progress: Called with the scenes done and their total, after every scene.
+        ground_truth_boxes: Embed the annotated people with a score of 1 in place of detections:
+            what search would reach with a perfect detector.
 
     Raises:
         MissingDataError: A picture is not there.
@@ -36,7 +42,11 @@ def predict(
     found: list[Detections] = []
     for done, scene in enumerate(scenes.scenes, start=1):
         image = read_picture(scene.path)
-        found.append(embedder.detect(image))
+        found.append(
+            _annotated(embedder, image, scene.boxes)
+            if ground_truth_boxes
+            else embedder.detect(image)
+        )
         rows = wanted[scene.name]
         if rows:
             boxes = np.stack([scenes.queries[row].box for row in rows])
@@ -44,6 +54,14 @@ def predict(
         if progress is not None:
             progress(done, len(scenes))
     return _gather(found, scenes, embedder, query_embeddings)
+
+
+def _annotated(embedder: Embedder, image: Picture, boxes: Boxes) -> Detections:
+    if len(boxes) == 0:
+        embeddings = np.zeros((0, embedder.dim), dtype=np.float32)
+    else:
+        embeddings = embedder.embed(image, boxes)
+    return Detections(boxes, np.ones(len(boxes), dtype=np.float32), embeddings)
 
 
 def _queries_by_scene(scenes: SceneSet) -> dict[str, list[int]]:

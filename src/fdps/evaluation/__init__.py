@@ -1,16 +1,29 @@
 """Predictions and ground truth become numbers; no network, no GPU."""
 
 from fdps.evaluation.detection import DetectionResult
-from fdps.evaluation.protocols import EvaluationOptions
+from fdps.evaluation.protocols import (
+    PROTOCOLS,
+    REFERENCE,
+    STRICT,
+    EvaluationOptions,
+    RerankOptions,
+    Rules,
+)
 from fdps.evaluation.ranking import average_precision
-from fdps.evaluation.report import EvaluationReport, evaluate
+from fdps.evaluation.report import EvaluationReport, evaluate, evaluate_with
 from fdps.evaluation.search import SearchResult
 
 __all__ = [
+    "PROTOCOLS",
+    "REFERENCE",
+    "STRICT",
     "DetectionResult",
     "EvaluationOptions",
     "EvaluationReport",
+    "RerankOptions",
+    "Rules",
     "SearchResult",
     "average_precision",
     "evaluate",
+    "evaluate_with",
 ]

@@ -9,8 +9,9 @@ from math import nan
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from fdps.evaluation.annotated import flatten
 from fdps.evaluation.grouping import Found
-from fdps.evaluation.matching import mutual_matches
+from fdps.evaluation.matching import mutual_matches_of_scenes
 from fdps.evaluation.ranking import average_precision
 from fdps.structures import UNLABELLED, SceneSet
 
@@ -42,20 +43,22 @@ class DetectionResult:
 
 def evaluate_detection(found: Found, scenes: SceneSet) -> DetectionResult:
     """Score detections against all annotated people, labelled or not."""
-    is_true = np.zeros(len(found), dtype=np.bool_)
-    n_labelled = labelled_found = 0
-    for row, scene in enumerate(scenes.scenes):
-        here = found.of(row)
-        is_true[here] = mutual_matches(found.boxes[here], scene.boxes) >= 0
-        labelled = scene.boxes[scene.person_ids != UNLABELLED]
-        n_labelled += len(labelled)
-        labelled_found += int((mutual_matches(found.boxes[here], labelled) >= 0).sum())
-    n_people = scenes.n_boxes
+    people = flatten(scenes)
+    is_true = mutual_matches_of_scenes(found.boxes, found.starts, people.boxes, people.starts) >= 0
+    is_labelled = people.person_ids != UNLABELLED
+    n_labelled = int(is_labelled.sum())
+    labelled_found = mutual_matches_of_scenes(
+        found.boxes,
+        found.starts,
+        people.boxes[is_labelled],
+        np.concatenate([[0], np.cumsum(is_labelled)])[people.starts],
+    )
+    n_people = len(people.boxes)
     score, precision, recall = precision_recall(found.scores, is_true, n_people)
     return DetectionResult(
         recall=float(is_true.sum() / n_people) if n_people else nan,
         ap=average_precision(found.scores, is_true, n_people) if n_people else nan,
-        labelled_recall=labelled_found / n_labelled if n_labelled else nan,
+        labelled_recall=float((labelled_found >= 0).sum() / n_labelled) if n_labelled else nan,
         n_people=n_people,
         n_detections=len(found),
         curve_score=score,

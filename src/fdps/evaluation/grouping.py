@@ -3,14 +3,18 @@
 Axes: N detections kept, D embedding dimension, S1 scenes and one more.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from fdps.errors import PredictionsError
+from fdps.evaluation.ragged import ranges
 from fdps.predictions import Predictions, data_hash
-from fdps.structures import SceneSet
+from fdps.structures import Query, SceneSet
+
+_MAX_APART_PX = 0.5  # a box that went through a text file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,10 +46,11 @@ class Found:
 
     def of_many(self, scenes: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, " R"]:
         """Detections of several scenes, in the order of the scenes."""
-        counts = self.starts[scenes + 1] - self.starts[scenes]
-        ends = np.cumsum(counts)
-        within = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
-        return np.asarray(np.repeat(self.starts[scenes], counts) + within)
+        return ranges(self.starts[scenes], self.counts(scenes))
+
+    def counts(self, scenes: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, " K"]:
+        """How many detections each of several scenes has."""
+        return np.asarray(self.starts[scenes + 1] - self.starts[scenes])
 
 
 def group_by_scene(predictions: Predictions, scenes: SceneSet, *, min_score: float) -> Found:
@@ -105,13 +110,27 @@ def check_same_data(predictions: Predictions, scenes: SceneSet) -> None:
             f"{scenes.name} has {len(scenes.queries)}",
             hint=hint,
         )
-    for index, (theirs, ours) in enumerate(zip(predictions.queries, scenes.queries, strict=True)):
-        if (theirs.scene, theirs.person_id) != (ours.scene, ours.person_id) or not np.allclose(
-            theirs.box, ours.box, atol=0.5
-        ):
-            raise PredictionsError(
-                f"query {index} of the predictions is person {theirs.person_id} in "
-                f"{theirs.scene!r}, that of {scenes.name} is person {ours.person_id} in "
-                f"{ours.scene!r} (or another box)",
-                hint=hint,
-            )
+    index = _differing_query(predictions.queries, scenes.queries)
+    if index is not None:
+        theirs, ours = predictions.queries[index], scenes.queries[index]
+        raise PredictionsError(
+            f"query {index} of the predictions is person {theirs.person_id} in "
+            f"{theirs.scene!r}, that of {scenes.name} is person {ours.person_id} in "
+            f"{ours.scene!r} (or another box)",
+            hint=hint,
+        )
+
+
+def _differing_query(theirs: Sequence[Query], ours: Sequence[Query]) -> int | None:
+    """The first query that is not the same person in the same place, within half a pixel."""
+    if not ours:
+        return None
+    differs = np.array(
+        [
+            (a.scene, a.person_id) != (b.scene, b.person_id)
+            for a, b in zip(theirs, ours, strict=True)
+        ]
+    )
+    apart = np.abs(np.stack([q.box for q in theirs]) - np.stack([q.box for q in ours]))
+    differs |= (apart > _MAX_APART_PX).any(axis=1)
+    return int(differs.argmax()) if differs.any() else None

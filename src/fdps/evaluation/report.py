@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from fdps.evaluation.detection import DetectionResult, evaluate_detection
 from fdps.evaluation.grouping import group_by_scene
-from fdps.evaluation.protocols import EvaluationOptions
+from fdps.evaluation.protocols import EvaluationOptions, RerankOptions, Rules
 from fdps.evaluation.search import SearchResult, evaluate_search
 from fdps.predictions import Predictions
 from fdps.structures import SceneSet
@@ -68,6 +68,9 @@ class EvaluationReport:
             "n_dropped": self.search.n_dropped,
             "cmc": [_known(value) for value in self.search.cmc().tolist()],
             "options": asdict(self.options),
+            "rules": asdict(self.options.followed),
+            "seconds": self.search.seconds,
+            "rerank_seconds": self.search.rerank_seconds,
             "model_hash": self.model_hash,
         }
 
@@ -77,11 +80,18 @@ def evaluate(
     scenes: SceneSet,
     *,
     protocol: str = "reference",
-    gallery: int | Literal["all"] = "all",
+    gallery: int | Literal["all", "full"] = "all",
     seed: int = 0,
     min_frame_gap: int = 0,
     weight_by_score: bool = False,
     score_threshold: float = 0.5,
+    cameras: str = "all",
+    min_seconds_gap: float = 0.0,
+    subset: str | None = None,
+    query_expansion: int = 0,
+    rerank: str = "none",
+    rerank_options: RerankOptions | None = None,
+    rules: Rules | None = None,
 ) -> EvaluationReport:
     """Score predictions against annotations.
 
@@ -90,7 +100,8 @@ def evaluate(
     Raises:
         UsageError: An option is unknown, out of range, or asks for what the data set lacks.
         PredictionsError: The predictions were made on other annotations.
-        AnnotationError: A query names a scene that is not in the set.
+        AnnotationError: A query names a scene that is not in the set, or lists of queries
+            contradict the set.
     """
     options = EvaluationOptions(
         protocol=protocol,
@@ -99,9 +110,23 @@ def evaluate(
         min_frame_gap=min_frame_gap,
         weight_by_score=weight_by_score,
         score_threshold=score_threshold,
+        cameras=cameras,
+        min_seconds_gap=min_seconds_gap,
+        subset=subset,
+        query_expansion=query_expansion,
+        rerank=rerank,
+        rerank_options=rerank_options or RerankOptions(),
+        rules=rules,
     )
+    return evaluate_with(options, predictions, scenes)
+
+
+def evaluate_with(
+    options: EvaluationOptions, predictions: Predictions, scenes: SceneSet
+) -> EvaluationReport:
+    """:func:`evaluate`, with all options in one object."""
     options.check()
-    found = group_by_scene(predictions, scenes, min_score=score_threshold)
+    found = group_by_scene(predictions, scenes, min_score=options.score_threshold)
     return EvaluationReport(
         data=scenes.name,
         n_scenes=len(scenes),

@@ -1,27 +1,42 @@
 """How well people are found again: mAP and top-k over the queries of a data set.
 
-Axes: Q queries scored, N detections, G detections in one gallery, R detections kept per query.
+Queries are searched in blocks: one matrix product, one table of similarities, ranks by one sort of
+its rows. Memory depends on the block, not on the number of queries.
+
+Axes: Q queries scored, N detections of the set, R detections kept per query.
 """
 
-from dataclasses import dataclass
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from math import nan
+from time import perf_counter
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
+from threadpoolctl import threadpool_limits
 
+from fdps.evaluation.annotated import flatten
+from fdps.evaluation.context import ContextMatcher
+from fdps.evaluation.expansion import expanded_queries
+from fdps.evaluation.galleries import Galleries, GalleryMaker
 from fdps.evaluation.grouping import Found
-from fdps.evaluation.protocols import (
-    EvaluationOptions,
-    Gallery,
-    Sightings,
-    draw_galleries,
-    find_sightings,
+from fdps.evaluation.protocols import EvaluationOptions
+from fdps.evaluation.query_lists import Chosen, choose_queries
+from fdps.evaluation.ranking import average_precisions, best_columns, first_matches, rank_table
+from fdps.evaluation.reciprocal import reorder
+from fdps.evaluation.table import (
+    Table,
+    find_candidates,
+    mark,
+    right_hits,
+    table_of,
 )
-from fdps.evaluation.ranking import average_precision, best_entries, first_match
 from fdps.structures import SceneSet
 
 N_RANKED = 20
-_BLOCK = 64  # queries whose similarities are in memory together
+_CELLS = 2_000_000  # of the widest array of a block; a thread has about ten such arrays at once
+_THREADS = min(4, os.cpu_count() or 1)  # each has a block in memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +54,8 @@ class SearchResult:
         n_dropped: Queries that no gallery scene could answer; they are not scored.
         gallery_size: Gallery entries of a query (the most, where queries differ), before the
             frame gap.
+        seconds: What the search took.
+        rerank_seconds: What query expansion and re-ranking took of it, summed over threads.
     """
 
     queries: Int64[np.ndarray, " Q"]
@@ -50,6 +67,8 @@ class SearchResult:
     ranked_similarity: Float32[np.ndarray, "Q R"]
     n_dropped: int
     gallery_size: int
+    seconds: float = 0.0
+    rerank_seconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -70,12 +89,14 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Ranking:
-    """Result of one query."""
+class _Block:
+    """Results of some queries, in the order of the queries."""
 
-    average_precision: float
-    first_match: int
-    detections: np.ndarray
+    n_entries: np.ndarray
+    n_relevant: np.ndarray
+    average_precisions: np.ndarray
+    first_matches: np.ndarray
+    ranked: np.ndarray
     is_match: np.ndarray
     similarity: np.ndarray
 
@@ -89,94 +110,139 @@ def evaluate_search(
     """Search for every query among the detections of its gallery.
 
     Raises:
-        UsageError: The options ask for what the data set cannot give (frame numbers, a size).
-        AnnotationError: A query names a scene that is not in the set.
+        UsageError: The options ask for what the data set cannot give (a list, a camera, a time,
+            a size).
+        AnnotationError: A query names a scene that is not in the set, or a list of queries and
+            the set contradict each other.
     """
-    sightings = find_sightings(found, scenes)
-    galleries = list(draw_galleries(scenes, sightings, options))
-    scored = [gallery for gallery in galleries if gallery.n_relevant]
-    weights = found.scores if options.weight_by_score else None
-    embeddings = found.embeddings.astype(np.float64)  # once, not per block
-    rankings: list[_Ranking] = []
-    for start in range(0, len(scored), _BLOCK):
-        block = scored[start : start + _BLOCK]
-        wanted = query_embeddings[[gallery.query for gallery in block]]
-        similarity = similarities(wanted, embeddings, weights)
-        for row, gallery in zip(similarity, block, strict=True):
-            person = sightings[scenes.queries[gallery.query].person_id]
-            rankings.append(_rank(row, gallery, person, found))
-    return _collect(
-        scored,
-        rankings,
-        found.rows,
-        n_dropped=len(galleries) - len(scored),
-        gallery_size=max((gallery.n_entries for gallery in scored), default=0),
-    )
+    began = perf_counter()
+    chosen = choose_queries(scenes, options)
+    maker = GalleryMaker(scenes, chosen.queries, flatten(scenes), options)
+    search = _Search(found, query_embeddings[chosen.rows], scenes, chosen, options)
+    n = len(chosen.queries)
+    step = max(1, min(1024, _CELLS // max(len(found), len(scenes), 1)))
+    # NumPy leaves the interpreter to others while it sorts and multiplies. A matrix product that
+    # started threads of its own in each of ours would make them wait for each other.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_THREADS) as pool:
+        blocks = list(
+            pool.map(
+                lambda first: search.block(maker.block(first, min(first + step, n)), first),
+                range(0, n, step),
+            )
+        )
+    result = _join(blocks, chosen.rows)
+    return replace(result, seconds=perf_counter() - began, rerank_seconds=search.rerank_seconds)
 
 
-def similarities(
-    queries: Float[np.ndarray, "Q D"],
-    embeddings: Float[np.ndarray, "N D"],
-    weights: Float32[np.ndarray, " N"] | None = None,
-) -> Float32[np.ndarray, "Q N"]:
-    """Inner products, optionally times a weight per column.
+class _Search:
+    """Searches for blocks of queries."""
 
-    They are computed in float64 and rounded: a matrix product may round equal rows differently,
-    and two equal embeddings must tie on every machine.
-    """
-    product = np.asarray(queries, np.float64) @ np.asarray(embeddings, np.float64).T
-    return np.asarray(product if weights is None else product * weights, dtype=np.float32)
+    def __init__(
+        self,
+        found: Found,
+        wanted: np.ndarray,
+        scenes: SceneSet,
+        chosen: Chosen,
+        options: EvaluationOptions,
+    ) -> None:
+        self._found, self._wanted, self._chosen, self._options = found, wanted, chosen, options
+        self._embeddings = found.embeddings.astype(np.float64)  # once, not per block
+        self._weights = found.scores if options.weight_by_score else None
+        row_of = {scene.name: row for row, scene in enumerate(scenes.scenes)}
+        self._own = [row_of[query.scene] for query in chosen.queries]
+        self._context = ContextMatcher(
+            found,
+            self._embeddings,
+            self._weights,
+            options.rerank_options,
+            mean=options.rerank == "cbgm-mean",
+        )
+        self.rerank_seconds = 0.0
+
+    def block(self, galleries: Galleries, first: int) -> _Block:
+        """Score the queries from ``first`` on."""
+        wanted = self._wanted[first : first + len(galleries.n_relevant)]
+        table = self._table(galleries, wanted)
+        if self._options.query_expansion or self._options.rerank != "none":
+            began = perf_counter()
+            table = self._reordered(table, galleries, wanted, first)
+            self.rerank_seconds += perf_counter() - began
+        candidates = find_candidates(galleries, self._found, table)
+        rows, columns = right_hits(table, candidates)
+        values = table.similarity[rows, columns]
+        is_match = mark(table, rows, columns)
+        ranks = rank_table(table.similarity)
+        ranked, is_right, similarity = self._best(table, is_match, best_columns(ranks, N_RANKED))
+        return _Block(
+            n_entries=galleries.n_entries,
+            n_relevant=galleries.n_relevant,
+            average_precisions=average_precisions(ranks, rows, values, galleries.n_relevant),
+            first_matches=first_matches(
+                ranks,
+                is_match,
+                rows,
+                values,
+                wrong_first=self._options.followed.tied_ranks == "wrong first",
+            ),
+            ranked=ranked,
+            is_match=is_right,
+            similarity=similarity,
+        )
+
+    def _table(self, galleries: Galleries, wanted: np.ndarray) -> Table:
+        return table_of(wanted, galleries, self._found, self._embeddings, self._weights)
+
+    def _reordered(
+        self, table: Table, galleries: Galleries, wanted: np.ndarray, first: int
+    ) -> Table:
+        if self._options.query_expansion:
+            n_hits = self._options.query_expansion
+            wanted = expanded_queries(wanted, table, self._embeddings, n_hits)
+            table = self._table(galleries, wanted)
+        if self._options.rerank == "k-reciprocal":
+            similarity = reorder(table, wanted, self._embeddings, self._options.rerank_options)
+            return replace(table, similarity=similarity)
+        if self._options.rerank == "none":
+            return table
+        here = slice(first, first + len(wanted))
+        similarity = self._context.reorder(
+            table, self._chosen.queries[here], self._own[here], wanted
+        )
+        return replace(table, similarity=similarity)
+
+    def _best(
+        self, table: Table, is_match: np.ndarray, best: tuple[np.ndarray, np.ndarray, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows, places, columns = best
+        shape = (len(table.similarity), N_RANKED)
+        ranked = np.full(shape, -1, dtype=np.int64)
+        is_right = np.zeros(shape, dtype=np.bool_)
+        similarity = np.zeros(shape, dtype=np.float32)
+        ranked[rows, places] = self._found.rows[table.detections(rows, columns)]
+        is_right[rows, places] = is_match[rows, columns]
+        similarity[rows, places] = table.similarity[rows, columns]
+        return ranked, is_right, similarity
 
 
-def _rank(similarity: np.ndarray, gallery: Gallery, person: Sightings, found: Found) -> _Ranking:
-    """Score one query. ``similarity`` is over all detections of the set."""
-    columns = found.of_many(gallery.scenes)
-    is_person = np.zeros(len(similarity), dtype=np.bool_)
-    is_person[_hits(similarity, gallery, person)] = True
-    values, is_match = similarity[columns], is_person[columns]
-    best = best_entries(values, N_RANKED)
-    return _Ranking(
-        average_precision(values, is_match, gallery.n_relevant),
-        first_match(values, is_match),
-        columns[best],
-        is_match[best],
-        values[best],
-    )
+def _join(blocks: list[_Block], query_rows: np.ndarray) -> SearchResult:
+    """Results of all queries that their gallery can answer."""
+    nothing = np.zeros(0, dtype=np.int64)
+    none_ranked = np.zeros((0, N_RANKED))
+    n_relevant = np.concatenate([nothing, *(block.n_relevant for block in blocks)])
+    n_entries = np.concatenate([nothing, *(block.n_entries for block in blocks)])
+    scored = n_relevant > 0
 
+    def joined(empty: np.ndarray, name: str) -> np.ndarray:
+        return np.concatenate([empty, *(getattr(block, name) for block in blocks)])[scored]
 
-def _hits(similarity: np.ndarray, gallery: Gallery, person: Sightings) -> np.ndarray:
-    """Of the detections that overlap the person, the most similar one of each gallery scene."""
-    searched = np.isin(person.detection_scenes, gallery.scenes)
-    detections, scenes = person.detections[searched], person.detection_scenes[searched]
-    order = np.lexsort((detections, similarity[detections], scenes))
-    is_last_of_scene = np.append(np.diff(scenes[order]) != 0, True)[: len(order)]
-    return np.asarray(detections[order][is_last_of_scene])
-
-
-def _collect(
-    scored: list[Gallery],
-    rankings: list[_Ranking],
-    rows: np.ndarray,
-    *,
-    n_dropped: int,
-    gallery_size: int,
-) -> SearchResult:
-    ranked = np.full((len(scored), N_RANKED), -1, dtype=np.int64)
-    is_match = np.zeros(ranked.shape, dtype=np.bool_)
-    similarity = np.zeros(ranked.shape, dtype=np.float32)
-    for row, ranking in enumerate(rankings):
-        n = len(ranking.detections)
-        ranked[row, :n] = rows[ranking.detections]
-        is_match[row, :n] = ranking.is_match
-        similarity[row, :n] = ranking.similarity
     return SearchResult(
-        queries=np.array([gallery.query for gallery in scored], dtype=np.int64),
-        average_precisions=np.array([r.average_precision for r in rankings], dtype=np.float64),
-        first_matches=np.array([r.first_match for r in rankings], dtype=np.int64),
-        n_relevant=np.array([gallery.n_relevant for gallery in scored], dtype=np.int64),
-        ranked=ranked,
-        ranked_is_match=is_match,
-        ranked_similarity=similarity,
-        n_dropped=n_dropped,
-        gallery_size=gallery_size,
+        queries=query_rows[scored],
+        average_precisions=joined(nothing.astype(np.float64), "average_precisions"),
+        first_matches=joined(nothing, "first_matches"),
+        n_relevant=n_relevant[scored],
+        ranked=joined(none_ranked.astype(np.int64), "ranked"),
+        ranked_is_match=joined(none_ranked.astype(np.bool_), "is_match"),
+        ranked_similarity=joined(none_ranked.astype(np.float32), "similarity"),
+        n_dropped=int((~scored).sum()),
+        gallery_size=int(n_entries[scored].max(initial=0)),
     )

@@ -1,0 +1,72 @@
+"""What ``fdps evaluate`` writes and prints beside the headline: JSON, HTML, CSV, intervals."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fdps.analysis.scored import Evaluation
+    from fdps.evaluation import EvaluationReport
+
+
+def interval_figures(report: "EvaluationReport", draws: int) -> dict[str, Any]:
+    """95 % intervals of the search figures under ``intervals``; nothing without draws."""
+    from fdps.evaluation.details import intervals
+
+    return {"intervals": intervals(report, n_draws=draws)} if draws else {}
+
+
+def show_intervals(figures: dict[str, Any]) -> None:
+    """Print intervals in one line, if there are any."""
+    ends = {name: pair for name, pair in figures.get("intervals", {}).items() if pair}
+    if ends:
+        told = ", ".join(f"{name} {low:.3f} to {high:.3f}" for name, (low, high) in ends.items())
+        print(f"95 % intervals over queries: {told}")
+
+
+def write_files(
+    evaluation: "Evaluation",
+    *,
+    out: Path | None,
+    html: Path | None,
+    csv: Path | None,
+    run: Path | None,
+    draws: int,
+) -> None:
+    """Write the files that were asked for, and name them on stderr.
+
+    Args:
+        evaluation: What to write about.
+        out: JSON report.
+        html: HTML report.
+        csv: One row per query.
+        run: Run folder, whose name the HTML report uses.
+        draws: For the intervals of the JSON report; 0 for the usual number.
+
+    Raises:
+        FdpsError: As :meth:`fdps.analysis.scored.Evaluation.html` raises.
+    """
+    if out is not None:
+        from fdps.evaluation.details import details
+        from fdps.evaluation.statistics import N_DRAWS
+
+        report = evaluation.report
+        more = details(report, evaluation.scenes, n_draws=draws or N_DRAWS)
+        _write(out, json.dumps(report.record() | more, indent=2) + "\n")
+    if csv is not None:
+        evaluation.csv(csv)
+    if html is not None:
+        name = run.resolve().name if run is not None else "this system"
+        command = " ".join(["fdps", *sys.argv[1:]])
+        evaluation.html(html, name=name, notes={"Command": command})
+    for path in (out, csv, html):
+        if path is not None:
+            print(f"Wrote   {path}", file=sys.stderr)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
