@@ -2,8 +2,10 @@
 
     python benchmarks/runs_table.py runs/train/fdps runs/train/fdps_boim --min-frame-gap 250
 
-Every run predicts the split of its own recipe; the predictions stay in the run folder. Seconds
-per picture include decoding and the query embeddings. Prints Markdown, or JSON with ``--json``.
+Every run predicts the split of its own recipe, unless its predictions are of the same weights and
+scenes already; they stay in the run folder. Seconds per picture, from file to embeddings, are
+medians over a few pictures that the networks look at in turns, so that a shared machine slows them
+all alike. Prints Markdown, or JSON with ``--json``.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -21,8 +24,8 @@ from fdps.engine.run_log import environment
 from fdps.errors import FdpsError
 from fdps.evaluation import evaluate
 from fdps.models.weights import load_weights
-from fdps.predictions import save_predictions
-from fdps.searcher import PersonSearcher
+from fdps.predictions import Predictions, data_hash, load_predictions, save_predictions
+from fdps.searcher import PersonSearcher, load
 from fdps.structures import SceneSet
 
 COLUMNS = ("recall", "ap", "mAP", "top1", "gap mAP", "gap top1", "parameters", "s/picture")
@@ -34,6 +37,8 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
     rows = {run.name: measure(run, options) for run in options.runs}
+    for name, seconds in time_in_turns(options.runs, options.time_pictures).items():
+        rows[name][COLUMNS[-1]] = seconds
     if options.json:
         print(json.dumps(environment() | {"rows": rows}))
         return
@@ -51,6 +56,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--min-frame-gap", type=int, default=250, help="for the second figures")
     parser.add_argument("--score-threshold", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--time-pictures", type=int, default=20, help="pictures to time")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     return parser.parse_args()
 
@@ -58,12 +64,8 @@ def parse() -> argparse.Namespace:
 def measure(run: Path, options: argparse.Namespace) -> dict[str, float | int]:
     """One row of the table."""
     scenes = test_scenes(run)
-    net, model_hash = load_weights(run / "weights.safetensors")
-    searcher = PersonSearcher(net, model_hash, min_score=MIN_SCORE)
-    start = time.perf_counter()
-    predictions = predict(searcher, scenes)
-    seconds = (time.perf_counter() - start) / len(scenes)
-    save_predictions(predictions, run / "predictions.safetensors")
+    searcher = PersonSearcher(*load_weights(run / "weights.safetensors"), min_score=MIN_SCORE)
+    predictions = predictions_of(run, searcher, scenes)
     plain, gap = (
         evaluate(
             predictions, scenes, score_threshold=options.score_threshold, min_frame_gap=frames
@@ -74,10 +76,34 @@ def measure(run: Path, options: argparse.Namespace) -> dict[str, float | int]:
         *(plain["detection"][name] for name in ("recall", "ap")),
         *(plain["search"][name] for name in ("mAP", "top1")),
         *(gap["search"][name] for name in ("mAP", "top1")),
-        sum(p.numel() for p in net.parameters()),
-        seconds,
+        sum(p.numel() for p in load_weights(run / "weights.safetensors")[0].parameters()),
     )
-    return dict(zip(COLUMNS, values, strict=True))
+    return dict(zip(COLUMNS, values, strict=False))
+
+
+def predictions_of(run: Path, searcher: PersonSearcher, scenes: SceneSet) -> Predictions:
+    """Predictions of a run, from its folder if they are there."""
+    file = run / "predictions.safetensors"
+    if file.is_file():
+        kept = load_predictions(file)
+        if (kept.model_hash, kept.data_hash) == (searcher.model_hash, data_hash(scenes)):
+            return kept
+    predictions = predict(searcher, scenes)
+    save_predictions(predictions, file)
+    return predictions
+
+
+def time_in_turns(runs: list[Path], n_pictures: int) -> dict[str, float]:
+    """Median seconds per picture of each run, measured on the same pictures one after the other."""
+    searchers = {run.name: load(run) for run in runs}
+    paths = [scene.path for scene in test_scenes(runs[0]).scenes[: n_pictures + 1]]
+    seconds: dict[str, list[float]] = {name: [] for name in searchers}
+    for path in paths:
+        for name, searcher in searchers.items():
+            start = time.perf_counter()
+            searcher.detect(path)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: median(values[1:]) for name, values in seconds.items()}  # the first one warms up
 
 
 def test_scenes(run: Path) -> SceneSet:

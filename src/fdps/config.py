@@ -27,7 +27,7 @@ class Source:
     """One split of one data set on disk."""
 
     kind: str
-    """Format of the data set: prw, coco or folder."""
+    """Format of the data set: prw, cuhk_sysu, movienet, coco, folder, mot, cvat or wildtrack."""
     root: str
     """Its folder; a relative path starts where the command runs."""
     split: str = "train"
@@ -82,6 +82,8 @@ class ModelConfig:
     """A region below it is background, between the two ignored; public code has 0.5 or 0.1."""
     reid_features: Literal["res5", "res4+res5"] = "res5"
     """Embed the region after the region head alone, or before and after it, half of each."""
+    embedded_box: Literal["proposal", "detection"] = "proposal"
+    """Of a detection, embed the proposal it came from, as the family does, or its own box anew."""
     embedding_dim: int = 256
     """Length of the re-ID embedding."""
     box_norm: bool = True
@@ -157,6 +159,8 @@ class TrainConfig:
     """Pictures per optimiser step."""
     lr: float = 0.003
     """Learning rate after warm-up."""
+    trunk_lr_scale: float = 1.0
+    """Learning rate of the trunk in shares of ``lr``; pretrained weights wear off at full rate."""
     sgd_momentum: float = 0.9
     """Momentum of SGD."""
     weight_decay: float = 5e-4
@@ -175,6 +179,12 @@ class TrainConfig:
     """Measure that length over the whole network, or over trunk, proposals and heads each."""
     flip: float = 0.5
     """Probability that a picture is mirrored."""
+    zoom: float = 0.0
+    """A picture is enlarged or reduced by up to this share; not in the paper."""
+    colour_jitter: float = 0.0
+    """Brightness, contrast, saturation change by up to this share, below 1; not in the paper."""
+    erase: float = 0.0
+    """Probability, per person, that a part of the box turns to noise; not in the paper."""
     seed: int = 1
     """Seed of initial weights, data order, augmentation and region sampling."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -218,7 +228,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             lambda value: value >= 0,
             "frozen_stages queue_size sigma rpn_score_weight rpn_box_weight person_weight "
             "box_weight reid_weight epochs weight_decay milestones warmup_epochs workers "
-            "reid_warmup_epochs",
+            "reid_warmup_epochs trunk_lr_scale zoom",
         ),
         (
             "at least 1",
@@ -232,8 +242,8 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             lambda value: 0 < value <= 1,
             "positive_fraction foreground_iou background_iou nms_iou decay",
         ),
-        ("in 0..1", lambda value: 0 <= value <= 1, "score_threshold flip"),
-        ("at least 0 and below 1", lambda value: 0 <= value < 1, "momentum sgd_momentum"),
+        ("in 0..1", lambda value: 0 <= value <= 1, "score_threshold flip erase"),
+        ("in 0..1, below 1", lambda value: 0 <= value < 1, "momentum sgd_momentum colour_jitter"),
         ("in -1..1", lambda value: -1 <= value <= 1, "beta"),
         ("in 0..4294967295", lambda value: 0 <= value < 2**32, "seed"),
         # Far outside, exp(alpha) in Eq. 10 is 0 or infinite in float32.

@@ -65,7 +65,8 @@ def test_the_weight_of_reid_rises_in_a_line(step: int, epochs: float, expected: 
 
 def test_the_learning_rate_reaches_the_optimizer() -> None:
     layer = nn.Linear(2, 1, bias=False)
-    optimizer = build_optimizer(layer, TrainConfig(sgd_momentum=0.0, weight_decay=0.0))
+    plain = TrainConfig(sgd_momentum=0.0, weight_decay=0.0)
+    optimizer = build_optimizer({"heads": layer}, plain)
     before = layer.weight.detach().clone()
     set_learning_rate(optimizer, 0.5)
     layer(torch.ones(1, 2)).sum().backward()
@@ -73,15 +74,23 @@ def test_the_learning_rate_reaches_the_optimizer() -> None:
     torch.testing.assert_close(layer.weight.detach(), before - 0.5)
 
 
+def test_the_trunk_learns_at_its_own_rate() -> None:
+    parts = {"trunk": nn.Linear(1, 1), "heads": nn.Linear(1, 1)}
+    optimizer = build_optimizer(parts, TrainConfig(trunk_lr_scale=0.1))
+    set_learning_rate(optimizer, 0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.05, 0.5])
+
+
 def test_every_parameter_that_trains_is_optimised_and_clipped_once() -> None:
     net = build_model(replace(TINY, frozen_stages=2), LossConfig(), n_persons=2)
-    (group,) = build_optimizer(net, TrainConfig()).param_groups
+    parts = {"trunk": net.backbone, "rpn": net.rpn, "heads": net.roi_heads}
+    groups = build_optimizer(parts, TrainConfig()).param_groups
     trained = [id(p) for p in net.parameters() if p.requires_grad]
-    assert [id(p) for p in group["params"]] == trained
+    assert [id(p) for group in groups for p in group["params"]] == trained
     frozen = {id(p) for p in net.backbone.stages[:2].parameters()}
     assert frozen
     assert not frozen & set(trained)
-    in_parts = [id(p) for part in (net.backbone, net.rpn, net.roi_heads) for p in part.parameters()]
+    in_parts = [id(p) for part in parts.values() for p in part.parameters()]
     assert sorted(in_parts) == sorted(id(p) for p in net.parameters())
 
 

@@ -23,11 +23,12 @@ RULES = RegionRules(
     score_threshold=0.0,
     nms_iou=0.5,
     max_detections=100,
+    embedded_box="proposal",
 )
 NONE = torch.zeros(0, 4)
 
 
-def roi_heads(**change: float) -> RoIHeads:
+def roi_heads(**change: float | str) -> RoIHeads:
     """Leaves every region where it is; the further right its centre, the more it is a person."""
     heads = TaskHeads(MarginalDistribution(C, (2, 2)), PeakEmbedding((C,), DIM), box_norm=False)
     for layer in (heads.vertical, heads.horizontal, heads.person):
@@ -77,6 +78,18 @@ def test_detect_embeds_the_region_of_each_detection() -> None:
     (found,) = module.detect(features, [regions], [SIZE])
     (embedded,) = module.embed(features, [regions[[1, 2, 0]]])
     torch.testing.assert_close(found["embeddings"], embedded)
+
+
+def test_detect_can_embed_its_own_boxes_anew() -> None:
+    regions, features = boxes(square(20), square(220), square(120)), ramp(2)
+    for embedded_box, differs in (("proposal", True), ("detection", False)):
+        module = roi_heads(embedded_box=embedded_box)
+        with torch.no_grad():
+            module.heads.horizontal.bias.copy_(torch.tensor([2.0, 0.0]))  # a fifth to the right
+        found = module.detect(features, [regions, NONE], [SIZE, SIZE])
+        embedded = module.embed(features, [one["boxes"] for one in found])
+        assert [one["embeddings"].shape for one in found] == [(3, DIM), (0, DIM)]
+        assert torch.allclose(found[0]["embeddings"], embedded[0], atol=1e-5) is not differs
 
 
 def test_detect_moves_boxes_by_the_deltas() -> None:

@@ -10,11 +10,22 @@ from fdps.config import TrainConfig
 WARMUP_START = 1e-3  # share of the learning rate at the first step
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> SGD:
-    """SGD with momentum and weight decay on everything that trains (section 4.1 of the paper)."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+def build_optimizer(parts: dict[str, nn.Module], config: TrainConfig) -> SGD:
+    """SGD with momentum and weight decay on everything that trains (section 4.1 of the paper).
+
+    Args:
+        parts: The network in pieces that share no parameter; ``trunk`` learns at its own rate.
+        config: Learning rate, momentum and weight decay.
+    """
+    groups = [
+        {
+            "params": [p for p in part.parameters() if p.requires_grad],
+            "lr_scale": config.trunk_lr_scale if name == "trunk" else 1.0,
+        }
+        for name, part in parts.items()
+    ]
     return SGD(
-        trained,
+        [group for group in groups if group["params"]],
         lr=config.lr,
         momentum=config.sgd_momentum,
         weight_decay=config.weight_decay,
@@ -46,9 +57,9 @@ def reid_ramp(step: int, config: TrainConfig, steps_per_epoch: int) -> float:
 
 
 def set_learning_rate(optimizer: SGD, lr: float) -> None:
-    """Use ``lr`` from the next step on."""
+    """Use ``lr``, times the scale of each group, from the next step on."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_scale"]
 
 
 def clip_gradients(

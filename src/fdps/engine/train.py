@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from fdps.config import LossConfig, Recipe, TrainConfig, load_recipe, to_toml
+from fdps.data.augment import Augmentation
 from fdps.data.dataset import TrainingScenes, training_batches
 from fdps.engine import checkpoint
 from fdps.engine.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -63,11 +64,11 @@ def train(recipe: Recipe, scenes: SceneSet, run: Path, *, stream: Stream | None 
     fabric = _fabric(config)
     torch.manual_seed(config.seed)
     net = build_model(recipe.model, recipe.loss, n_persons)
-    model, optimizer = fabric.setup(net, build_optimizer(net, config))
-    model.train()
     parts = {"trunk": net.backbone, "rpn": net.rpn, "heads": net.roi_heads}
+    model, optimizer = fabric.setup(net, build_optimizer(parts, config))
+    model.train()
 
-    dataset = TrainingScenes(scenes, flip=config.flip, seed=config.seed)
+    dataset = TrainingScenes(scenes, Augmentation.of(config), seed=config.seed)
     steps_per_epoch = -(-len(dataset) // config.batch_size)
     total_steps = config.epochs * steps_per_epoch
     progress = _prepare(run, recipe, net, optimizer.optimizer)

@@ -44,6 +44,7 @@ class RegionRules:
     score_threshold: float
     nms_iou: float
     max_detections: int
+    embedded_box: str
 
 
 class RoIHeads(nn.Module):
@@ -117,19 +118,28 @@ class RoIHeads(nn.Module):
             proposals: Of each picture.
             sizes: Height and width of each resized picture.
         """
+        anew = self.rules.embedded_box == "detection"
         aligned = self.pool(features, proposals)
-        out = self.heads(aligned, self.region_head(aligned))
+        nobody = torch.zeros(len(aligned), dtype=torch.bool, device=aligned.device)
+        out = self.heads(aligned, self.region_head(aligned), nobody if anew else None)
         boxes = decode(out.deltas, torch.cat(proposals), BOX_WEIGHTS)
         scores = out.logits.softmax(dim=1)[:, PERSON]
         counts = [len(regions) for regions in proposals]
-        per_picture = zip(
-            torch.split(boxes, counts),
-            torch.split(scores, counts),
-            torch.split(out.embeddings, counts),
-            sizes,
-            strict=True,
-        )
-        return [self._select(*picture) for picture in per_picture]
+        kept = [
+            self._select(*picture)
+            for picture in zip(
+                torch.split(boxes, counts), torch.split(scores, counts), sizes, strict=True
+            )
+        ]
+        if anew:
+            embeddings = self.embed(features, [boxes for boxes, _, _ in kept])
+        else:
+            each = torch.split(out.embeddings, counts)
+            embeddings = [e[rows] for e, (_, _, rows) in zip(each, kept, strict=True)]
+        return [
+            {"boxes": boxes, "scores": scores, "embeddings": embedded}
+            for (boxes, scores, _), embedded in zip(kept, embeddings, strict=True)
+        ]
 
     def embed(
         self, features: Float[Tensor, "B C H W"], boxes: list[Tensor]
@@ -158,13 +168,13 @@ class RoIHeads(nn.Module):
         return regions[rows], is_person, people[who], target["person_ids"][who]
 
     def _select(
-        self, boxes: Tensor, scores: Tensor, embeddings: Tensor, size: tuple[int, int]
-    ) -> Found:
-        """Clip, drop weak and tiny boxes, suppress overlaps."""
+        self, boxes: Tensor, scores: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Clip, drop weak and tiny boxes, suppress overlaps; boxes, scores and rows of the rest."""
         boxes = clip_boxes_to_image(boxes, size)
         sides = boxes[:, 2:] - boxes[:, :2]
         good = (scores >= self.min_score) & (sides >= MIN_SIDE_PX).all(dim=1)
         rows = good.nonzero().squeeze(1)
         kept = nms(boxes[rows], scores[rows], self.rules.nms_iou)
         rows = rows[kept[: self.rules.max_detections]]
-        return {"boxes": boxes[rows], "scores": scores[rows], "embeddings": embeddings[rows]}
+        return boxes[rows], scores[rows], rows

@@ -1,0 +1,151 @@
+"""Augmentation of training scenes: pictures change and boxes stay right.
+
+Every function takes a picture (3, H, W), uint8 RGB, its ``boxes`` (N, 4) and ``person_ids`` (N,),
+and gives new ones; what it was given stays as it is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from fdps.config import TrainConfig
+
+Sample = tuple[Tensor, dict[str, Tensor]]
+"""A picture (3, H, W), uint8 RGB, and its ``boxes`` (N, 4) and ``person_ids`` (N,)."""
+
+MIN_VISIBLE = 0.4
+"""A person of whom less is left by a crop is no longer annotated."""
+
+_ERASED_HEIGHT, _ERASED_WIDTH = (0.2, 0.5), (0.3, 1.0)  # shares of the box
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What happens to a scene before the network sees it, in this order.
+
+    Args:
+        flip: Probability that it is mirrored, the only augmentation of the paper.
+        zoom: It is enlarged or reduced by up to this share, as a crop or on a wider canvas.
+        colour_jitter: Brightness, contrast and saturation change by up to this share.
+        erase: Probability, per person, that a rectangle of the box turns to noise (random erasing:
+            Zhong et al., AAAI 2020), so that no single cue decides who it is.
+    """
+
+    flip: float = 0.0
+    zoom: float = 0.0
+    colour_jitter: float = 0.0
+    erase: float = 0.0
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> "Augmentation":
+        """As a recipe asks for it."""
+        return cls(config.flip, config.zoom, config.colour_jitter, config.erase)
+
+    def __call__(
+        self, image: Tensor, target: dict[str, Tensor], rng: np.random.Generator
+    ) -> Sample:
+        """Change a scene; equal random numbers make equal changes."""
+        if rng.random() < self.flip:
+            image, target = mirror(image, target)
+        if self.zoom:
+            limit = np.log1p(self.zoom)
+            image, target = zoom(image, target, float(np.exp(rng.uniform(-limit, limit))), rng)
+        if self.colour_jitter:
+            image = jitter_colours(image, rng.uniform(-1, 1, size=3) * self.colour_jitter)
+        if self.erase:
+            hit = rng.random(len(target["boxes"])) < self.erase
+            image = erase(image, target["boxes"][torch.from_numpy(hit)], rng)
+        return image, target
+
+
+def mirror(image: Tensor, target: dict[str, Tensor]) -> Sample:
+    """Flip a picture left to right, boxes with it."""
+    boxes = target["boxes"].clone()
+    boxes[:, [0, 2]] = image.shape[2] - boxes[:, [2, 0]]
+    return image.flip(2), target | {"boxes": boxes}
+
+
+def zoom(
+    image: Tensor, target: dict[str, Tensor], factor: float, rng: np.random.Generator
+) -> Sample:
+    """Show a part of the picture, or the picture on a wider canvas of its mean colour.
+
+    The network resizes every picture to the same shorter side, so a part comes out larger and a
+    wider canvas smaller. A part holds at least one person whole, if one fits and there is one.
+
+    Args:
+        image: The picture.
+        target: Its people.
+        factor: Above 0; more than 1 enlarges.
+        rng: Where the part, or the picture on the canvas, lies.
+    """
+    height, width = image.shape[1:]
+    new_height, new_width = max(round(height / factor), 1), max(round(width / factor), 1)
+    if factor > 1:
+        left, top = _corner(target["boxes"], (width, height), (new_width, new_height), rng)
+        part = image[:, top : top + new_height, left : left + new_width].clone()
+        return part, _crop(target, left, top, new_width, new_height)
+    left = int(rng.integers(new_width - width + 1))
+    top = int(rng.integers(new_height - height + 1))
+    mean = image.float().mean(dim=(1, 2)).round().to(torch.uint8)
+    canvas = mean[:, None, None].repeat(1, new_height, new_width)
+    canvas[:, top : top + height, left : left + width] = image
+    shift = torch.tensor([left, top, left, top])
+    return canvas, target | {"boxes": target["boxes"] + shift}
+
+
+def jitter_colours(image: Tensor, change: np.ndarray) -> Tensor:
+    """Change brightness, contrast and saturation, each by a share above -1."""
+    brightness, contrast, saturation = (1 + change).tolist()
+    image = functional.adjust_brightness(image, brightness)
+    image = functional.adjust_contrast(image, contrast)
+    changed: Tensor = functional.adjust_saturation(image, saturation)
+    return changed
+
+
+def erase(image: Tensor, boxes: Tensor, rng: np.random.Generator) -> Tensor:
+    """Turn a rectangle inside each box to noise; the person still counts as visible there."""
+    image = image.clone()
+    for x1, y1, x2, y2 in boxes.tolist():
+        width, height = (
+            (x2 - x1) * rng.uniform(*_ERASED_WIDTH),
+            (y2 - y1) * rng.uniform(*_ERASED_HEIGHT),
+        )
+        left, top = rng.uniform(x1, x2 - width), rng.uniform(y1, y2 - height)
+        region = image[:, round(top) : round(top + height), round(left) : round(left + width)]
+        region.copy_(torch.from_numpy(rng.integers(256, size=tuple(region.shape), dtype=np.uint8)))
+    return image
+
+
+def _corner(
+    boxes: Tensor, size: tuple[int, int], part: tuple[int, int], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Left and top of a part of the picture around somebody who fits into it."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).ceil()
+    fitting = (sides < torch.tensor(part)).all(dim=1).nonzero().squeeze(1)
+    ranges = [(0, whole - length) for whole, length in zip(size, part, strict=True)]
+    if len(fitting):
+        x1, y1, x2, y2 = boxes[fitting[int(rng.integers(len(fitting)))]].tolist()
+        ranges = [
+            (max(int(np.ceil(end)) - length, 0), min(int(start), whole - length))
+            for start, end, whole, length in zip((x1, y1), (x2, y2), size, part, strict=True)
+        ]
+    left, top = (int(rng.integers(low, high + 1)) for low, high in ranges)
+    return left, top
+
+
+def _crop(
+    target: dict[str, Tensor], left: int, top: int, width: int, height: int
+) -> dict[str, Tensor]:
+    moved = target["boxes"] - torch.tensor([left, top, left, top])
+    inside = torch.stack(
+        [moved[:, 0::2].clamp(0, width), moved[:, 1::2].clamp(0, height)], dim=2
+    ).flatten(1)
+    area, whole = (
+        (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1) for boxes in (inside, moved)
+    )
+    kept = area >= MIN_VISIBLE * whole
+    return target | {"boxes": inside[kept], "person_ids": target["person_ids"][kept]}
