@@ -13,7 +13,7 @@ QUICK_BENCHMARKS := benchmarks/dispersion.py
 
 setup: $(STAMP)  ## make the environment in .venv
 
-demo: $(STAMP)  ## draw scenes, train on them, evaluate, search; the report is demo/report.html
+demo: $(STAMP)  ## draw scenes, find and search people in them; the report is demo/report.html
 	$(BIN)/fdps demo -o demo
 
 test: $(STAMP)  ## run the fast tests

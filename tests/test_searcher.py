@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import fdps
 from fake.network import write_network
 from fake.people import draw_scene, write_picture
 from fdps.errors import MissingDataError, ModelError, PictureError, UsageError
-from fdps.searcher import PersonSearcher, load
+from fdps.searcher import PersonSearcher, load, weights_file
 from fdps.structures import Detections, Embedder, Picture
 
 
@@ -193,3 +194,15 @@ def test_a_query_is_read_only(searcher: PersonSearcher, picture: Picture) -> Non
     with pytest.raises(AttributeError):
         query.score = 0.5  # type: ignore[misc]
     assert replace(query, score=0.5).score == 0.5
+
+
+def test_bundled_weights_have_a_name_and_a_file_called_so_comes_first(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bundled = weights_file("drawn-people")
+    assert bundled.is_file()
+    assert bundled.stat().st_size <= 16 * 2**20
+    mine = Path(shutil.copy(weights_file(weights), "drawn-people"))
+    assert weights_file("drawn-people") == mine
+    assert weights_file("drawn-animals") == Path("drawn-animals")

@@ -28,8 +28,9 @@ from fdps.errors import (
 )
 
 if TYPE_CHECKING:
+    from fdps.analysis.scored import Evaluation, evaluate
     from fdps.data import load_scenes
-    from fdps.evaluation import EvaluationReport, evaluate
+    from fdps.evaluation import EvaluationReport
     from fdps.predictions import Predictions, load_predictions, save_predictions
     from fdps.search import Index
     from fdps.searcher import PersonSearcher, load
@@ -45,6 +46,7 @@ __all__ = [
     "DataError",
     "Detections",
     "Embedder",
+    "Evaluation",
     "EvaluationReport",
     "FdpsError",
     "Hit",
@@ -73,6 +75,7 @@ _HOME = {
     "UNLABELLED": "fdps.structures",
     "Detections": "fdps.structures",
     "Embedder": "fdps.structures",
+    "Evaluation": "fdps.analysis.scored",
     "EvaluationReport": "fdps.evaluation",
     "Hit": "fdps.structures",
     "Index": "fdps.search",
@@ -81,7 +84,7 @@ _HOME = {
     "Query": "fdps.structures",
     "Scene": "fdps.structures",
     "SceneSet": "fdps.structures",
-    "evaluate": "fdps.evaluation",
+    "evaluate": "fdps.analysis.scored",
     "load": "fdps.searcher",
     "load_predictions": "fdps.predictions",
     "load_scenes": "fdps.data",

@@ -12,6 +12,7 @@ from fdps.boxes import clip, is_valid
 from fdps.data.pictures import read_picture
 from fdps.errors import UsageError
 from fdps.models import PersonSearchNet
+from fdps.models.bundled import bundled_weights
 from fdps.models.weights import load_weights
 from fdps.structures import Boxes, Detections, Picture
 
@@ -130,7 +131,8 @@ def load(
     """Load a trained network.
 
     Args:
-        path: A run folder or a weights file.
+        path: A run folder, a weights file, or the name of weights that come with fdps:
+            ``drawn-people``.
         min_score: Detections below are dropped; the default is that of the network's recipe.
         device: Where to run, as torch names it.
 
@@ -138,9 +140,19 @@ def load(
         MissingDataError: There are no weights.
         ModelError: The file is not a weights file of fdps.
     """
-    path = Path(path)
-    model, model_hash = load_weights(path / WEIGHTS_FILE if path.is_dir() else path)
+    model, model_hash = load_weights(weights_file(path))
     return PersonSearcher(model.to(device), model_hash, min_score=min_score)
+
+
+def weights_file(path: Path | str) -> Path:
+    """Where the weights are: in a run folder, in the package, or just there.
+
+    A file or folder that is called like bundled weights comes first.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return place / WEIGHTS_FILE
+    return (None if place.exists() else bundled_weights(str(path))) or place
 
 
 def _pixels(image: Picture | Path | str) -> Picture:

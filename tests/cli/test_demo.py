@@ -5,6 +5,7 @@ import pytest
 
 from fdps.analysis.colour_histogram import predict_by_colour
 from fdps.cli import demo_stages
+from fdps.cli.demo import demo
 from fdps.cli.main import main
 from fdps.config import load_recipe
 from fdps.data.synthetic import SyntheticConfig
@@ -75,12 +76,12 @@ def test_network_stands_beside_the_colours(tmp_path):
 @pytest.mark.slow
 def test_demo_from_nothing_to_report_and_again(tmp_path, capsys):
     out = tmp_path / "demo"
-    command = ["demo", "-o", str(out), "--quick", "--queries", "2", "--json"]
+    command = ["demo", "-o", str(out), "--quick", "--train", "--queries", "2", "--json"]
     assert main(command) == 0
     shown = capsys.readouterr()
     result = json.loads(shown.out)
     assert set(result["systems"]) == {"FDPS + BOIM", "colour histogram"}
-    assert set(result["seconds"]) == {"draw", "train", "predict", "evaluate", "report"}
+    assert list(result["seconds"]) == ["draw", "train", "predict", "evaluate", "index", "report"]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count('class="strip"') == 2
     assert "Train took" in shown.err
@@ -92,3 +93,26 @@ def test_demo_from_nothing_to_report_and_again(tmp_path, capsys):
 
     assert main([*command, "--epochs", "1"]) == 0  # another recipe: trained anew
     assert load_recipe(out / "run" / "recipe.toml").train.epochs == 1
+
+
+def test_bundled_weights_need_no_training_and_leave_a_trained_run_alone(tmp_path, capsys):
+    out = tmp_path / "demo"
+    config, _ = demo_stages.plan(out, seed=1, epochs=None, quick=True)
+    demo_stages.draw(config, out, quiet=True)
+    (out / "run").mkdir()
+    (out / "run" / "weights.safetensors").write_bytes(b"trained")
+    assert main(["demo", "-o", str(out), "--quick", "--queries", "1", "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert "Report" in shown
+    assert "train" not in (out / "report.html").read_text().split("Seconds")[1].split("<tr")[0]
+
+    command = shown.split("Next    fdps ")[1].splitlines()
+    assert main(command[0].split()) == 0  # as it is printed
+    assert main(command[1].split()[1:]) == 0
+    assert (out / "run" / "weights.safetensors").read_bytes() == b"trained"
+
+
+def test_epochs_without_training_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="--epochs"):
+        demo(tmp_path / "demo", epochs=3)
+    assert not (tmp_path / "demo").exists()

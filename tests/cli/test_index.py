@@ -91,6 +91,17 @@ def test_another_model_is_refused(
     assert "index the pictures into a new archive" in error
 
 
+def test_bundled_weights_are_remembered_by_name(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "event.fdps"
+    assert index(photos, "-o", archive, "--model", "drawn-people") == 0
+    with Index.open(archive) as opened:
+        assert opened.info.model == "drawn-people"
+    assert index(photos, "-o", archive) == 0  # nothing new, and the model is still there
+    assert "3 pictures were in the archive already" in capsys.readouterr().out
+
+
 def test_a_model_that_was_moved_has_to_be_named(
     network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

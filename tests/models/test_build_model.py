@@ -89,6 +89,7 @@ def test_every_field_of_the_model_reaches_its_part() -> None:
         score_threshold=0.3,
         nms_iou=0.45,
         max_detections=17,
+        embedded_box="detection",
     )
     net = build_model(config, LossConfig(queue_size=2), 3)
     assert net.backbone.frozen_stages == 2

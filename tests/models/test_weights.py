@@ -9,8 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fake.tiny import CONFIG, LOSS, N_PERSONS, picture, tiny_network
+from fdps.config import LossConfig
 from fdps.errors import MissingDataError, ModelError
-from fdps.models.weights import load_weights, save_weights
+from fdps.models.weights import describe_weights, load_weights, pack_weights, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +150,37 @@ def test_raises_tensors_that_do_not_fit(
 ) -> None:
     error = refusal(changed(saved, tmp_path / "w", **change))
     assert "tensors do not fit its own description" in str(error)
+
+
+def test_packed_weights_find_the_same_and_remember_nobody(tmp_path: Path) -> None:
+    loss = LossConfig(name="boim", queue_size=4)
+    net = tiny_network(loss)
+    net.roi_heads.criterion.update(torch.eye(16)[:3], torch.tensor([2, 0, -1]))
+    trained = replace(CONFIG, backbone_weights="a/file/of/this/machine")
+    save_weights(net, trained, loss, N_PERSONS, tmp_path / "w")
+    pack_weights(tmp_path / "w", tmp_path / "new" / "packed")
+    packed, _ = load_weights(tmp_path / "new" / "packed")
+
+    assert (tmp_path / "new" / "packed").stat().st_size < 0.6 * (tmp_path / "w").stat().st_size
+    described = describe_weights(tmp_path / "new" / "packed")
+    assert described.model == CONFIG
+    assert (described.n_persons, described.loss.queue_size) == (1, 0)
+    memory = packed.roi_heads.criterion.memory
+    assert not memory.table.rows.any()
+    assert len(memory.queue.rows) == 0
+
+    image = picture()
+    boxes = [torch.tensor([[5.0, 5, 40, 60], [20, 2, 70, 50]])]
+    (ours,), (theirs,) = net.embed([image], boxes), packed.embed([image], boxes)
+    torch.testing.assert_close(ours, theirs, atol=5e-3, rtol=0)
+    assert (theirs[0] - theirs[1]).norm() > 0.02  # far more than half precision takes
+
+
+def test_a_description_is_read_without_the_network(saved: Path, tmp_path: Path) -> None:
+    described = describe_weights(saved)
+    assert (described.model, described.loss, described.n_persons) == (CONFIG, LOSS, N_PERSONS)
+    with pytest.raises(MissingDataError, match="no weights"):
+        describe_weights(tmp_path / "absent")
+    (tmp_path / "text").write_text("no tensors")
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        describe_weights(tmp_path / "text")

@@ -9,9 +9,16 @@ if TYPE_CHECKING:
     from fdps.search import IndexInfo
     from fdps.searcher import PersonSearcher
 
-MODEL_HELP = "Run folder or weights. [default: the model of the archive]"
+MODEL_HELP = "Run folder, weights, or drawn-people. [default: the model of the archive]"
 MIN_SCORE_HELP = "Leave out detections below. [default: that of the recipe]"
 DEVICE_HELP = "Where to run: cpu, cuda, cuda:1."
+
+
+def remembered_as(model: Path) -> str:
+    """How an archive names its model: by its full path, or by the name of bundled weights."""
+    from fdps.searcher import weights_file
+
+    return str(model.absolute()) if model.exists() else weights_file(model).stem
 
 
 def load_model_of(
@@ -32,15 +39,15 @@ def load_model_of(
         ModelError: The weights are refused.
     """
     from fdps.search.store import check_model
-    from fdps.searcher import load
+    from fdps.searcher import load, weights_file
 
     if model is None and not info.model:
         raise ModelError(f"{archive} does not remember its model", hint="give it: --model RUN")
-    if model is None and not Path(info.model).exists():
+    if model is None and not weights_file(info.model).exists():
         raise MissingDataError(
             f"the model of {archive} is no longer at {info.model}",
             hint="give the place where it is now: --model RUN",
         )
-    searcher = load(model or Path(info.model), min_score=min_score, device=device)
+    searcher = load(model or info.model, min_score=min_score, device=device)
     check_model(info, searcher.model_hash, archive)
     return searcher

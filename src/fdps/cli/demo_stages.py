@@ -1,6 +1,7 @@
 """The stages of ``fdps demo``, each a few calls of the library."""
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import asdict, replace
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from fdps.predictions import Predictions
     from fdps.structures import SceneSet
 
-SCENES, RUN, REPORT = "scenes", "run", "report.html"
-"""What a demo folder holds."""
+SCENES, RUN, ARCHIVE, REPORT = "scenes", "run", "people.fdps", "report.html"
+BUNDLED = "drawn-people"
+"""What a demo folder holds; ``RUN`` was trained there, ``BUNDLED`` holds weights of fdps."""
 
 SYSTEM, BASELINE = "FDPS + BOIM", "colour histogram"
 _QUICK_TRAINING = ("model.short_side=[128]", "train.epochs=2", "train.workers=0")
@@ -65,7 +67,7 @@ def draw(config: "SyntheticConfig", out: Path, *, quiet: bool) -> "tuple[SceneSe
     root = out / SCENES
     if not _is_drawn(config, root):
         with progress_bar("Draw", hidden=quiet) as progress:
-            draw_dataset(config, root, progress=progress)
+            draw_dataset(config, root, progress=progress, workers=min(os.cpu_count() or 1, 4))
         shutil.rmtree(out / RUN, ignore_errors=True)
     return load_scenes("folder", root, "train"), load_scenes("folder", root, "test")
 
@@ -79,6 +81,38 @@ def _is_drawn(config: "SyntheticConfig", root: Path) -> bool:
     except DataError:
         return False
     return bool(kept == json.loads(json.dumps(asdict(config))))  # TOML has lists, no tuples
+
+
+def take_bundled(out: Path) -> Path:
+    """Make a run folder of the weights that come with fdps, and return it."""
+    from fdps.config import DataConfig, Recipe, Source, to_toml
+    from fdps.engine.train import RECIPE_FILE
+    from fdps.models.weights import describe_weights
+    from fdps.searcher import WEIGHTS_FILE, weights_file
+
+    run, weights = out / BUNDLED, weights_file(BUNDLED)
+    described = describe_weights(weights)
+    test = Source("folder", str(out / SCENES), "test")
+    recipe = Recipe(BUNDLED, DataConfig(test=test), described.model, described.loss)
+    run.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(weights, run / WEIGHTS_FILE)
+    (run / RECIPE_FILE).write_text(to_toml(recipe), encoding="utf-8")
+    return run
+
+
+def index(out: Path, run: Path, *, quiet: bool) -> None:
+    """Keep everybody in the test pictures in an archive that ``fdps search`` can search."""
+    from fdps.search import Index, find_pictures
+    from fdps.searcher import load
+
+    shutil.rmtree(out / ARCHIVE, ignore_errors=True)
+    pictures = find_pictures([str(out / SCENES / "images" / "test")])
+    searcher = load(run)
+    with (
+        Index.create(out / ARCHIVE, searcher, model=str(run.absolute())) as archive,
+        progress_bar("Index", hidden=quiet) as progress,
+    ):
+        archive.add(pictures, progress=progress)
 
 
 def train(recipe: "Recipe", scenes: "SceneSet", run: Path, *, quiet: bool) -> None:
@@ -134,17 +168,19 @@ def report(
 
     train_scenes, test_scenes = scenes
     machine = environment()
-    log = [json.loads(line) for line in (run / FILE).read_text(encoding="utf-8").splitlines()]
+    log: list[dict[str, int | float]] = []
+    origin = "A small network that was trained beforehand, on other drawn scenes,"
+    if (run / FILE).is_file():
+        log = [json.loads(line) for line in (run / FILE).read_text(encoding="utf-8").splitlines()]
+        origin = f"A small network that learnt from {len(train_scenes)} drawn scenes for a few "
+        origin += "minutes, from random weights,"
     write_report(
         file,
         "fdps demo: person search in drawn scenes",
         systems,
         test_scenes,
-        summary=f"A small network learnt from {len(train_scenes)} drawn scenes for a few minutes, "
-        f"from random weights. Here it searches {len(test_scenes)} other scenes for "
-        f"{len(test_scenes.person_ids)} people it has never seen. That is long enough to learn to "
-        "find people; telling them apart takes a pretrained backbone or much longer training. "
-        "Nobody in these pictures exists.",
+        summary=f"{origin} searches {len(test_scenes)} scenes for {len(test_scenes.person_ids)} "
+        "people it has never seen. Nobody in these pictures exists.",
         training=log,
         notes={
             **notes,

@@ -17,7 +17,9 @@ def detect(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE", help="Pictures, folders or patterns.")
     ],
-    model: Annotated[Path, typer.Option(metavar="RUN|WEIGHTS", help="Run folder or weights.")],
+    model: Annotated[
+        Path, typer.Option(metavar="RUN|WEIGHTS", help="Run folder, weights, or drawn-people.")
+    ],
     format_: Annotated[
         Literal["json", "csv", "coco"], typer.Option("--format", help="How to write the people.")
     ] = "json",

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
+from fdps.cli.archive_model import (
+    DEVICE_HELP,
+    MIN_SCORE_HELP,
+    MODEL_HELP,
+    load_model_of,
+    remembered_as,
+)
 from fdps.cli.predict import progress_bar
 from fdps.errors import DataError, MissingDataError, UsageError
 
@@ -65,10 +71,11 @@ def _archive(out: str, model: Path | None, *, min_score: float | None, device: s
     except MissingDataError:
         if model is None:
             raise UsageError(
-                f"{out} is a new archive and needs a model", hint="give it: --model RUN"
+                f"{out} is a new archive and needs a model",
+                hint="give it: --model RUN, or --model drawn-people for drawn scenes",
             ) from None
         searcher = load(model, min_score=min_score, device=device)
-        return Index.create(out, searcher, model=str(model.absolute()))
+        return Index.create(out, searcher, model=remembered_as(model))
     searcher = load_model_of(out, info, model, min_score=min_score, device=device)
     return Index.open(out, searcher)
 

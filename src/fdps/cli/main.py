@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from fdps import __version__
+from fdps.cli.compare import compare
 from fdps.cli.data import app as data
 from fdps.cli.demo import demo
 from fdps.cli.detect import detect
@@ -81,6 +82,7 @@ app.add_typer(data)
 app.command()(train)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(detect)
 app.command()(index)
 app.command()(search)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fdps.cli.chosen_data import cache_of
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file; see configs/.")],
@@ -47,9 +49,10 @@ def train(
         chosen = with_root(chosen, root)
     if not chosen.data.train:
         raise ConfigError(f"{recipe} names no training data", hint="add a [[data.train]] section")
-    sets = [load_scenes(s.kind, Path(s.root), s.split) for s in chosen.data.train]
-    scenes = concatenate(sets, "+".join(part.name for part in sets))
     run = out or Path("runs") / "train" / chosen.name
+    cache = cache_of(run)
+    sets = [load_scenes(s.kind, Path(s.root), s.split, cache=cache) for s in chosen.data.train]
+    scenes = concatenate(sets, "+".join(part.name for part in sets))
     if not quiet:
         n_persons, n_boxes = len(scenes.person_ids), scenes.n_boxes
         print(f"Data    {len(scenes)} scenes, {n_boxes} people, {n_persons} ids", file=sys.stderr)

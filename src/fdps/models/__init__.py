@@ -68,6 +68,7 @@ def build_model(config: ModelConfig, loss: LossConfig, n_persons: int) -> Person
             score_threshold=config.score_threshold,
             nms_iou=config.nms_iou,
             max_detections=config.max_detections,
+            embedded_box=config.embedded_box,
         ),
     )
     transform = GeneralizedRCNNTransform(

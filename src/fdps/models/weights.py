@@ -22,7 +22,7 @@ FORMAT, VERSION = "fdps-weights", 1
 
 
 @dataclass(frozen=True)
-class _Description:
+class Description:
     """What it takes to build the network that a file holds."""
 
     model: ModelConfig
@@ -55,6 +55,47 @@ def save_weights(
     aside.replace(path)
 
 
+def pack_weights(path: Path, out: Path) -> None:
+    """Write weights to hand on: half precision, and nothing remembered of the training people.
+
+    The re-ID loss keeps an embedding of every training identity. A network that is only searched
+    with needs none, and who passes it on should not pass those on.
+
+    Args:
+        path: A weights file as :func:`save_weights` writes it.
+        out: Replaced if it is there.
+
+    Raises:
+        MissingDataError: No such file.
+        ModelError: Not a weights file.
+    """
+    trained, _ = load_weights(path)
+    described = describe_weights(path)
+    loss = dataclasses.replace(described.loss, queue_size=0)
+    # Names no file of the machine that trained.
+    config = dataclasses.replace(described.model, backbone_weights="none")
+    packed = build_model(config, loss, 1)
+    memory = "roi_heads.criterion."
+    kept = {k: v for k, v in trained.state_dict().items() if not k.startswith(memory)}
+    packed.load_state_dict(kept, strict=False)
+    save_weights(packed.half(), config, loss, 1, out)
+
+
+def describe_weights(path: Path) -> Description:
+    """Read which network a weights file is for, without its tensors.
+
+    Raises:
+        MissingDataError: No such file.
+        ModelError: Not a weights file, or of another version.
+    """
+    _check_exists(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _describe(file.metadata() or {}, path)
+    except (SafetensorError, OSError) as error:
+        raise _not_safetensors(path, error) from error
+
+
 def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
     """Build the network that a weights file describes, in evaluation mode on the CPU.
 
@@ -65,17 +106,13 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
         MissingDataError: No such file.
         ModelError: Not a weights file, of another version, or tensors do not fit the network.
     """
-    if not path.is_file():
-        raise MissingDataError(f"no weights at {path}", hint="a run folder has weights.safetensors")
+    _check_exists(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{path} is not a safetensors file: {error}",
-            hint="fdps never loads pickles (.pth, .pt)",
-        ) from error
+        raise _not_safetensors(path, error) from error
     described = _describe(metadata, path)
     # The file has all weights: nothing is fetched to be overwritten.
     config = dataclasses.replace(described.model, backbone_weights="none")
@@ -87,13 +124,24 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
     return model.eval(), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _describe(metadata: dict[str, str], path: Path) -> _Description:
+def _check_exists(path: Path) -> None:
+    if not path.is_file():
+        raise MissingDataError(f"no weights at {path}", hint="a run folder has weights.safetensors")
+
+
+def _not_safetensors(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{path} is not a safetensors file: {error}", hint="fdps never loads pickles (.pth, .pt)"
+    )
+
+
+def _describe(metadata: dict[str, str], path: Path) -> Description:
     try:
         header: dict[str, Any] = json.loads(metadata["fdps"])
         found = header.pop("format"), header.pop("version")
         if found != (FORMAT, VERSION):
             raise ModelError(f"{path} holds {found[0]} {found[1]}, expected {FORMAT} {VERSION}")
-        return from_dict(_Description, header)
+        return from_dict(Description, header)
     except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(
             f"{path} does not say which network it is for: {error}",
