@@ -52,8 +52,10 @@ def bins(parts: tuple[Breakdown, ...]) -> dict[str, list[tuple[str, int, float, 
 
 def test_every_property_splits_the_queries() -> None:
     scenes = cameras()
-    occluded = np.array([True, False, True])
-    assert bins(break_down(scored(scenes), scenes, is_occluded=occluded)) == {
+    stranger = replace(scenes.queries[0], person_id=7)  # lists may name more people
+    occluded = (scenes.queries[2], stranger, scenes.queries[0])
+    scenes = replace(scenes, query_lists={"occlusion": lambda: occluded})
+    assert bins(break_down(scored(scenes), scenes)) == {
         "person height": [
             ("below 50 px", 1, 0.2, 0.0),
             ("100 px to 150 px", 1, 0.6, 0.0),

@@ -2,7 +2,7 @@
 
 Every breakdown splits the scored queries into bins; bins without a query are left out.
 
-Axes: Q queries scored, M queries of the set, N hits.
+Axes: Q queries scored, N hits.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from fdps.evaluation.query_lists import in_list
 from fdps.evaluation.search import SearchResult
 from fdps.structures import Query, SceneSet
 
@@ -81,16 +82,14 @@ def break_down(
     result: SearchResult,
     scenes: SceneSet,
     *,
-    is_occluded: Bool[np.ndarray, " M"] | None = None,
     min_frame_gap: int = 0,
 ) -> tuple[Breakdown, ...]:
     """Split the scored queries by everything that the data set tells.
 
     Args:
         result: Of scoring predictions on ``scenes``.
-        scenes: The annotations.
-        is_occluded: Which queries of the set show an occluded person, where somebody labelled it;
-            scenes themselves have no such label.
+        scenes: The annotations. A list of queries by the name of ``occlusion`` tells which show an
+            occluded person; scenes themselves have no such label.
         min_frame_gap: That of the evaluation: nearer scenes of the query's camera do not count.
 
     Returns:
@@ -100,6 +99,7 @@ def break_down(
     queries = [scenes.queries[row] for row in result.queries]
     gaps = _Gaps(scenes, queries, min_frame_gap)
     parts = [_by_height(result, queries), _by_positives(result)]
+    is_occluded = in_list(scenes, "occlusion")
     if is_occluded is not None:
         kind = is_occluded[result.queries].astype(np.int64)
         parts.append(_split("occlusion", result, kind, ["not occluded", "occluded"]))

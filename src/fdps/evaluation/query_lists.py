@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from fdps.errors import AnnotationError, UsageError
 from fdps.evaluation.protocols import EvaluationOptions
@@ -82,23 +82,43 @@ def _same_people(
     return listed
 
 
+def in_list(scenes: SceneSet, name: str) -> Bool[np.ndarray, " M"] | None:
+    """Which queries of the set a further list of it names; ``None`` if there is no such list.
+
+    Whom the list names beyond them does not matter here.
+    """
+    if name not in scenes.query_lists:
+        return None
+    rows = _find(scenes.query_lists[name](), scenes)
+    named = np.zeros(len(scenes.queries), dtype=np.bool_)
+    named[rows[rows >= 0]] = True
+    return named
+
+
 def _rows(listed: Sequence[Query], scenes: SceneSet, name: str) -> np.ndarray:
-    """Find each query of a list among the queries of the set."""
+    """Find each query of a list among the queries of the set, which has to have it."""
+    rows = _find(listed, scenes)
+    missing = np.flatnonzero(rows < 0)
+    if missing.size:
+        query = listed[int(missing[0])]
+        raise AnnotationError(
+            f"query list {name!r} of {scenes.name} looks for person {query.person_id} in "
+            f"{query.scene!r} at {query.box.tolist()}, who is not among its queries",
+            hint="predict and evaluate with that list as the queries of the set",
+        )
+    return rows
+
+
+def _find(listed: Sequence[Query], scenes: SceneSet) -> Int64[np.ndarray, " Q"]:
+    """Row of each query of a list among the queries of the set, or -1."""
     known: dict[tuple[str, int], list[int]] = {}
     for row, query in enumerate(scenes.queries):
         known.setdefault((query.scene, query.person_id), []).append(row)
-    rows = []
-    for query in listed:
-        same = [
-            row
-            for row in known.get((query.scene, query.person_id), [])
-            if np.abs(scenes.queries[row].box - query.box).max() <= _MAX_APART_PX
-        ]
-        if not same:
-            raise AnnotationError(
-                f"query list {name!r} of {scenes.name} looks for person {query.person_id} in "
-                f"{query.scene!r} at {query.box.tolist()}, who is not among its queries",
-                hint="predict and evaluate with that list as the queries of the set",
-            )
-        rows.append(same[0])
-    return np.array(rows, dtype=np.int64)
+
+    def find(query: Query) -> int:
+        for row in known.get((query.scene, query.person_id), []):
+            if np.abs(scenes.queries[row].box - query.box).max() <= _MAX_APART_PX:
+                return row
+        return -1
+
+    return np.array([find(query) for query in listed], dtype=np.int64)
