@@ -193,6 +193,8 @@ class TrainConfig:
     """Where to train."""
     workers: int = 2
     """Processes that read pictures; 0 reads in the training process."""
+    decoded_gib: float = 0.0
+    """Hold all pictures decoded if they fit into this many GiB; 0 reads the files each time."""
     log_every: int = 10
     """Steps between two lines of the log."""
 
@@ -228,7 +230,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             lambda value: value >= 0,
             "frozen_stages queue_size sigma rpn_score_weight rpn_box_weight person_weight "
             "box_weight reid_weight epochs weight_decay milestones warmup_epochs workers "
-            "reid_warmup_epochs trunk_lr_scale zoom",
+            "reid_warmup_epochs trunk_lr_scale zoom decoded_gib",
         ),
         (
             "at least 1",

@@ -16,6 +16,7 @@ from fdps.data.dataset import (
     Batch,
     ShuffledRows,
     TrainingScenes,
+    decoded_bytes,
     load_sample,
     training_batches,
 )
@@ -149,6 +150,34 @@ def test_processes_that_read_leave_signals_to_the_training(scenes: SceneSet) -> 
     dataset = SignalledScenes(scenes, Augmentation(), seed=1)
     batches = list(training_batches(dataset, tiny_recipe(workers=1).train, epoch=0))
     assert [len(images) for images, _ in batches] == [2, 2, 1]
+
+
+def test_decoded_pictures_need_no_files_and_are_never_changed(scenes: SceneSet) -> None:
+    augment = Augmentation(flip=0.5, zoom=0.3, colour_jitter=0.3, erase=0.5)
+    read = TrainingScenes(scenes, augment, seed=1)
+    expected = [read[epoch, row] for epoch in range(2) for row in range(len(scenes))]
+    held = TrainingScenes(scenes, augment, seed=1, decoded_gib=1.0)
+    plain = TrainingScenes(scenes, Augmentation(), seed=1, decoded_gib=1.0)
+    for scene in scenes.scenes:
+        scene.path.unlink()
+    plain[0, 0][0].zero_()
+    assert plain[0, 0][0].any()
+    found = [held[epoch, row] for epoch in range(2) for row in range(len(scenes))]
+    for one, other in zip(found, expected, strict=True):
+        assert equal(([one[0]], [one[1]]), ([other[0]], [other[1]]))
+    config = tiny_recipe(workers=1).train
+    assert sum(len(images) for images, _ in training_batches(held, config, epoch=0)) == 5
+
+
+def test_pictures_that_do_not_fit_are_read_from_their_files(scenes: SceneSet) -> None:
+    needed = decoded_bytes(scenes) / 2**30
+    assert needed == sum(read_picture(s.path).nbytes for s in scenes.scenes) / 2**30
+    fits = TrainingScenes(scenes, Augmentation(), seed=1, decoded_gib=needed)
+    too_large = TrainingScenes(scenes, Augmentation(), seed=1, decoded_gib=needed * 0.99)
+    scenes.scenes[0].path.unlink()
+    assert fits[0, 0][0].any()
+    with pytest.raises(MissingDataError, match=scenes.scenes[0].name):
+        too_large[0, 0]
 
 
 def test_pictures_of_one_batch_may_differ_in_size(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fdps.config import TrainConfig
 from fdps.data.augment import Augmentation, Sample
-from fdps.data.pictures import read_picture
+from fdps.data.pictures import picture_size, read_picture
 from fdps.errors import FdpsError
 from fdps.structures import Scene, SceneSet
 
@@ -29,10 +32,16 @@ class TrainingScenes(Dataset[Sample]):
         scenes: Identities are contiguous, 0..L-1.
         augment: What happens to each scene.
         seed: Of the run.
+        decoded_gib: Memory for decoded pictures. A set that fits is decoded here, once, and reading
+            processes that are forked share it; a larger set is read from its files each time.
     """
 
-    def __init__(self, scenes: SceneSet, augment: Augmentation, *, seed: int) -> None:
+    def __init__(
+        self, scenes: SceneSet, augment: Augmentation, *, seed: int, decoded_gib: float = 0.0
+    ) -> None:
         self.scenes, self.augment, self.seed = scenes.scenes, augment, seed
+        limit = decoded_gib * 2**30
+        self._decoded = decode_all(scenes) if limit and decoded_bytes(scenes) <= limit else None
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -45,7 +54,11 @@ class TrainingScenes(Dataset[Sample]):
             MissingDataError: Its picture is gone.
         """
         epoch, row = item
-        image, target = load_sample(self.scenes[row])
+        scene = self.scenes[row]
+        if self._decoded is None:
+            image, target = load_sample(scene)
+        else:  # a copy, since a reading process hands over the memory itself
+            image, target = as_tensors(self._decoded[row].copy(), scene)
         rng = np.random.default_rng((self.seed, _AUGMENT, epoch, row))
         return self.augment(image, target, rng)
 
@@ -105,8 +118,28 @@ def training_batches(
 
 def load_sample(scene: Scene) -> Sample:
     """Read the picture of a scene and turn its annotations into tensors."""
-    image = torch.from_numpy(read_picture(scene.path)).permute(2, 0, 1)
-    return image, {
+    return as_tensors(read_picture(scene.path), scene)
+
+
+def decoded_bytes(scenes: SceneSet) -> int:
+    """What the decoded pictures of all scenes take, by their headers."""
+    return sum(3 * width * height for width, height in map(picture_size, _paths(scenes)))
+
+
+def decode_all(scenes: SceneSet) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """Decode the pictures of all scenes, several at a time.
+
+    Raises:
+        PictureError: A picture cannot be decoded; the message names the file.
+        MissingDataError: A picture is gone.
+    """
+    with ThreadPoolExecutor() as threads:  # Pillow decodes outside the interpreter's lock
+        return list(threads.map(read_picture, _paths(scenes)))
+
+
+def as_tensors(image: UInt8[np.ndarray, "H W 3"], scene: Scene) -> Sample:
+    """A decoded picture and the annotations of its scene."""
+    return torch.from_numpy(image).permute(2, 0, 1), {
         "boxes": torch.from_numpy(scene.boxes.copy()),
         "person_ids": torch.from_numpy(scene.person_ids.copy()),
     }
@@ -121,6 +154,10 @@ def collate(samples: list[Sample | FdpsError]) -> Batch | FdpsError:
         images.append(sample[0])
         targets.append(sample[1])
     return images, targets
+
+
+def _paths(scenes: SceneSet) -> list[Path]:
+    return [scene.path for scene in scenes.scenes]
 
 
 class _Outcomes(Dataset[Sample | FdpsError]):

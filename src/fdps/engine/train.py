@@ -68,7 +68,9 @@ def train(recipe: Recipe, scenes: SceneSet, run: Path, *, stream: Stream | None 
     model, optimizer = fabric.setup(net, build_optimizer(parts, config))
     model.train()
 
-    dataset = TrainingScenes(scenes, Augmentation.of(config), seed=config.seed)
+    dataset = TrainingScenes(
+        scenes, Augmentation.of(config), seed=config.seed, decoded_gib=config.decoded_gib
+    )
     steps_per_epoch = -(-len(dataset) // config.batch_size)
     total_steps = config.epochs * steps_per_epoch
     progress = _prepare(run, recipe, net, optimizer.optimizer)
