@@ -2,11 +2,14 @@ import contextlib
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
+from fdps.data import pictures
 from fdps.data.pictures import MAX_PIXELS, picture_size, read_picture
 from fdps.errors import MissingDataError, PictureError
 
@@ -133,6 +136,43 @@ def test_absent_file(tmp_path: Path, read: object) -> None:
 def test_name_that_no_file_can_have(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="name too long"):
         read_picture(tmp_path / ("a" * 300))
+
+
+DETAILED = np.random.default_rng(0).integers(256, size=(67, 101, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("options", [{"quality": 30}, {"quality": 95}, {"progressive": True}])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_both_decoders_of_jpeg_give_the_same_pixels(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    subsampling: str,
+    options: dict[str, object],
+    orientation: int,
+) -> None:
+    colour, grey = tmp_path / "colour.jpg", tmp_path / "grey.jpg"
+    save(colour, DETAILED, orientation, subsampling=subsampling, **options)
+    save(grey, DETAILED[..., 0], orientation, **options)
+    for path in (colour, grey):
+        fast = read_picture(path)
+        assert fast.flags.writeable
+        with monkeypatch.context() as without:
+            without.setattr(pictures, "simplejpeg", None)
+            assert np.array_equal(read_picture(path), fast)
+
+
+def test_fast_decoder_is_the_one_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+
+    def decode(data: bytes, **options: object) -> np.ndarray:
+        used.append(data)
+        return simplejpeg.decode_jpeg(data, **options)
+
+    monkeypatch.setattr(pictures, "simplejpeg", SimpleNamespace(decode_jpeg=decode))
+    read_picture(save(tmp_path / "a.jpg"))
+    read_picture(save(tmp_path / "a.png"))
+    assert len(used) == 1
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp"])
