@@ -111,7 +111,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _fast_jpeg(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "H W 3"] | None:
-    """The pixels of a grey or colour JPEG by simplejpeg, three to four times as fast as Pillow.
+    """The pixels of a grey or colour JPEG by simplejpeg, which is faster than Pillow.
 
     They are those of Pillow to the last bit. ``None`` leaves it to Pillow: other pictures, and
     damaged ones, of which Pillow reads more and says in words for users what is wrong.
