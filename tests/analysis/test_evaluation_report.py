@@ -115,6 +115,10 @@ def test_figures_have_their_intervals(scenes: SceneSet, blunt: Predictions) -> N
     assert float(value) == pytest.approx(100 * report.search.mean_ap, abs=0.05)
     low, high = (float(end) for end in interval.split(" to "))
     assert low < float(value) < high
+    fewer = figures_table(report, 1)  # one draw is an interval without width
+    low, high = {row[0]: row[2] for row in fewer.rows}["search mAP"].split(" to ")
+    assert low == high
+    assert "drawn anew 1 times" in fewer.note
     nobody = SceneSet("empty", ())
     empty = figures_table(evaluate(perfect(nobody, 1), nobody))
     assert empty.rows[-1] == ("search top-10", "–", "–")

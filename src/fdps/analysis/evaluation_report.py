@@ -19,7 +19,7 @@ from fdps.analysis.report import System, query_strip, versions
 from fdps.evaluation import EvaluationReport, SearchResult
 from fdps.evaluation.breakdown import Breakdown, WrongHits, break_down, wrong_hits
 from fdps.evaluation.camera_pairs import CameraPair
-from fdps.evaluation.statistics import FIGURES, bootstrap_intervals, query_values
+from fdps.evaluation.statistics import FIGURES, N_DRAWS, bootstrap_intervals, query_values
 from fdps.predictions import Predictions
 from fdps.structures import SceneSet
 
@@ -39,6 +39,7 @@ def write_evaluation_report(
     pairs: Sequence[CameraPair] = (),
     notes: Mapping[str, str] | None = None,
     n_worst: int = N_WORST,
+    n_draws: int = N_DRAWS,
 ) -> None:
     """Write the HTML report of one evaluation.
 
@@ -53,6 +54,7 @@ def write_evaluation_report(
         pairs: From :func:`~fdps.evaluation.camera_pairs.camera_pairs`.
         notes: How the numbers were made, by name; model, rules and versions are added.
         n_worst: Worst queries to draw.
+        n_draws: Bootstrap samples of the intervals.
 
     Raises:
         PictureError: A scene to draw cannot be decoded.
@@ -67,7 +69,7 @@ def write_evaluation_report(
         path,
         f"Person search on {report.data}",
         summary=_summary(report, name),
-        tables=[figures_table(report), *([wrong_hits_table(wrong)] if wrong else [])],
+        tables=[figures_table(report, n_draws), *([wrong_hits_table(wrong)] if wrong else [])],
         plots=_plots(system, scenes, by_size or {}),
         breakdowns=[*(_breakdown_table(part) for part in parts), *_pair_tables(pairs)],
         strips=[query_strip(system, row, scenes, top=_STRIP_HITS) for row in rows],
@@ -95,7 +97,7 @@ def worst_queries(result: SearchResult, n: int) -> list[int]:
     return [int(row) for row in order[:n]]
 
 
-def figures_table(report: EvaluationReport) -> Table:
+def figures_table(report: EvaluationReport, n_draws: int = N_DRAWS) -> Table:
     """Every headline figure in per cent, those of the search with their interval over queries."""
     detection, values = report.detection, query_values(report.search)
     rows = [
@@ -104,7 +106,7 @@ def figures_table(report: EvaluationReport) -> Table:
         ("average precision of detection", _per_cent(detection.ap), ""),
     ]
     figures = report.json()["search"]
-    for name, interval in zip(FIGURES, bootstrap_intervals(values), strict=True):
+    for name, interval in zip(FIGURES, bootstrap_intervals(values, n_draws=n_draws), strict=True):
         low, high = _per_cent(interval.low), _per_cent(interval.high)
         value = figures[name]
         rows.append(
@@ -117,7 +119,7 @@ def figures_table(report: EvaluationReport) -> Table:
     note = (
         "Per cent. Recall and average precision tell how well people are found, mAP and top-k how "
         "well one is found again. The interval tells how far the figure might move with other "
-        f"queries of this kind; {len(report.search)} queries, drawn anew 2,000 times."
+        f"queries of this kind; {len(report.search)} queries, drawn anew {n_draws:,} times."
     )
     columns = ("figure", "value", "95 % interval")
     return Table(f"{report.data}, {report.n_scenes} scenes", columns, tuple(rows), note)

@@ -27,6 +27,9 @@ N_OPEN_STRIPS = 10
 """Strips that are seen at once; more would bury what follows."""
 
 
+_COLUMNS_OF_HALF_A_PAGE = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows of figures.
@@ -158,7 +161,8 @@ def _table(table: Table) -> str:
 
 
 def _cell(table: Table) -> str:
-    return f'<div class="cell">\n{_table(table)}\n</div>'
+    width = " wide" if len(table.columns) > _COLUMNS_OF_HALF_A_PAGE else ""
+    return f'<div class="cell{width}">\n{_table(table)}\n</div>'
 
 
 def _grid(parts: Sequence[str]) -> list[str]:

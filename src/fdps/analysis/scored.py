@@ -13,6 +13,7 @@ from fdps.evaluation import evaluate as evaluate_predictions
 from fdps.evaluation.camera_pairs import camera_pairs
 from fdps.evaluation.details import details
 from fdps.evaluation.per_query import write_csv
+from fdps.evaluation.statistics import N_DRAWS
 from fdps.predictions import Predictions, load_predictions
 from fdps.structures import SceneSet
 
@@ -62,6 +63,7 @@ class Evaluation:
         name: str = "this system",
         notes: Mapping[str, str] | None = None,
         n_worst: int = 50,
+        n_draws: int = N_DRAWS,
     ) -> None:
         """Write the report as one HTML file; evaluates further gallery sizes for its curve.
 
@@ -70,6 +72,7 @@ class Evaluation:
             name: Of the system.
             notes: How the numbers were made, by name.
             n_worst: Worst queries to draw.
+            n_draws: Bootstrap samples of the intervals.
 
         Raises:
             UsageError: matplotlib is not installed.
@@ -93,6 +96,7 @@ class Evaluation:
             pairs=camera_pairs(self.predictions, self.scenes, **options),
             notes=notes,
             n_worst=n_worst,
+            n_draws=n_draws,
         )
 
 

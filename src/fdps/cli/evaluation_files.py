@@ -42,24 +42,26 @@ def write_files(
         html: HTML report.
         csv: One row per query.
         run: Run folder, whose name the HTML report uses.
-        draws: For the intervals of the JSON report; 0 for the usual number.
+        draws: Bootstrap samples of the intervals in the reports; 0 for the usual number.
 
     Raises:
         FdpsError: As :meth:`fdps.analysis.scored.Evaluation.html` raises.
     """
+    from fdps.evaluation.statistics import N_DRAWS
+
+    n_draws = draws or N_DRAWS
     if out is not None:
         from fdps.evaluation.details import details
-        from fdps.evaluation.statistics import N_DRAWS
 
         report = evaluation.report
-        more = details(report, evaluation.scenes, n_draws=draws or N_DRAWS)
+        more = details(report, evaluation.scenes, n_draws=n_draws)
         _write(out, json.dumps(report.record() | more, indent=2) + "\n")
     if csv is not None:
         evaluation.csv(csv)
     if html is not None:
         name = run.resolve().name if run is not None else "this system"
         command = " ".join(["fdps", *sys.argv[1:]])
-        evaluation.html(html, name=name, notes={"Command": command})
+        evaluation.html(html, name=name, notes={"Command": command}, n_draws=n_draws)
     for path in (out, csv, html):
         if path is not None:
             print(f"Wrote   {path}", file=sys.stderr)
