@@ -52,37 +52,6 @@ def average_precision(
     return float((matches_among_them / at_least_as_similar).sum() / n_relevant)
 
 
-def first_match(similarity: Float[np.ndarray, " G"], is_match: Bool[np.ndarray, " G"]) -> int:
-    """Rank of the best match, counted from 1; 0 if there is none.
-
-    Example:
-        >>> first_match(np.array([0.4, 0.2, -0.1]), np.array([False, True, True]))
-        2
-    """
-    if not is_match.any():
-        return 0
-    best = similarity[is_match].max()
-    tied = np.flatnonzero(similarity == best)
-    latest = tied[is_match[tied]][-1]
-    return int((similarity > best).sum() + (tied > latest).sum() + 1)
-
-
-def best_entries(similarity: Float[np.ndarray, " G"], n: int) -> Int64[np.ndarray, " K"]:
-    """The ``n`` best entries (all, if there are fewer), best first.
-
-    Example:
-        >>> best_entries(np.array([0.1, 0.9, 0.5, 0.9]), 3).tolist()
-        [3, 1, 2]
-    """
-    candidates = np.arange(len(similarity))
-    if n < len(similarity):
-        # Everything tied with the n-th best stays, so that a tie is not cut by chance.
-        worst = np.partition(similarity, len(similarity) - n)[len(similarity) - n]
-        candidates = np.flatnonzero(similarity >= worst)
-    rising = np.argsort(similarity[candidates], kind="stable")
-    return np.asarray(candidates[rising[::-1]][:n])
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RankedTable:
     """A table of similarities with each row sorted, to look up ranks in.
@@ -163,7 +132,7 @@ def first_matches(
     *,
     wrong_first: bool,
 ) -> Int64[np.ndarray, " B"]:
-    """:func:`first_match` of every row at once.
+    """Rank of the best match of every row, counted from 1; 0 where there is none.
 
     Args:
         ranks: All entries of every gallery.
@@ -193,7 +162,7 @@ def first_matches(
 
 
 def best_columns(ranks: RankedTable, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """:func:`best_entries` of every row at once.
+    """The best entries of every row.
 
     Returns:
         Row, place (0 is the best) and column of the ``n`` best entries of each row, or of all
