@@ -1,0 +1,31 @@
+"""Recipes: frozen dataclasses, one sentence per field, read from TOML and ``--set a.b=c``.
+
+A recipe fixes everything that makes a training run what it is. The defaults are the reading of the
+paper in its own setting (ResNet-50, 900×1500, batch 5); where the paper leaves something open, the
+sentence of the field says so.
+"""
+
+from fdps.config.fields import (
+    RANGES,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    Recipe,
+    Source,
+    TrainConfig,
+)
+from fdps.config.recipe_file import from_dict, load_recipe, to_toml, with_root
+
+__all__ = [
+    "RANGES",
+    "DataConfig",
+    "LossConfig",
+    "ModelConfig",
+    "Recipe",
+    "Source",
+    "TrainConfig",
+    "from_dict",
+    "load_recipe",
+    "to_toml",
+    "with_root",
+]
