@@ -1,77 +1,378 @@
+import copy
+
 import pytest
 import torch
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from fdps.models.rpn import ProposalHead, build_rpn
+from fdps.models.rpn import (
+    ProposalHead,
+    ProposalNetwork,
+    Proposed,
+    build_rpn,
+    cell_anchors,
+    objectness_loss,
+    place_anchors,
+)
+
+Sizes = list[tuple[int, int]]
+Targets = list[dict[str, Tensor]]
+
+SIZES, RATIOS = (16, 32), (1.0, 2.0, 4.0)
 
 
-def small_rpn() -> RegionProposalNetwork:
-    return build_rpn(
-        8,
-        anchor_sizes=(16, 32),
-        anchor_ratios=(1.0, 2.0, 4.0),
-        before_nms=(40, 20),
-        after_nms=(12, 5),
+def small_rpn(
+    before_nms: tuple[int, int] = (40, 20), after_nms: tuple[int, int] = (12, 5)
+) -> ProposalNetwork:
+    """With six anchors per position, and weights that make scores and boxes differ."""
+    rpn = build_rpn(
+        8, anchor_sizes=SIZES, anchor_ratios=RATIOS, before_nms=before_nms, after_nms=after_nms
     )
+    for layer in (rpn.head.conv, rpn.head.cls_logits, rpn.head.bbox_pred):
+        nn.init.normal_(layer.weight, std=0.15)
+        nn.init.normal_(layer.bias, std=0.15)
+    return rpn
 
 
-def picture(side: int = 96) -> ImageList:
-    return ImageList(torch.zeros(1, 3, side, side), [(side, side)])
+class Levels(nn.Module):
+    """A head as torchvision's network asks for it."""
+
+    def __init__(self, head: ProposalHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        hidden = [self.head.conv(features).relu() for features in levels]
+        return [self.head.cls_logits(h) for h in hidden], [self.head.bbox_pred(h) for h in hidden]
+
+
+def reference(rpn: ProposalNetwork) -> RegionProposalNetwork:
+    """torchvision's network, with the same weights and numbers."""
+    (train_before, test_before), (train_after, test_after) = rpn.before_nms, rpn.after_nms
+    theirs = RegionProposalNetwork(
+        AnchorGenerator((SIZES,), (RATIOS,)),
+        Levels(copy.deepcopy(rpn.head)),
+        fg_iou_thresh=0.7,
+        bg_iou_thresh=0.3,
+        batch_size_per_image=256,
+        positive_fraction=0.5,
+        pre_nms_top_n={"training": train_before, "testing": test_before},
+        post_nms_top_n={"training": train_after, "testing": test_after},
+        nms_thresh=0.7,
+    )
+    return theirs.train(rpn.training)
+
+
+def picture_list(sizes: Sizes, padded: tuple[int, int]) -> ImageList:
+    return ImageList(torch.zeros(len(sizes), 3, *padded), sizes)
+
+
+def person(*box: float, seed: int | None = None) -> dict[str, Tensor]:
+    found = {"boxes": torch.tensor(box, dtype=torch.float32).reshape(-1, 4)}
+    return found if seed is None else {**found, "seed": torch.tensor(seed)}
+
+
+def sampled(proposed: Proposed, targets: Targets) -> Tensor:
+    """Which anchors the losses look at: those whose logit gets a gradient."""
+    logits = proposed.logits.detach().clone().requires_grad_()
+    small_rpn().losses(proposed._replace(logits=logits), targets).score.backward()
+    assert logits.grad is not None
+    return logits.grad != 0
+
+
+def propose(n_pictures: int, grid: tuple[int, int] = (12, 12)) -> Proposed:
+    """For square pictures of 16 times the grid."""
+    padded = (16 * grid[0], 16 * grid[1])
+    return small_rpn()(torch.randn(n_pictures, 8, *grid), [padded] * n_pictures, padded)
+
+
+def one_per_anchor(proposed: Proposed, seed: int) -> dict[str, Tensor]:
+    """So many people that all anchors show one: 128 anchors are sampled instead of 256."""
+    return {"boxes": proposed.anchors + 0.25, "seed": torch.tensor(seed)}
 
 
 def test_anchors_have_the_given_areas_and_ratios() -> None:
-    anchors = small_rpn().anchor_generator(picture(), [torch.zeros(1, 8, 6, 6)])[0]
-    assert anchors.shape == (6 * 6 * 6, 4)
     # Half width and half height of area 16² or 32² and height = 1, 2 or 4 widths, rounded.
-    half = torch.tensor([[8.0, 8], [16, 16], [6, 11], [11, 23], [4, 16], [8, 32]])
-    assert torch.equal(anchors[:6], torch.cat([-half, half], dim=1))
+    half = torch.tensor([[8, 8], [16, 16], [6, 11], [11, 23], [4, 16], [8, 32]])
+    assert torch.equal(cell_anchors(SIZES, RATIOS), torch.cat([-half, half], dim=1))
 
 
 def test_anchors_stand_one_stride_apart() -> None:
-    anchors = small_rpn().anchor_generator(picture(), [torch.zeros(1, 8, 6, 6)])[0]
+    anchors = place_anchors(cell_anchors(SIZES, RATIOS), (6, 6), (15, 16))
+    assert anchors.shape == (6 * 6 * 6, 4)
+    assert torch.equal(anchors[:6], cell_anchors(SIZES, RATIOS).float())
     right, below = anchors[6:12] - anchors[:6], anchors[36:42] - anchors[:6]
     assert right.unique(dim=0).tolist() == [[16, 0, 16, 0]]
-    assert below.unique(dim=0).tolist() == [[0, 16, 0, 16]]
+    assert below.unique(dim=0).tolist() == [[0, 15, 0, 15]]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ratios", "grid", "padded"),
+    [
+        ((32, 64, 128, 256, 512), (0.5, 1.0, 2.0), (5, 7), (80, 112)),  # of the recipes
+        ((24, 48, 96, 192, 384), (2.0, 2.5, 3.0), (3, 4), (64, 64)),
+        (tuple(range(1, 200)), (1.0, 1.44, 49.0), (1, 2), (16, 32)),  # halves to round
+        (SIZES, RATIOS, (4, 9), (71, 140)),  # a map that does not divide the picture
+    ],
+)
+def test_anchors_are_those_of_torchvision(
+    sizes: tuple[int, ...],
+    ratios: tuple[float, ...],
+    grid: tuple[int, int],
+    padded: tuple[int, int],
+) -> None:
+    generator = AnchorGenerator((sizes,), (ratios,))
+    (theirs,) = generator(picture_list([padded], padded), [torch.zeros(1, 8, *grid)])
+    stride = (padded[0] // grid[0], padded[1] // grid[1])
+    assert torch.equal(place_anchors(cell_anchors(sizes, ratios), grid, stride), theirs)
+
+
+def test_anchors_stay_exact_in_a_network_of_half_precision() -> None:
+    rpn = small_rpn().to(torch.bfloat16)
+    features = torch.zeros(1, 8, 2, 40, dtype=torch.bfloat16)
+    proposed = rpn(features, [(32, 640)], (32, 640))
+    assert torch.equal(proposed.anchors, place_anchors(rpn.cell, (2, 40), (16, 16)))
+    assert proposed.anchors[:, 2].max() == 39 * 16 + 16  # bf16 has no 640
+    assert proposed.anchors.dtype == proposed.boxes[0].dtype == torch.float32
 
 
 def test_head_predicts_per_anchor_and_position() -> None:
-    scores, deltas = ProposalHead(8, 6)([torch.zeros(2, 8, 5, 7)])
-    assert scores[0].shape == (2, 6, 5, 7)
-    assert deltas[0].shape == (2, 24, 5, 7)
+    logits, deltas = ProposalHead(8, 6)(torch.zeros(2, 8, 5, 7))
+    assert logits.shape == (2, 5 * 7 * 6)
+    assert deltas.shape == (2, 5 * 7 * 6, 4)
 
 
 def test_head_starts_undecided() -> None:
-    scores, deltas = ProposalHead(8, 6)([torch.zeros(1, 8, 5, 5)])
-    assert scores[0].abs().max() == deltas[0].abs().max() == 0
-    scores, _ = ProposalHead(8, 6)([torch.randn(1, 8, 5, 5)])
-    assert 0 < scores[0].std() < 0.1
+    logits, deltas = ProposalHead(8, 6)(torch.zeros(1, 8, 5, 5))
+    assert logits.abs().max() == deltas.abs().max() == 0
+    logits, _ = ProposalHead(8, 6)(torch.randn(1, 8, 5, 5))
+    assert 0 < logits.std() < 0.1
 
 
 def test_head_returns_float32_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores, deltas = ProposalHead(8, 6)([torch.randn(1, 8, 5, 5)])
-    assert scores[0].dtype == deltas[0].dtype == torch.float32
+        logits, deltas = ProposalHead(8, 6)(torch.randn(1, 8, 5, 5))
+    assert logits.dtype == deltas.dtype == torch.float32
+
+
+def test_weights_have_the_names_of_torchvision() -> None:
+    layers = ("head.conv", "head.cls_logits", "head.bbox_pred")
+    names = {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
+    assert set(small_rpn().state_dict()) == names
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("grid", "padded", "sizes", "counts"),
+    [
+        ((6, 6), (96, 96), [(96, 96)], ((40, 20), (12, 5))),
+        ((6, 6), (96, 96), [(96, 96)] * 2, ((9999, 9999), (9999, 9999))),  # fewer than asked for
+        ((7, 9), (112, 144), [(100, 140), (112, 64), (17, 40)], ((150, 90), (60, 30))),
+        ((5, 11), (93, 180), [(90, 170), (33, 180)], ((150, 90), (60, 30))),  # stride 18 by 16
+    ],
+)
+def test_proposals_are_those_of_torchvision(
+    training: bool,
+    memory: torch.memory_format,
+    grid: tuple[int, int],
+    padded: tuple[int, int],
+    sizes: Sizes,
+    counts: tuple[tuple[int, int], tuple[int, int]],
+) -> None:
+    rpn = small_rpn(*counts).train(training)
+    features = torch.randn(len(sizes), 8, *grid).contiguous(memory_format=memory)
+    expected, _ = reference(rpn)(
+        picture_list(sizes, padded), {"map": features}, [person()] * len(sizes)
+    )
+    boxes = rpn(features, sizes, padded).boxes
+    assert len(boxes) == len(sizes)
+    for ours, theirs in zip(boxes, expected, strict=True):
+        assert len(ours) > 4
+        assert torch.equal(ours, theirs)
+
+
+def test_of_more_than_1000_candidates_torchvision_keeps_the_same_in_some_order() -> None:
+    # From there on it sorts without stability, and a few scores are equal after the sigmoid.
+    rpn = small_rpn((2500, 2500), (9999, 9999))
+    features, size = torch.randn(1, 8, 20, 24), (320, 384)
+    (theirs,), _ = reference(rpn)(picture_list([size], size), {"map": features}, [person()])
+    (ours,) = rpn(features, [size], size).boxes
+    assert len(ours) > 1000
+    assert sorted(ours.tolist()) == sorted(theirs.tolist())
 
 
 @pytest.mark.parametrize(("training", "n_proposals"), [(True, 12), (False, 5)])
 def test_counts_differ_between_training_and_tests(training: bool, n_proposals: int) -> None:
     rpn = small_rpn().train(training)
-    target = [{"boxes": torch.tensor([[5.0, 5, 30, 60]])}] if training else None
-    proposals, losses = rpn(picture(), {"map": torch.randn(1, 8, 6, 6)}, target)
-    assert len(proposals[0]) == n_proposals
-    assert set(losses) == ({"loss_objectness", "loss_rpn_box_reg"} if training else set())
+    (boxes,) = rpn(torch.randn(1, 8, 6, 6), [(96, 96)], (96, 96)).boxes
+    assert len(boxes) == n_proposals
 
 
-def test_candidates_differ_between_training_and_tests() -> None:
+def test_proposals_come_best_first() -> None:
+    rpn = small_rpn((9999, 9999), (9999, 9999)).eval()
+    nn.init.zeros_(rpn.head.bbox_pred.weight)  # boxes are anchors, so each has a logit
+    nn.init.zeros_(rpn.head.bbox_pred.bias)
+    proposed = rpn(torch.randn(1, 8, 6, 6), [(960, 960)], (96, 96))
+    (boxes,) = proposed.boxes
+    same = (boxes[:, None] == proposed.anchors.clamp(min=0)).all(dim=2)
+    logits = torch.where(same, proposed.logits, -torch.inf).amax(dim=1)
+    assert len(boxes) > 100
+    assert (logits.diff() <= 0).all()
+
+
+@pytest.mark.parametrize("layer", ["conv", "cls_logits", "bbox_pred"])
+def test_a_head_that_diverged_proposes_nothing(layer: str) -> None:
     rpn = small_rpn()
-    assert rpn.train().pre_nms_top_n() == 40
-    assert rpn.eval().pre_nms_top_n() == 20
+    nn.init.constant_(rpn.head.get_submodule(layer).weight, torch.nan)
+    (boxes,) = rpn(torch.randn(1, 8, 6, 6), [(96, 96)], (96, 96)).boxes
+    assert boxes.shape == (0, 4)
+
+
+def test_proposals_have_no_gradient_but_what_losses_need_has() -> None:
+    proposed = propose(2)
+    assert not any(boxes.requires_grad for boxes in proposed.boxes)
+    assert not proposed.anchors.requires_grad
+    assert proposed.logits.requires_grad
+    assert proposed.deltas.requires_grad
+
+
+def test_training_goes_on_after_inference() -> None:
+    rpn, features = small_rpn(), torch.randn(1, 8, 6, 6)
+    with torch.inference_mode():
+        before = rpn(features, [(96, 96)], (96, 96))
+    after = rpn(features, [(96, 96)], (96, 96))
+    losses = rpn.losses(after, [person(5, 5, 30, 60)])
+    (losses.score + losses.box).backward()
+    assert torch.equal(before.boxes[0], after.boxes[0])
+
+
+def test_losses_and_gradients_are_those_of_torchvision_where_all_anchors_are_sampled() -> None:
+    rpn = small_rpn()
+    theirs = reference(rpn)
+    # 150 anchors each: at most 256, so the draw decides nothing.
+    features, sizes = torch.randn(3, 8, 5, 5), [(80, 80), (70, 75), (80, 60)]
+    targets = [
+        person(0, 1, 15, 16, 22, 6, 42, 58),  # the second has anchors of overlap .81 and .68
+        person(10, 2, 12, 40, 9, 3, 14, 38, 30, 30, 40, 38),
+        person(),
+    ]
+    images = picture_list(sizes, (80, 80))
+    _, expected = theirs(images, {"map": features}, targets)
+    sum(expected.values()).backward()
+    losses = rpn.losses(rpn(features, sizes, (80, 80)), targets)
+    (losses.score + losses.box).backward()
+    kind = {"rtol": 1e-6, "atol": 1e-6}
+    torch.testing.assert_close(losses.score, expected["loss_objectness"], **kind)
+    torch.testing.assert_close(losses.box, expected["loss_rpn_box_reg"], **kind)
+    assert losses.box > 0.01
+    assert 400 < losses.n_anchors < 3 * 150  # without the ignored ones
+    pairs = zip(rpn.head.parameters(), theirs.head.parameters(), strict=True)
+    for ours, other in pairs:
+        torch.testing.assert_close(ours.grad, other.grad, **kind)
 
 
 def test_picture_without_people_teaches_background_only() -> None:
-    rpn = small_rpn().train()
-    nobody = [{"boxes": torch.zeros(0, 4)}]
-    _, losses = rpn(picture(), {"map": torch.randn(1, 8, 6, 6)}, nobody)
-    assert losses["loss_rpn_box_reg"] == 0
-    assert 0 < losses["loss_objectness"] < 1
+    rpn, proposed = small_rpn(), propose(1)
+    losses = rpn.losses(proposed, [person()])
+    assert losses.box == 0
+    assert losses.n_anchors == 256
+    (deltas,) = torch.autograd.grad(losses.box, proposed.deltas, retain_graph=True)
+    assert not deltas.any()
+    (logits,) = torch.autograd.grad(losses.score, proposed.logits)
+    assert (logits > 0).sum() == 256  # every score is to fall
+
+
+def test_without_anchors_losses_and_gradients_are_zero() -> None:
+    logits, deltas = torch.zeros(1, 0, requires_grad=True), torch.zeros(1, 0, 4, requires_grad=True)
+    nothing = Proposed([torch.zeros(0, 4)], logits, deltas, torch.zeros(0, 4))
+    losses = small_rpn().losses(nothing, [person(5, 5, 30, 60)])
+    (losses.score + losses.box).backward()
+    assert losses.score == losses.box == losses.n_anchors == 0
+    assert logits.grad is not None
+    assert deltas.grad is not None
+
+
+def test_limit_objectness_right_or_wrong_with_certainty_stays_finite() -> None:
+    logits = torch.tensor([1e4])
+    assert objectness_loss(logits, torch.tensor([True])) == 0
+    assert objectness_loss(logits, torch.tensor([False])) == 1e4
+
+
+def test_gradients_reach_every_weight_of_the_head() -> None:
+    rpn = small_rpn()
+    proposed = rpn(torch.randn(1, 8, 6, 6), [(96, 96)], (96, 96))
+    losses = rpn.losses(proposed, [person(5, 5, 30, 60)])
+    (losses.score + losses.box).backward()
+    assert all(p.grad is not None and p.grad.any() for p in rpn.parameters())
+
+
+@pytest.mark.parametrize("parts", [[1, 3], [2, 2], [1, 1, 1, 1], [4]])
+def test_parts_of_a_batch_add_up_to_the_batch(parts: list[int]) -> None:
+    rpn = small_rpn()
+    features, sizes = torch.randn(4, 8, 12, 12), [(192, 192), (100, 180), (192, 90), (150, 150)]
+    proposed = rpn(features, sizes, (192, 192))
+    targets = [
+        person(5, 5, 30, 60, seed=1),
+        one_per_anchor(proposed, seed=2),
+        person(seed=3),
+        person(9, 50, 40, 140, 100, 3, 130, 90, seed=4),
+    ]
+    whole = rpn.losses(proposed, targets)
+    (whole.score + whole.box).backward()
+    expected = [p.grad for p in rpn.parameters()]
+    assert whole.n_anchors == 3 * 256 + 128  # means of unequal weight
+
+    rpn.zero_grad()
+    torch.manual_seed(9)  # means nothing: pictures have seeds
+    score, box = torch.zeros(()), torch.zeros(())
+    for rows in torch.arange(4).split(parts):
+        some = [sizes[row] for row in rows]
+        part = rpn.losses(rpn(features[rows], some, (192, 192)), [targets[row] for row in rows])
+        weight = part.n_anchors / whole.n_anchors
+        (weight * (part.score + part.box)).backward()
+        score, box = score + weight * part.score, box + weight * part.box
+    torch.testing.assert_close(score, whole.score, rtol=1e-6, atol=0)
+    torch.testing.assert_close(box, whole.box, rtol=1e-6, atol=0)
+    for parameter, gradient in zip(rpn.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_the_sample_of_a_picture_follows_from_its_seed_alone() -> None:
+    proposed, someone = propose(3), person(5, 5, 30, 60, seed=7)
+    drawn = sampled(proposed, [someone, person(seed=8), person(seed=7)])
+    assert drawn.sum(dim=1).tolist() == [256, 256, 256]
+    torch.manual_seed(5)
+    again = sampled(proposed, [one_per_anchor(proposed, seed=1), person(seed=9), someone])
+    assert torch.equal(again[2], drawn[0])  # elsewhere in other company
+    assert not torch.equal(drawn[1], drawn[2])  # another seed
+
+
+def test_seeded_sampling_leaves_the_global_generator_alone() -> None:
+    rpn, proposed = small_rpn(), propose(1)
+    before = torch.get_rng_state()
+    rpn.losses(proposed, [person(5, 5, 30, 60, seed=7)])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_a_seed_the_global_generator_draws() -> None:
+    rpn, proposed, drawn = small_rpn(), propose(1), []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(rpn.losses(proposed, [person(5, 5, 30, 60)]).score.item())
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_and_cpu_train_on_the_same_anchors() -> None:
+    proposed = propose(2)
+    targets = [person(5, 5, 30, 60, seed=7), person(seed=8)]
+    on_gpu = Proposed(
+        [b.cuda() for b in proposed.boxes],
+        *(part.detach().cuda() for part in (proposed.logits, proposed.deltas, proposed.anchors)),
+    )
+    moved = [{**t, "boxes": t["boxes"].cuda()} for t in targets]
+    assert torch.equal(sampled(on_gpu, moved).cpu(), sampled(proposed, targets))

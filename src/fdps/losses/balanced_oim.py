@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fdps.losses.density import RunningDispersion, dispersion
 from fdps.losses.memory import PersonMemory, check_person_ids, is_written, similarity
 from fdps.losses.oim import TEMPERATURE, oim_loss
+from fdps.losses.watched import watched_similarities
 from fdps.structures import UNLABELLED
 
 __all__ = [
@@ -37,12 +38,16 @@ class BalancedTerms(NamedTuple):
         w: Eq. 10, without gradient; 1 where it is switched off.
         negative: Eq. 9; 0 where it is switched off.
         n_hard: Hard negatives per labelled person, without gradient.
+        positive_similarity: See :func:`~fdps.losses.watched.watched_similarities`.
+        negative_similarity: Likewise, of the nearest other identity.
     """
 
     oim: Float[Tensor, ""]
     w: Float[Tensor, ""]
     negative: Float[Tensor, ""]
     n_hard: Float[Tensor, ""]
+    positive_similarity: Float[Tensor, ""]
+    negative_similarity: Float[Tensor, ""]
 
     @property
     def loss(self) -> Float[Tensor, ""]:
@@ -127,8 +132,7 @@ def balanced_oim_loss(
     """
     oim = oim_loss(embeddings, person_ids, lut, queue, temperature=temperature)
     w = dispersion(lut, alpha=alpha).to(oim.dtype)
-    negative, n_hard = _negatives(embeddings, person_ids, lut, sigma, beta)
-    return BalancedTerms(oim, w, negative, n_hard).loss
+    return w * oim + negative_loss(embeddings, person_ids, lut, sigma=sigma, beta=beta)
 
 
 class BalancedOIMLoss(nn.Module):
@@ -201,7 +205,8 @@ class BalancedOIMLoss(nn.Module):
             w = self.dispersion.value(alpha=self.alpha).to(oim.dtype)
         if self.use_negatives:
             negative, n_hard = _negatives(embeddings, person_ids, rows, self.sigma, self.beta)
-        return BalancedTerms(oim, w, negative, n_hard)
+        watched = watched_similarities(embeddings, person_ids, rows)
+        return BalancedTerms(oim, w, negative, n_hard, *watched)
 
     def update(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> None:
         """Write a batch into the memory and let w follow; see :meth:`PersonMemory.update`.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from fdps.losses.memory import PersonMemory, check_person_ids, similarity
+from fdps.losses.watched import watched_similarities
 from fdps.structures import UNLABELLED
 
 TEMPERATURE = 1 / 30
@@ -69,9 +70,13 @@ class OIMTerms(NamedTuple):
 
     Args:
         oim: Eq. 7.
+        positive_similarity: See :func:`~fdps.losses.watched.watched_similarities`.
+        negative_similarity: Likewise, of the nearest other identity.
     """
 
     oim: Float[Tensor, ""]
+    positive_similarity: Float[Tensor, ""]
+    negative_similarity: Float[Tensor, ""]
 
     @property
     def loss(self) -> Float[Tensor, ""]:
@@ -120,9 +125,8 @@ class OIMLoss(nn.Module):
     def terms(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> OIMTerms:
         """Return the loss by its terms."""
         rows, slots = self.memory.table.rows, self.memory.queue.rows
-        return OIMTerms(
-            oim=oim_loss(embeddings, person_ids, rows, slots, temperature=self.temperature)
-        )
+        oim = oim_loss(embeddings, person_ids, rows, slots, temperature=self.temperature)
+        return OIMTerms(oim, *watched_similarities(embeddings, person_ids, rows))
 
     def update(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> None:
         """Write a batch into the memory; see :meth:`PersonMemory.update`."""

@@ -4,18 +4,19 @@
 """
 
 import torch
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from fdps.config import LossConfig, ModelConfig
 from fdps.losses import BalancedOIMLoss, OIMLoss
 from fdps.models.backbone import build_backbone
 from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import TaskHeads
+from fdps.models.norms import sync_norms
 from fdps.models.person_search import PersonSearchNet
 from fdps.models.roi_align import RoIAlign
 from fdps.models.roi_heads import RegionRules, RoIHeads
 from fdps.models.rpn import build_rpn
 from fdps.models.sub_features import SYSTEMS
+from fdps.models.transform import PictureTransform
 
 __all__ = ["PersonSearchNet", "build_criterion", "build_model"]
 
@@ -54,7 +55,8 @@ def build_model(config: ModelConfig, loss: LossConfig, n_persons: int) -> Person
     peaks: tuple[int, ...] = (sub_features.dims.reid,)
     if config.reid_features == "res4+res5":
         peaks = (backbone.trunk.out_channels, *peaks)
-    embedding = PeakEmbedding(peaks, config.embedding_dim)
+    frozen = config.norm == "frozen"
+    embedding = PeakEmbedding(peaks, config.embedding_dim, running_norm=frozen)
     roi_heads = RoIHeads(
         pool=RoIAlign(config.region_size, STRIDE),
         region_head=backbone.region_head,
@@ -71,10 +73,10 @@ def build_model(config: ModelConfig, loss: LossConfig, n_persons: int) -> Person
             embedded_box=config.embedded_box,
         ),
     )
-    transform = GeneralizedRCNNTransform(
-        list(config.short_side), config.long_side, list(IMAGENET_MEAN), list(IMAGENET_STD)
-    )
+    transform = PictureTransform(config.short_side, config.long_side, IMAGENET_MEAN, IMAGENET_STD)
     model = PersonSearchNet(transform, backbone.trunk, rpn, roi_heads)
+    if config.norm == "sync":
+        sync_norms(model)
     return model.to(memory_format=torch.channels_last)
 
 

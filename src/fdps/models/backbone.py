@@ -1,6 +1,7 @@
 """Backbones, cut in two: a trunk to stride 16 and a region head that halves a region map."""
 
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.checkpoint import checkpoint
 
 from fdps.errors import MissingDataError, ModelError
+from fdps.models.norms import statistics_kept
 
 
 class Trunk(nn.Module):
@@ -23,6 +26,10 @@ class Trunk(nn.Module):
         out_channels: Channels of the map.
         frozen_stages: Leading stages that get no gradient; norms of a frozen stage keep moving
             their statistics unless they are frozen themselves.
+
+    Attributes:
+        is_recomputed: Keep only what goes into each stage and compute its maps again in the
+            backward pass: less memory, one more forward pass. May be changed.
     """
 
     def __init__(self, stages: list[nn.Module], out_channels: int, frozen_stages: int) -> None:
@@ -30,6 +37,7 @@ class Trunk(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.out_channels = out_channels
         self.frozen_stages = min(frozen_stages, len(stages))
+        self.is_recomputed = False
         for stage in stages[: self.frozen_stages]:
             stage.requires_grad_(requires_grad=False)
 
@@ -39,7 +47,10 @@ class Trunk(nn.Module):
             for stage in self.stages[: self.frozen_stages]:
                 images = stage(images)
         for stage in self.stages[self.frozen_stages :]:
-            images = stage(images)
+            if self.is_recomputed and torch.is_grad_enabled():
+                images = _kept_small(stage, images)
+            else:
+                images = stage(images)
         return images
 
 
@@ -86,9 +97,9 @@ def build_backbone(name: str, *, weights: str, frozen_stages: int, norm: str) ->
         weights: ``none``, ``imagenet`` (fetched by torchvision) or a safetensors file of the
             classifier's state dict.
         frozen_stages: Leading trunk stages without gradient; stage 1 is the first convolution.
-        norm: ``train``, or ``frozen`` to fold every batch norm into the convolution before it:
-            its statistics and its shift stay as they are, its cost is gone, and the product of
-            its scale and the convolution is trained.
+        norm: ``train`` or ``sync`` for batch norms as they are, or ``frozen`` to fold every one
+            into the convolution before it: its statistics and its shift stay as they are, its cost
+            is gone, and the product of its scale and the convolution is trained.
 
     Raises:
         MissingDataError: The weights file does not exist.
@@ -187,6 +198,18 @@ def _fold_norms(module: nn.Module) -> None:
         else:
             _fold_norms(child)
         previous = name
+
+
+def _kept_small(stage: nn.Module, x: Tensor) -> Tensor:
+    """Apply a stage without keeping its maps; its norms move their statistics once, not twice."""
+    kept: Tensor = checkpoint(
+        stage,
+        x,
+        use_reentrant=False,
+        preserve_rng_state=False,  # a trunk draws nothing
+        context_fn=lambda: (nullcontext(), statistics_kept(stage)),
+    )
+    return kept
 
 
 def _keep_strided_depthwise_fast(module: nn.Module) -> None:

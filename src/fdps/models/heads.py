@@ -23,6 +23,8 @@ class HeadOutputs(NamedTuple):
     """Background and person, before the softmax."""
     embeddings: Float[Tensor, "N D"]
     """Unit rows of the regions that were to be embedded."""
+    norm_inputs: dict[str, Tensor]
+    """What went into each norm that uses running statistics, by its name; no gradient."""
 
 
 class TaskHeads(nn.Module):
@@ -74,21 +76,33 @@ class TaskHeads(nn.Module):
         dx, dw = self.horizontal(taken.horizontal).float().unbind(1)
         deltas = torch.stack([dx, dy, dw, dh], dim=1)
         chosen = slice(None) if embedded is None else embedded
+        projected = self.embedding.project(self._peaks(aligned[chosen], taken.reid[chosen]))
+        inputs = {f"embedding.norms.{i}": rows.detach() for i, rows in enumerate(projected)}
+        inputs["box_norm"] = deltas.detach()
+        if self.box_norm is not None:
+            deltas = norm_rows(deltas, self.box_norm, running=self.embedding.running_norm)
         return HeadOutputs(
-            deltas=deltas if self.box_norm is None else norm_rows(deltas, self.box_norm),
+            deltas=deltas,
             logits=self.person(taken.person).float(),
-            embeddings=self._embedding(aligned[chosen], taken.reid[chosen]),
+            embeddings=self.embedding.norm(projected),
+            norm_inputs={name: inputs[name] for name in self.running_norms()},
         )
+
+    def running_norms(self) -> dict[str, nn.BatchNorm1d]:
+        """The norms that use running statistics while training, by their names."""
+        if not self.embedding.running_norm:
+            return {}
+        return {name: m for name, m in self.named_modules() if isinstance(m, nn.BatchNorm1d)}
 
     def embed(
         self, aligned: Float[Tensor, "R B P Q"], features: Float[Tensor, "R C H W"]
     ) -> Float[Tensor, "R D"]:
         """Embed regions without looking at boxes and classes."""
-        return self._embedding(aligned, self.sub_features(features).reid)
-
-    def _embedding(
-        self, aligned: Float[Tensor, "N B P Q"], reid: Float[Tensor, "N C"]
-    ) -> Float[Tensor, "N D"]:
-        both = len(self.embedding.projections) == 2
-        embedded: Tensor = self.embedding([aligned.amax(dim=(2, 3)), reid] if both else [reid])
+        embedded: Tensor = self.embedding(self._peaks(aligned, self.sub_features(features).reid))
         return embedded
+
+    def _peaks(
+        self, aligned: Float[Tensor, "N B P Q"], reid: Float[Tensor, "N C"]
+    ) -> list[Float[Tensor, "N _"]]:
+        both = len(self.embedding.projections) == 2
+        return [aligned.amax(dim=(2, 3)), reid] if both else [reid]

@@ -12,12 +12,13 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torchvision.models.detection.rpn import RegionProposalNetwork
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import clip_boxes_to_image
 
 from fdps.models.backbone import Trunk
-from fdps.models.roi_heads import Found, RoIHeads
+from fdps.models.norms import RowSums, statistics_kept
+from fdps.models.roi_heads import Found, RoIHeads, count_samples
+from fdps.models.rpn import ProposalNetwork
+from fdps.models.transform import PictureTransform, Size
 
 Pictures = list[Float[Tensor, "3 _ _"]]
 """RGB in [0, 1], each of its own size."""
@@ -27,13 +28,17 @@ class TrainingOutputs(NamedTuple):
     """What one batch teaches."""
 
     losses: dict[str, Tensor]
-    """Unweighted: ``rpn_score``, ``rpn_box``, ``person``, ``box``, ``reid``."""
+    """Unweighted means: ``rpn_score``, ``rpn_box``, ``person``, ``box``, ``reid``."""
+    counts: dict[str, Int64[Tensor, ""]]
+    """Of each loss: the samples that it is a mean over, its weight beside other batches."""
     reid_terms: dict[str, Tensor]
     """The terms of the re-ID loss, for the log."""
     embeddings: Float[Tensor, "N D"]
-    """Of the sampled people, for the memory of the re-ID loss; no gradient."""
+    """Of the sampled people, for :meth:`PersonSearchNet.update`; no gradient."""
     person_ids: Int64[Tensor, " N"]
     """Their identities, or -1."""
+    norm_sums: dict[str, RowSums]
+    """Of each norm with running statistics, for :meth:`PersonSearchNet.update`."""
 
 
 class PersonSearchNet(nn.Module):
@@ -48,9 +53,9 @@ class PersonSearchNet(nn.Module):
 
     def __init__(
         self,
-        transform: GeneralizedRCNNTransform,
+        transform: PictureTransform,
         backbone: Trunk,
-        rpn: RegionProposalNetwork,
+        rpn: ProposalNetwork,
         roi_heads: RoIHeads,
     ) -> None:
         super().__init__()
@@ -61,23 +66,66 @@ class PersonSearchNet(nn.Module):
             roi_heads,
         )
 
-    def forward(self, images: Pictures, targets: list[dict[str, Tensor]]) -> TrainingOutputs:
-        """Losses of a training batch.
+    def forward(
+        self, images: Pictures, targets: list[dict[str, Tensor]], size: Size | None = None
+    ) -> TrainingOutputs:
+        """Losses of a training batch. The memory stays as it is until :meth:`update`.
 
         Args:
-            images: Pictures.
-            targets: ``boxes`` (N, 4) and ``person_ids`` (N,) of each picture; N may be 0.
+            images: Pictures; without any, every loss is 0.
+            targets: ``boxes`` (N, 4) and ``person_ids`` (N,) of each picture; N may be 0. Where
+                there is a ``seed``, all that is drawn at random for a picture follows from it.
+            size: Pad to this at least: that of the whole batch, of which this one is a part.
         """
-        batch, resized = self.transform(images, targets)
+        if not images:
+            return self._nothing()
+        batch, resized = self.transform(images, targets, size)
         features = self.backbone(batch.tensors)
-        proposals, rpn_losses = self.rpn(batch, {"stride 16": features}, resized)
-        regions = self.roi_heads.losses(features, proposals, resized)
-        losses = {
-            "rpn_score": rpn_losses["loss_objectness"],
-            "rpn_box": rpn_losses["loss_rpn_box_reg"],
-            **regions.losses,
-        }
-        return TrainingOutputs(losses, regions.reid_terms, regions.embeddings, regions.person_ids)
+        proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
+        rpn = self.rpn.losses(proposed, resized)
+        regions = self.roi_heads.losses(features, self.roi_heads.pick(proposed.boxes, resized))
+        return TrainingOutputs(
+            {"rpn_score": rpn.score, "rpn_box": rpn.box, **regions.losses},
+            {"rpn_score": rpn.n_anchors, "rpn_box": rpn.n_anchors, **regions.counts},
+            regions.reid_terms,
+            regions.embeddings,
+            regions.person_ids,
+            regions.norm_sums,
+        )
+
+    @torch.no_grad()
+    def count(
+        self, images: Pictures, targets: list[dict[str, Tensor]], size: Size | None = None
+    ) -> dict[str, Int64[Tensor, ""]]:
+        """The ``counts`` of :meth:`forward` alone, which seeds in the targets make repeatable.
+
+        A loss that comes in parts needs its whole count before its first part. This takes the
+        trunk and the proposals, not the region heads, and changes no statistics.
+        """
+        if not images:
+            return self._nothing().counts
+        with statistics_kept(self.backbone):
+            batch, resized = self.transform(images, targets, size)
+            features = self.backbone(batch.tensors)
+        proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
+        n_anchors = self.rpn.losses(proposed, resized).n_anchors
+        picked = self.roi_heads.pick(proposed.boxes, resized)
+        return {"rpn_score": n_anchors, "rpn_box": n_anchors, **count_samples(picked)}
+
+    def update(
+        self,
+        embeddings: Float[Tensor, "N D"],
+        person_ids: Int64[Tensor, " N"],
+        norm_sums: dict[str, RowSums],
+    ) -> None:
+        """Remember a whole batch, once per step: people, and statistics that move by the step.
+
+        Args:
+            embeddings: Of the people of all parts of the batch, in its order.
+            person_ids: Likewise.
+            norm_sums: Added up over all parts of the batch.
+        """
+        self.roi_heads.update(embeddings, person_ids, norm_sums)
 
     @torch.inference_mode()
     def detect(self, images: Pictures) -> list[Found]:
@@ -89,10 +137,10 @@ class PersonSearchNet(nn.Module):
         """
         batch, _ = self.transform(images, None)
         features = self.backbone(batch.tensors)
-        proposals, _ = self.rpn(batch, {"stride 16": features}, None)
-        found = self.roi_heads.detect(features, proposals, batch.image_sizes)
+        proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
+        found = self.roi_heads.detect(features, proposed.boxes, batch.image_sizes)
         given = [(image.shape[-2], image.shape[-1]) for image in images]
-        restored: list[Found] = self.transform.postprocess(found, batch.image_sizes, given)
+        restored: list[Found] = self.transform.restore(found, batch.image_sizes, given)
         for people, size in zip(restored, given, strict=True):
             # On the way back, rounding takes boxes at the border a hair beyond it.
             people["boxes"] = clip_boxes_to_image(people["boxes"], size)
@@ -111,3 +159,14 @@ class PersonSearchNet(nn.Module):
         batch, resized = self.transform(images, [{"boxes": b} for b in boxes])
         features = self.backbone(batch.tensors)
         return self.roi_heads.embed(features, [target["boxes"] for target in resized])
+
+    def _nothing(self) -> TrainingOutputs:
+        """What a batch without pictures teaches."""
+        regions = self.roi_heads.nothing()
+        zero = torch.zeros_like(regions.losses["reid"])
+        none = torch.zeros_like(regions.counts["reid"])
+        return TrainingOutputs(
+            {"rpn_score": zero, "rpn_box": zero, **regions.losses},
+            {"rpn_score": none, "rpn_box": none, **regions.counts},
+            *regions[2:],
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image, nms
 
@@ -15,7 +15,9 @@ from fdps.boxes import decode, encode
 from fdps.losses import BalancedOIMLoss, OIMLoss
 from fdps.losses.detection import box_loss, classification_loss
 from fdps.models.heads import TaskHeads
-from fdps.models.sampling import PERSON, match, sample
+from fdps.models.norms import RowSums, move_statistics
+from fdps.models.sampling import PERSON, REGIONS, match, sample, seeded
+from fdps.structures import UNLABELLED
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # scales of dx, dy, dw, dh, as in all of the family
 MIN_SIDE_PX = 1.0
@@ -24,13 +26,29 @@ Found = dict[str, Tensor]
 """One picture: ``boxes`` (N, 4), ``scores`` (N,), ``embeddings`` (N, D), best first."""
 
 
+class Picked(NamedTuple):
+    """The sampled regions of all pictures, R of them, P of which show a person."""
+
+    regions: list[Float[Tensor, "_ 4"]]
+    """Of each picture, in pixels of the resized picture."""
+    is_person: Bool[Tensor, " R"]
+    boxes: Float[Tensor, "P 4"]
+    """Annotated box of each person."""
+    person_ids: Int64[Tensor, " P"]
+    """Identity of each person, or -1."""
+
+
 class RegionLosses(NamedTuple):
-    """Losses of a batch, and the people that its memory has yet to see."""
+    """Losses of a batch, what they are means over, and what has yet to be remembered of it."""
 
     losses: dict[str, Tensor]
+    counts: dict[str, Int64[Tensor, ""]]
+    """Of each loss: the regions or labelled people that it is a mean over."""
     reid_terms: dict[str, Tensor]
-    embeddings: Float[Tensor, "N D"]
-    person_ids: Int64[Tensor, " N"]
+    embeddings: Float[Tensor, "P D"]
+    person_ids: Int64[Tensor, " P"]
+    norm_sums: dict[str, RowSums]
+    """Of each norm of the heads that uses running statistics."""
 
 
 @dataclass(frozen=True)
@@ -74,36 +92,77 @@ class RoIHeads(nn.Module):
         self.criterion, self.rules = criterion, rules
         self.min_score = rules.score_threshold
 
-    def losses(
-        self,
-        features: Float[Tensor, "B C H W"],
-        proposals: list[Tensor],
-        targets: list[dict[str, Tensor]],
-    ) -> RegionLosses:
-        """Sample regions of every picture and compare what the heads say with the annotations.
+    @torch.no_grad()
+    def pick(self, proposals: list[Tensor], targets: list[dict[str, Tensor]]) -> Picked:
+        """Sample regions of every picture to train on.
+
+        Args:
+            proposals: Of each picture, in pixels of the resized picture.
+            targets: ``boxes`` and ``person_ids`` of each picture, likewise resized; with a
+                ``seed`` the sample of a picture follows from it alone.
+        """
+        each = [
+            self._pick(regions, target) for regions, target in zip(proposals, targets, strict=True)
+        ]
+        regions, is_person, boxes, ids = (list(column) for column in zip(*each, strict=True))
+        return Picked(regions, torch.cat(is_person), torch.cat(boxes), torch.cat(ids))
+
+    def losses(self, features: Float[Tensor, "B C H W"], picked: Picked) -> RegionLosses:
+        """Compare what the heads say about sampled regions with the annotations.
 
         Args:
             features: Of the trunk.
-            proposals: Of each picture, in pixels of the resized picture.
-            targets: ``boxes`` and ``person_ids`` of each picture, likewise resized.
+            picked: By :meth:`pick`.
         """
-        picked = [
-            self._pick(regions, target) for regions, target in zip(proposals, targets, strict=True)
-        ]
-        regions, is_person, matched, ids = (list(column) for column in zip(*picked, strict=True))
-        person = torch.cat(is_person)
-        aligned = self.pool(features, regions)
-        out = self.heads(aligned, self.region_head(aligned), person)
-        deltas = encode(torch.cat(matched), torch.cat(regions)[person], BOX_WEIGHTS)
-        person_ids = torch.cat(ids)
-        terms = self.criterion.terms(out.embeddings, person_ids)
+        aligned = self.pool(features, picked.regions)
+        out = self.heads(aligned, self.region_head(aligned), picked.is_person)
+        people = torch.cat(picked.regions)[picked.is_person]
+        deltas = encode(picked.boxes, people, BOX_WEIGHTS)
+        terms = self.criterion.terms(out.embeddings, picked.person_ids)
         losses = {
-            "person": classification_loss(out.logits, person),
-            "box": box_loss(out.deltas[person], deltas, len(person)),
+            "person": classification_loss(out.logits, picked.is_person),
+            "box": box_loss(out.deltas[picked.is_person], deltas, len(picked.is_person)),
             "reid": terms.loss,
         }
-        watched = {name: value.detach() for name, value in terms._asdict().items()}
-        return RegionLosses(losses, watched, out.embeddings.detach(), person_ids)
+        return RegionLosses(
+            losses,
+            count_samples(picked),
+            {name: value.detach() for name, value in terms._asdict().items()},
+            out.embeddings.detach(),
+            picked.person_ids,
+            {name: RowSums.of(rows) for name, rows in out.norm_inputs.items()},
+        )
+
+    def nothing(self) -> RegionLosses:
+        """What :meth:`losses` says about no region at all."""
+        weight = self.heads.person.weight
+        embeddings = weight.new_zeros((0, self.heads.embedding.dim))
+        person_ids = torch.zeros(0, dtype=torch.int64, device=weight.device)
+        terms = self.criterion.terms(embeddings, person_ids)
+        zero, none = torch.zeros_like(terms.loss), person_ids.sum()
+        return RegionLosses(
+            {"person": zero, "box": zero, "reid": terms.loss},
+            {"person": none, "box": none, "reid": none},
+            terms._asdict(),
+            embeddings,
+            person_ids,
+            {
+                name: RowSums.of(weight.new_zeros((0, norm.num_features)))
+                for name, norm in self.heads.running_norms().items()
+            },
+        )
+
+    def update(
+        self,
+        embeddings: Float[Tensor, "P D"],
+        person_ids: Int64[Tensor, " P"],
+        norm_sums: dict[str, RowSums],
+    ) -> None:
+        """Write people into the memory, and move the norms with running statistics."""
+        self.criterion.update(embeddings, person_ids)
+        norms = self.heads.running_norms()
+        for name, sums in norm_sums.items():
+            move_statistics(norms[name], sums)
 
     def detect(
         self,
@@ -149,7 +208,6 @@ class RoIHeads(nn.Module):
         embeddings = self.heads.embed(aligned, self.region_head(aligned))
         return list(torch.split(embeddings, [len(b) for b in boxes]))
 
-    @torch.no_grad()
     def _pick(
         self, proposals: Tensor, target: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -162,7 +220,12 @@ class RoIHeads(nn.Module):
             foreground_iou=self.rules.foreground_iou,
             background_iou=self.rules.background_iou,
         )
-        rows = sample(found.label, self.rules.regions_per_image, self.rules.positive_fraction)
+        rows = sample(
+            found.label,
+            self.rules.regions_per_image,
+            self.rules.positive_fraction,
+            seeded(target.get("seed"), REGIONS),
+        )
         is_person = found.label[rows] == PERSON
         who = found.person[rows][is_person]
         return regions[rows], is_person, people[who], target["person_ids"][who]
@@ -178,3 +241,10 @@ class RoIHeads(nn.Module):
         kept = nms(boxes[rows], scores[rows], self.rules.nms_iou)
         rows = rows[kept[: self.rules.max_detections]]
         return boxes[rows], scores[rows], rows
+
+
+def count_samples(picked: Picked) -> dict[str, Int64[Tensor, ""]]:
+    """What each loss of the regions is a mean over."""
+    n_regions = torch.tensor(len(picked.is_person), device=picked.is_person.device)
+    n_labelled = (picked.person_ids != UNLABELLED).sum()
+    return {"person": n_regions, "box": n_regions, "reid": n_labelled}

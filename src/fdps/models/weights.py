@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from fdps.config import LossConfig, ModelConfig, from_dict
+from fdps.durable import write_file
 from fdps.errors import ConfigError, MissingDataError, ModelError
 from fdps.models import PersonSearchNet, build_model
 
@@ -50,9 +51,7 @@ def save_weights(
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(save(tensors, metadata={"fdps": json.dumps(header)}))
-    aside.replace(path)
+    write_file(path, save(tensors, metadata={"fdps": json.dumps(header)}))
 
 
 def pack_weights(path: Path, out: Path) -> None:

@@ -1,0 +1,101 @@
+"""From pictures of any size to one batch, and boxes back to the pictures.
+
+Axes: B pictures, H and W of the batch.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from fdps.models.sampling import SIZE, seeded
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+class PictureTransform(nn.Module):
+    """Normalise and resize pictures, then pad them to one size, a multiple of 32.
+
+    Args:
+        short_sides: Shorter side in pixels; of several, training draws one and tests take the last.
+        long_side: Limit of the longer side in pixels.
+        mean: Of red, green and blue in [0, 1].
+        std: Likewise.
+    """
+
+    def __init__(
+        self,
+        short_sides: tuple[int, ...],
+        long_side: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        self.sides = nn.ModuleList(
+            GeneralizedRCNNTransform((side,), long_side, [*mean], [*std]) for side in short_sides
+        )
+
+    def forward(
+        self,
+        images: list[Float[Tensor, "3 _ _"]],
+        targets: list[dict[str, Tensor]] | None,
+        size: Size | None = None,
+    ) -> tuple[ImageList, list[dict[str, Tensor]] | None]:
+        """Make one batch of pictures; the boxes of their targets move with them.
+
+        Args:
+            images: RGB in [0, 1], each of its own size.
+            targets: ``boxes`` of each picture; with a ``seed`` the drawn side follows from it.
+            size: Pad to this at least, as pictures need that are part of a larger batch.
+        """
+        given = targets if targets is not None else [None] * len(images)
+        resized = [self._resize(image, target) for image, target in zip(images, given, strict=True)]
+        sizes = [(image.shape[-2], image.shape[-1]) for image, _ in resized]
+        tensors = self._last.batch_images([image for image, _ in resized])
+        if size is not None:
+            height, width = tensors.shape[-2:]
+            tensors = pad(tensors, (0, max(size[1] - width, 0), 0, max(size[0] - height, 0)))
+        moved = None if targets is None else [target for _, target in resized if target is not None]
+        return ImageList(tensors, sizes), moved
+
+    def size_of(
+        self, images: list[Float[Tensor, "3 _ _"]], targets: list[dict[str, Tensor]]
+    ) -> Size:
+        """Height and width that the batch of these pictures would have, without making it."""
+        empty = [torch.empty(image.shape, device="meta") for image in images]
+        boxes = [{**target, "boxes": target["boxes"].cpu()} for target in targets]
+        height, width = self(empty, boxes)[0].tensors.shape[-2:]
+        return height, width
+
+    def restore(
+        self, found: list[dict[str, Tensor]], sizes: list[Size], given: list[Size]
+    ) -> list[dict[str, Tensor]]:
+        """Take boxes back to the pixels of the given pictures.
+
+        Args:
+            found: ``boxes`` in each resized picture.
+            sizes: Of the resized pictures.
+            given: Of the given pictures.
+        """
+        restored: list[dict[str, Tensor]] = self._last.postprocess(found, sizes, given)
+        return restored
+
+    @property
+    def _last(self) -> GeneralizedRCNNTransform:
+        return self.sides[-1]
+
+    def _resize(
+        self, image: Tensor, target: dict[str, Tensor] | None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        side = self._last
+        if self.training and len(self.sides) > 1:
+            seed = None if target is None else target.get("seed")
+            drawn = torch.randint(len(self.sides), (), generator=seeded(seed, SIZE))
+            side = self.sides[int(drawn)]
+        # The boxes alone: what else a target has is not for torchvision to look at.
+        boxes = None if target is None else {"boxes": target["boxes"]}
+        image, moved = side.resize(side.normalize(image), boxes)
+        return image, None if target is None else target | moved
