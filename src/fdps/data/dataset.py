@@ -1,17 +1,22 @@
-"""Scenes as tensors, augmented by a rule that depends on seed, epoch and scene alone."""
+"""Scenes as tensors, augmented by a rule that depends on seed, epoch and scene alone.
+
+Which scenes make up a batch is the business of :mod:`fdps.data.order`.
+"""
 
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from fdps.config import TrainConfig
 from fdps.data.augment import Augmentation, Sample
 from fdps.data.pictures import picture_size, read_picture
 from fdps.errors import FdpsError
@@ -19,14 +24,25 @@ from fdps.structures import Scene, SceneSet
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 
-_ORDER, _AUGMENT = 0, 1  # streams of random numbers
+_AUGMENT, _SEED = 1, 2  # streams of random numbers; the order of the scenes has another
+
+
+class Draw(NamedTuple):
+    """A scene of an epoch, named such that all that is random about it follows from the name."""
+
+    epoch: int
+    row: int
+    """Of the set."""
+    turn: int
+    """How often the scene has come up in this epoch before."""
 
 
 class TrainingScenes(Dataset[Sample]):
     """The scenes of a set, augmented at random.
 
-    An item is named by ``(epoch, row)``: the random numbers of an item come from its name, so that
-    neither the number of reading processes nor an interruption changes what is learnt.
+    The random numbers of an item come from its name, a :class:`Draw`, so that neither the number of
+    processes nor an interruption changes what is learnt. Every target has a ``seed``, from which
+    the network draws what it samples in the picture.
 
     Args:
         scenes: Identities are contiguous, 0..L-1.
@@ -46,65 +62,62 @@ class TrainingScenes(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def __getitem__(self, item: tuple[int, int]) -> Sample:
+    def __getitem__(self, item: Draw) -> Sample:
         """Read a scene.
 
         Raises:
             PictureError: Its picture cannot be decoded; the message names the file.
             MissingDataError: Its picture is gone.
         """
-        epoch, row = item
-        scene = self.scenes[row]
+        scene = self.scenes[item.row]
         if self._decoded is None:
             image, target = load_sample(scene)
         else:  # a copy, since a reading process hands over the memory itself
-            image, target = as_tensors(self._decoded[row].copy(), scene)
-        rng = np.random.default_rng((self.seed, _AUGMENT, epoch, row))
-        return self.augment(image, target, rng)
+            image, target = as_tensors(self._decoded[item.row].copy(), scene)
+        image, target = self.augment(image, target, self._rng(_AUGMENT, item))
+        seed = int(self._rng(_SEED, item).integers(2**63))
+        return image, target | {"seed": torch.tensor(seed)}
 
-
-class ShuffledRows(Sampler[tuple[int, int]]):
-    """Every row once per epoch, in an order that follows from seed and epoch.
-
-    Args:
-        n_rows: Of the data set.
-        seed: Of the run.
-        epoch: Which pass, from 0.
-        skip: Rows at the start that an interrupted run has seen already.
-    """
-
-    def __init__(self, n_rows: int, *, seed: int, epoch: int, skip: int = 0) -> None:
-        self.n_rows, self.seed, self.epoch, self.skip = n_rows, seed, epoch, skip
-
-    def __len__(self) -> int:
-        return self.n_rows - self.skip
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, _ORDER, self.epoch)).permutation(self.n_rows)
-        return iter([(self.epoch, int(row)) for row in order[self.skip :]])
+    def _rng(self, stream: int, item: Draw) -> np.random.Generator:
+        return np.random.default_rng((self.seed, stream, *item))
 
 
 def training_batches(
-    dataset: TrainingScenes, config: TrainConfig, *, epoch: int, skip: int = 0
+    dataset: TrainingScenes,
+    batches: Sequence[Sequence[int]],
+    *,
+    epoch: int,
+    skip: int = 0,
+    workers: int,
+    rank: int = 0,
+    n_processes: int = 1,
 ) -> Iterator[Batch]:
-    """Read the batches of one epoch; the last one may be smaller.
+    """Read the share of a process of every batch.
+
+    A batch is dealt out in consecutive shares of about equal size, so that the shares in the order
+    of the processes are the batch; those of a batch with fewer pictures may be empty.
 
     Args:
         dataset: The scenes.
-        config: Its ``batch_size`` and ``workers``.
+        batches: Rows of the scenes (:func:`fdps.data.order.epoch_batches`).
         epoch: Which pass, from 0.
         skip: Batches at the start that an interrupted run has seen already.
+        workers: Reading processes; 0 reads here.
+        rank: Of this process.
+        n_processes: How many share a batch.
 
     Raises:
         PictureError: A picture cannot be decoded; the message names the file.
         MissingDataError: A picture is gone.
     """
-    rows = ShuffledRows(len(dataset), seed=dataset.seed, epoch=epoch, skip=skip * config.batch_size)
+    shares = [
+        draws[len(draws) * rank // n_processes : len(draws) * (rank + 1) // n_processes]
+        for draws in islice(_named(batches, epoch), skip, None)
+    ]
     loader = DataLoader(
         _Outcomes(dataset),
-        batch_size=config.batch_size,
-        sampler=rows,
-        num_workers=config.workers,
+        batch_sampler=shares,
+        num_workers=workers,
         collate_fn=collate,
         worker_init_fn=_leave_signals_to_the_parent,
         # Reading draws its random numbers from item names; torch's stream belongs to the network.
@@ -114,6 +127,16 @@ def training_batches(
         if isinstance(outcome, FdpsError):
             raise outcome
         yield outcome
+
+
+def _named(batches: Sequence[Sequence[int]], epoch: int) -> Iterator[list[Draw]]:
+    turns: Counter[int] = Counter()
+    for rows in batches:
+        draws = []
+        for row in rows:
+            draws.append(Draw(epoch, row, turns[row]))
+            turns[row] += 1
+        yield draws
 
 
 def load_sample(scene: Scene) -> Sample:
@@ -170,7 +193,7 @@ class _Outcomes(Dataset[Sample | FdpsError]):
     def __init__(self, dataset: TrainingScenes) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, item: tuple[int, int]) -> Sample | FdpsError:
+    def __getitem__(self, item: Draw) -> Sample | FdpsError:
         try:
             return self.dataset[item]
         except FdpsError as error:
