@@ -16,23 +16,24 @@ FOUNDATION = {"errors", "structures"}
 BELOW = {
     "errors": set(),
     "structures": {"errors"},
+    "durable": set(),
     "boxes": FOUNDATION,
     "config": FOUNDATION,
     "predictions": FOUNDATION,
     "data": FOUNDATION | {"boxes", "config"},
     "losses": FOUNDATION,
-    "models": FOUNDATION | {"boxes", "config", "losses"},
-    "engine": FOUNDATION | {"boxes", "config", "predictions", "data", "losses", "models"},
+    "models": FOUNDATION | {"durable", "boxes", "config", "losses"},
+    "engine": FOUNDATION | {"durable", "boxes", "config", "predictions", "data", "losses", "models"},
     "searcher": FOUNDATION | {"boxes", "config", "data", "models"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
     "search": FOUNDATION | {"boxes", "data"},
     "runtime": FOUNDATION | {"boxes"},
-    "analysis": FOUNDATION | {"boxes", "predictions", "data", "losses", "evaluation", "search"},
+    "analysis": FOUNDATION | {"durable", "boxes", "predictions", "data", "losses", "evaluation", "search"},
 }
 """What each part may import besides itself; the command line may import everything."""
 
-OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "typer"]
-WITHOUT_OPTIONAL = ["boxes", "config", "predictions", "data", "losses", "models", "engine"]
+OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "tensorboard", "typer"]
+WITHOUT_OPTIONAL = ["durable", "boxes", "config", "predictions", "data", "losses", "models", "engine"]
 WITHOUT_OPTIONAL += ["searcher", "evaluation", "search", "runtime"]
 
 

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, safe_open, save_file
+from safetensors.torch import load_file
 
-from fake.runs import SignalAt, tiny_recipe, write_scenes
+from fake.runs import SignalAt, last_state, rewrite_checkpoint, tiny_recipe, write_scenes
 from fdps.config import LossConfig, Recipe, load_recipe
-from fdps.engine.train import train, weighted_sum
+from fdps.engine.step import weighted_sum
+from fdps.engine.train import train
 from fdps.errors import (
     AnnotationError,
     FdpsError,
@@ -65,12 +67,12 @@ def log(run: Path) -> list[dict[str, float]]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def assert_same_state(run: Path, other: Path) -> None:
     """Weights, table, queue, pointer, momentum and random numbers, bit by bit."""
-    ours, theirs = (load_file(folder / "checkpoint.safetensors") for folder in (run, other))
+    ours, theirs = last_state(run), last_state(other)
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (run, other)]
@@ -81,9 +83,14 @@ def assert_same_state(run: Path, other: Path) -> None:
 
 
 def test_a_run_folder_is_complete(whole: Path) -> None:
+    checkpoints = ["ckpt/e001s00003", "ckpt/e002s00006"]
+    parts = ["model.safetensors", "oim.safetensors", "optim.safetensors", "state.json"]
     assert sorted(files(whole)) == [
-        "checkpoint.safetensors",
+        ".lock",
+        *(f"{folder}/{part}" for folder in checkpoints for part in parts),
+        "ckpt/latest",
         "environment.json",
+        "epochs.jsonl",
         "log.jsonl",
         "recipe.toml",
         "weights.safetensors",
@@ -107,8 +114,9 @@ def test_the_log_names_every_loss(whole: Path) -> None:
 
 def test_the_status_line_says_what_a_waiting_person_wants_to_know(whole: Path) -> None:
     shown = (whole.parent / "shown").read_text().splitlines()
-    assert [line.split("  ")[0] for line in shown] == [f"step {k}/6" for k in range(1, 7)]
-    for line in shown:
+    steps = [line for line in shown if line.startswith("step ")]
+    assert [line.split("  ")[0] for line in steps] == [f"step {k}/6" for k in range(1, 7)]
+    for line in steps:
         assert all(f"  {name} " in line for name in (*LOSSES, "lr", "left"))
         assert " images/s " in line
 
@@ -165,28 +173,33 @@ def test_a_finished_run_has_nothing_left_to_do(
     run = copy_of(whole, tmp_path)
     stream = io.StringIO()
     assert train(tiny_recipe(), scenes, run, stream=stream) == run / "weights.safetensors"
-    assert stream.getvalue() == ""
+    assert stream.getvalue() == f"Continue at step 6, from {run / 'ckpt' / 'e002s00006'}\n"
     assert_same_state(run, whole)
 
 
 def copy_of(run: Path, to: Path) -> Path:
-    (to / "copy").mkdir()
-    for name, content in files(run).items():
-        (to / "copy" / name).write_bytes(content)
-    return to / "copy"
+    return Path(shutil.copytree(run, to / "copy"))
 
 
 @pytest.mark.parametrize(
     ("spoil", "error", "words"),
     [
-        (lambda run: (run / "checkpoint.safetensors").write_bytes(b"no"), ModelError, "checkpoint"),
+        (
+            # every one of them
+            lambda run: [p.write_bytes(b"no") for p in run.glob("ckpt/*/model.safetensors")],
+            ModelError,
+            "no checkpoint of .* can be used: .*model.safetensors has changed",
+        ),
         (
             # of a run whose network looks the same to the recipe, but has other tensors
-            lambda run: save_file(
-                {"model.x": torch.zeros(1)}, run / "checkpoint.safetensors", {"progress": "{}"}
-            ),
+            lambda run: rewrite_checkpoint(run, "model", {"x": torch.zeros(1)}),
             ModelError,
             "not a checkpoint of this run",
+        ),
+        (
+            lambda run: (run / "checkpoint.safetensors").write_bytes(b"before there were folders"),
+            ModelError,
+            "older fdps",
         ),
         (
             lambda run: (run / "recipe.toml").write_text("[train]\nlr = 0.5\n"),
@@ -212,10 +225,10 @@ def test_a_folder_that_cannot_be_continued_stays_as_it_is(
     assert files(run) == before
 
 
-def test_a_table_of_other_people_is_refused(whole: Path, tmp_path: Path, scenes: SceneSet) -> None:
+def test_other_data_are_refused(whole: Path, tmp_path: Path, scenes: SceneSet) -> None:
     one = [np.minimum(scene.person_ids, 0) for scene in scenes.scenes]
     fewer = [replace(s, person_ids=ids) for s, ids in zip(scenes.scenes, one, strict=True)]
-    with pytest.raises(ModelError, match="size mismatch"):
+    with pytest.raises(UsageError, match="trained on other data"):
         train(tiny_recipe(), SceneSet("fewer", tuple(fewer)), copy_of(whole, tmp_path))
 
 
@@ -235,32 +248,28 @@ def test_a_learning_rate_out_of_this_world(scenes: SceneSet, tmp_path: Path) -> 
         train(recipe, scenes, tmp_path)
     assert "lower train.lr" in caught.value.hint
     assert not (tmp_path / "weights.safetensors").exists()
-    if (tmp_path / "checkpoint.safetensors").exists():
-        state = load_file(tmp_path / "checkpoint.safetensors")
-        assert all(bool(tensor.isfinite().all()) for tensor in state.values())
+    if (tmp_path / "ckpt").exists():
+        assert all(bool(tensor.isfinite().all()) for tensor in last_state(tmp_path).values())
 
 
 def poisoned(run: Path, name: str, value: float) -> None:
-    """Put one value into a tensor of a checkpoint."""
-    file = run / "checkpoint.safetensors"
-    with safe_open(file, framework="pt") as opened:
-        metadata = opened.metadata()
-    tensors = load_file(file)
+    """Put one value into a tensor of the newest checkpoint."""
+    tensors = load_file(next(run.glob("ckpt/*/model.safetensors")))
     tensors[name].view(-1)[0] = value
-    save_file(tensors, file, metadata)
+    rewrite_checkpoint(run, "model", tensors)
 
 
 @pytest.mark.parametrize(
     ("tensor", "value", "named"),
     [
         # the loss that it belongs to
-        ("model.rpn.head.cls_logits.bias", float("nan"), "step 3: rpn_score=nan"),
-        ("model.roi_heads.heads.person.bias", float("inf"), "step 3: person=nan"),
+        ("rpn.head.cls_logits.bias", float("nan"), "step 4: rpn_score=nan"),
+        ("roi_heads.heads.person.bias", float("inf"), "step 4: person=nan"),
         # finite losses, but a gradient as steep as the next weight is high
-        ("model.rpn.head.cls_logits.weight", 3e38, "step 3: "),
+        ("rpn.head.cls_logits.weight", 3e38, "step 4: "),
         # running statistics touch no loss in training, and every detection afterwards
         (
-            "model.roi_heads.heads.box_norm.running_var",
+            "roi_heads.heads.box_norm.running_var",
             float("inf"),
             r"step 6: roi_heads\.heads\.box_norm\.running_var=inf",
         ),
@@ -269,12 +278,12 @@ def poisoned(run: Path, name: str, value: float) -> None:
 def test_the_last_good_checkpoint_outlives_a_divergence(
     tensor: str, value: float, named: str, scenes: SceneSet, tmp_path: Path
 ) -> None:
-    stopped(tiny_recipe(), scenes, tmp_path, after=3)
+    stopped(tiny_recipe(), scenes, tmp_path, after=4)
     poisoned(tmp_path, tensor, value)
-    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    before = files(tmp_path / "ckpt")
     with pytest.raises(TrainingDiverged, match=named):
         train(tiny_recipe(), scenes, tmp_path)
-    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    assert files(tmp_path / "ckpt") == before
     assert not (tmp_path / "weights.safetensors").exists()
 
 

@@ -1,5 +1,6 @@
 """Training runs that take a second: a tiny network, drawn scenes, sessions cut short on purpose."""
 
+import hashlib
 import io
 import os
 import signal
@@ -7,10 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save
+
 from fake.coco import write_coco
 from fdps.config import DataConfig, LossConfig, ModelConfig, Recipe, Source, TrainConfig
 from fdps.data import load_scenes
 from fdps.data.identities import contiguous
+from fdps.engine.checkpoint import STATE, newest_checkpoint, sealed
 from fdps.structures import SceneSet
 
 TINY = ModelConfig(
@@ -74,3 +79,26 @@ class SignalAt(io.StringIO):
         if text.startswith(f"step {self.step}/"):
             os.kill(os.getpid(), self.number)
         return super().write(text)
+
+
+def last_state(run: Path) -> dict[str, torch.Tensor]:
+    """All that the newest checkpoint of a run holds, random numbers too, by ``file/name``."""
+    checkpoint = newest_checkpoint(run)
+    assert checkpoint is not None
+    state = {f"{f}/{k}": v for f, tensors in checkpoint.tensors.items() for k, v in tensors.items()}
+    for rank, text in enumerate(checkpoint.state["random"]):
+        state[f"random/{rank}"] = torch.frombuffer(bytearray(text, "utf-8"), dtype=torch.uint8)
+    position = {k: v for k, v in checkpoint.state["progress"].items() if k != "seconds"}
+    state["progress"] = torch.tensor([*position.values()], dtype=torch.float64)
+    return state
+
+
+def rewrite_checkpoint(run: Path, file: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Put other tensors into the newest checkpoint, with hashes that fit."""
+    checkpoint = newest_checkpoint(run)
+    assert checkpoint is not None
+    content = save(tensors)
+    (checkpoint.path / f"{file}.safetensors").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    checkpoint.state["sha256"][f"{file}.safetensors"] = digest
+    (checkpoint.path / STATE).write_bytes(sealed(checkpoint.state))

@@ -6,6 +6,7 @@ sentence of the field says so.
 """
 
 from fdps.config.fields import (
+    MACHINE_FIELDS,
     RANGES,
     DataConfig,
     LossConfig,
@@ -14,9 +15,10 @@ from fdps.config.fields import (
     Source,
     TrainConfig,
 )
-from fdps.config.recipe_file import from_dict, load_recipe, to_toml, with_root
+from fdps.config.recipe_file import from_dict, load_recipe, to_toml, with_base, with_root
 
 __all__ = [
+    "MACHINE_FIELDS",
     "RANGES",
     "DataConfig",
     "LossConfig",
@@ -27,5 +29,6 @@ __all__ = [
     "from_dict",
     "load_recipe",
     "to_toml",
+    "with_base",
     "with_root",
 ]

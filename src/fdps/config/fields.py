@@ -29,6 +29,8 @@ class DataConfig:
     """Training splits; several are joined, their identities kept apart."""
     test: Source | None = None
     """The split that ``fdps predict`` and ``fdps evaluate`` take by default."""
+    validation: Source | None = None
+    """The split that is searched while training; to be fair, neither trained nor tested on."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class ModelConfig:
     """``imagenet`` (fetched by torchvision), ``none``, or a safetensors file of the classifier."""
     frozen_stages: int = 1
     """Leading stages of the trunk that do not train; 1 is conv1 and the affine of its norm."""
-    norm: Literal["train", "frozen"] = "train"
-    """Whether batch norms learn and use batch statistics; not in the paper, its family does."""
+    norm: Literal["train", "frozen", "sync"] = "train"
+    """Batch norms learn, over the pictures of one process or (sync) of all, or are folded in."""
     short_side: tuple[int, ...] = (900,)
     """Shorter picture side in pixels; of several, training draws one, tests take the last."""
     long_side: int = 1500
@@ -143,15 +145,29 @@ class TrainConfig:
     epochs: int = 20
     """Passes over the training scenes; the paper does not say."""
     batch_size: int = 5
-    """Pictures per optimiser step."""
+    """Pictures per optimiser step, over all processes and micro-batches together."""
+    accumulate: int = 1
+    """Micro-batches in which a process takes its share of a step: less memory, the same step."""
+    sampling: Literal["shuffle", "identity", "hard"] = "shuffle"
+    """Each scene once, each identity as often, or those with a near neighbour more often."""
+    group_by_aspect: bool = False
+    """Put pictures of like aspect ratio into one batch, which pads less."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """What takes the steps; the paper has SGD."""
     lr: float = 0.003
     """Learning rate after warm-up."""
     trunk_lr_scale: float = 1.0
     """Learning rate of the trunk in shares of ``lr``; pretrained weights wear off at full rate."""
+    layer_decay: float = 1.0
+    """Each trunk stage learns at this share of the rate of the stage after it."""
     sgd_momentum: float = 0.9
     """Momentum of SGD."""
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the two moments of AdamW."""
     weight_decay: float = 5e-4
-    """L2 penalty on all trained parameters."""
+    """L2 penalty on all trained parameters; with AdamW decoupled from the gradient."""
+    schedule: Literal["steps", "cosine"] = "steps"
+    """Learning rate after warm-up: falls at ``milestones``, or along half a cosine to zero."""
     milestones: tuple[float, ...] = (14.0,)
     """Epochs at which the learning rate is multiplied by ``decay``; fractions are allowed."""
     decay: float = 0.1
@@ -164,6 +180,8 @@ class TrainConfig:
     """Gradients longer than this are shortened."""
     clip: Literal["whole", "parts"] = "parts"
     """Measure that length over the whole network, or over trunk, proposals and heads each."""
+    ema: float = 0.0
+    """Decay per step of a running mean of the weights, which is what is kept; 0 keeps none."""
     flip: float = 0.5
     """Probability that a picture is mirrored."""
     zoom: float = 0.0
@@ -174,8 +192,18 @@ class TrainConfig:
     """Probability, per person, that a part of the box turns to noise; not in the paper."""
     seed: int = 1
     """Seed of initial weights, data order, augmentation and region sampling."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Arithmetic of the network; tables, boxes and losses stay float32."""
+    validate_every: int = 0
+    """Epochs between two searches of ``data.validation``; 0 never searches it."""
+    patience: int = 0
+    """Validations without a better mAP after which training ends early; 0 never ends it early."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Arithmetic of the network; memory, similarities, boxes and losses stay float32."""
+    channels_last: bool = True
+    """Keep maps with their channels side by side, which most convolutions are faster on."""
+    compile: bool = False
+    """Compile trunk and region head by ``torch.compile``; the first steps take minutes."""
+    recompute_trunk: bool = False
+    """Compute the maps of the trunk again in the backward pass instead of keeping them."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     workers: int = 2
@@ -184,9 +212,23 @@ class TrainConfig:
     """Hold all pictures decoded if they fit into this many GiB; 0 reads the files each time."""
     log_every: int = 10
     """Steps between two lines of the log."""
+    checkpoint_every: int = 0
+    """Steps between two checkpoints, beside the one after every epoch; 0 writes no others."""
+    keep_last: int = 2
+    """Newest checkpoints to keep; the one with the best validation stays as well."""
 
     def __post_init__(self) -> None:
         _check_ranges("train", self)
+        if self.accumulate > self.batch_size:
+            raise ConfigError(
+                f"recipe key train.accumulate must be at most train.batch_size "
+                f"({self.batch_size}), got {self.accumulate}"
+            )
+        if self.patience and not self.validate_every:
+            raise ConfigError(
+                f"recipe key train.patience is {self.patience}, but nothing is validated",
+                hint="set train.validate_every, or train.patience=0",
+            )
 
 
 @dataclass(frozen=True)
@@ -207,7 +249,28 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.name in ("", "..") or Path(self.name).name != self.name:
             raise ConfigError(f"recipe key name must name a folder, got {self.name!r}")
+        if self.train.validate_every and self.data.validation is None:
+            raise ConfigError(
+                f"recipe key train.validate_every is {self.train.validate_every}, but there is "
+                "nothing to validate on",
+                hint="name a split: validation = { kind = …, root = …, split = … } in [data]",
+            )
 
+
+MACHINE_FIELDS = (
+    "accumulate",
+    "precision",
+    "channels_last",
+    "compile",
+    "recompute_trunk",
+    "device",
+    "workers",
+    "decoded_gib",
+    "log_every",
+    "checkpoint_every",
+    "keep_last",
+)
+"""Fields of ``train`` that say how to compute, not what: a run may go on with other ones."""
 
 RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     name: (expected, holds)
@@ -217,22 +280,28 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             lambda value: value >= 0,
             "frozen_stages queue_size sigma rpn_score_weight rpn_box_weight person_weight "
             "box_weight reid_weight epochs weight_decay milestones warmup_epochs workers "
-            "reid_warmup_epochs trunk_lr_scale zoom decoded_gib",
+            "reid_warmup_epochs trunk_lr_scale zoom decoded_gib validate_every patience "
+            "checkpoint_every",
         ),
         (
             "at least 1",
             lambda value: value >= 1,
             "short_side long_side anchor_sizes rpn_before_nms rpn_after_nms region_size "
-            "regions_per_image embedding_dim max_detections batch_size log_every",
+            "regions_per_image embedding_dim max_detections batch_size log_every accumulate "
+            "keep_last",
         ),
         ("above 0", lambda value: value > 0, "anchor_ratios temperature lr max_grad_norm"),
         (
             "above 0 and at most 1",
             lambda value: 0 < value <= 1,
-            "positive_fraction foreground_iou background_iou nms_iou decay",
+            "positive_fraction foreground_iou background_iou nms_iou decay layer_decay",
         ),
         ("in 0..1", lambda value: 0 <= value <= 1, "score_threshold flip erase"),
-        ("in 0..1, below 1", lambda value: 0 <= value < 1, "momentum sgd_momentum colour_jitter"),
+        (
+            "in 0..1, below 1",
+            lambda value: 0 <= value < 1,
+            "momentum sgd_momentum adam_betas colour_jitter ema",
+        ),
         ("in -1..1", lambda value: -1 <= value <= 1, "beta"),
         ("in 0..4294967295", lambda value: 0 <= value < 2**32, "seed"),
         # Far outside, exp(alpha) in Eq. 10 is 0 or infinite in float32.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from fdps.config.fields import DataConfig, Recipe
+from fdps.config.fields import DataConfig, Recipe, Source
 from fdps.errors import ConfigError, MissingDataError
 
 T = TypeVar("T")
@@ -64,8 +64,8 @@ def with_root(recipe: Recipe, root: str) -> Recipe:
     Raises:
         ConfigError: The recipe joins several data sets, so one folder cannot serve all.
     """
-    train, test = recipe.data.train, recipe.data.test
-    roots = {source.root for source in train} | ({test.root} if test else set())
+    train, test, validation = recipe.data.train, recipe.data.test, recipe.data.validation
+    roots = {source.root for source in (*train, test, validation) if source}
     if len(roots) > 1:
         raise ConfigError(
             f"--root {root}: the recipe reads {len(roots)} folders ({', '.join(sorted(roots))})",
@@ -73,9 +73,28 @@ def with_root(recipe: Recipe, root: str) -> Recipe:
         )
     moved = DataConfig(
         train=tuple(dataclasses.replace(source, root=root) for source in train),
-        test=dataclasses.replace(test, root=root) if test else None,
+        test=test and dataclasses.replace(test, root=root),
+        validation=validation and dataclasses.replace(validation, root=root),
     )
     return dataclasses.replace(recipe, data=moved)
+
+
+def with_base(recipe: Recipe, folder: Path) -> Recipe:
+    """Let relative folders of data that do not exist here start in another folder."""
+
+    def placed(path: str) -> str:
+        there = folder / path
+        return str(there) if not Path(path).exists() and there.exists() else path
+
+    def moved(source: Source | None) -> Source | None:
+        return source and dataclasses.replace(source, root=placed(source.root))
+
+    data = DataConfig(
+        train=tuple(dataclasses.replace(s, root=placed(s.root)) for s in recipe.data.train),
+        test=moved(recipe.data.test),
+        validation=moved(recipe.data.validation),
+    )
+    return dataclasses.replace(recipe, data=data)
 
 
 def to_toml(recipe: Recipe) -> str:

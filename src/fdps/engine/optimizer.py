@@ -1,39 +1,53 @@
 """Parameter groups, learning-rate schedule and gradient clipping."""
 
-import torch
+import math
+
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import SGD
+from torch.optim import SGD, AdamW, Optimizer
 
 from fdps.config import TrainConfig
+from fdps.models import PersonSearchNet
 
 WARMUP_START = 1e-3  # share of the learning rate at the first step
 
 
-def build_optimizer(parts: dict[str, nn.Module], config: TrainConfig) -> SGD:
-    """SGD with momentum and weight decay on everything that trains (section 4.1 of the paper).
+def parts_of(net: PersonSearchNet) -> dict[str, nn.Module]:
+    """The network in pieces that share no parameter: trunk, proposals, heads."""
+    return {"trunk": net.backbone, "rpn": net.rpn, "heads": net.roi_heads}
+
+
+def build_optimizer(net: PersonSearchNet, config: TrainConfig) -> Optimizer:
+    """SGD with momentum (section 4.1 of the paper) or AdamW, on everything that trains.
+
+    The stages of the trunk learn at ``trunk_lr_scale`` times ``layer_decay`` to the number of
+    stages behind them; proposals and heads learn at the full rate.
 
     Args:
-        parts: The network in pieces that share no parameter; ``trunk`` learns at its own rate.
-        config: Learning rate, momentum and weight decay.
+        net: Whose parameters.
+        config: Kind of optimiser, learning rates, momentum and weight decay.
     """
-    groups = [
-        {
-            "params": [p for p in part.parameters() if p.requires_grad],
-            "lr_scale": config.trunk_lr_scale if name == "trunk" else 1.0,
-        }
-        for name, part in parts.items()
+    stages = [*net.backbone.stages]
+    scaled = [
+        (stage, config.trunk_lr_scale * config.layer_decay ** (len(stages) - 1 - i))
+        for i, stage in enumerate(stages)
     ]
+    groups = [
+        {"params": [p for p in piece.parameters() if p.requires_grad], "lr_scale": scale}
+        for piece, scale in (*scaled, (net.rpn, 1.0), (net.roi_heads, 1.0))
+    ]
+    learning = [group for group in groups if group["params"]]
+    if config.optimizer == "adamw":
+        return AdamW(
+            learning, lr=config.lr, betas=config.adam_betas, weight_decay=config.weight_decay
+        )
     return SGD(
-        [group for group in groups if group["params"]],
-        lr=config.lr,
-        momentum=config.sgd_momentum,
-        weight_decay=config.weight_decay,
+        learning, lr=config.lr, momentum=config.sgd_momentum, weight_decay=config.weight_decay
     )
 
 
 def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float:
-    """Learning rate of a step: linear warm-up, then a fall at every milestone.
+    """Learning rate of a step: linear warm-up, then steps down or half a cosine to zero.
 
     Args:
         step: Optimiser step, from 0.
@@ -42,8 +56,12 @@ def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float
     """
     warmup = config.warmup_epochs * steps_per_epoch
     ramp = min(WARMUP_START + (1 - WARMUP_START) * step / warmup, 1.0) if warmup > 0 else 1.0
-    passed = sum(step >= milestone * steps_per_epoch for milestone in config.milestones)
-    return float(config.lr * ramp * config.decay**passed)
+    if config.schedule == "cosine":
+        falling = max(config.epochs * steps_per_epoch - warmup, 1)
+        fall = (1 + math.cos(math.pi * max(step - warmup, 0) / falling)) / 2
+    else:
+        fall = config.decay ** sum(step >= m * steps_per_epoch for m in config.milestones)
+    return float(config.lr * ramp * fall)
 
 
 def reid_ramp(step: int, config: TrainConfig, steps_per_epoch: int) -> float:
@@ -56,7 +74,7 @@ def reid_ramp(step: int, config: TrainConfig, steps_per_epoch: int) -> float:
     return min(step / rise, 1.0) if rise > 0 else 1.0
 
 
-def set_learning_rate(optimizer: SGD, lr: float) -> None:
+def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
     """Use ``lr``, times the scale of each group, from the next step on."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
@@ -87,8 +105,3 @@ def clip_gradients(
         name: float(clip_grad_norm_(piece, max_norm)) if piece else 0.0
         for name, piece in pieces.items()
     }
-
-
-def all_finite(losses: dict[str, Tensor]) -> bool:
-    """Whether every loss is a finite number."""
-    return bool(torch.stack([loss.detach() for loss in losses.values()]).isfinite().all())

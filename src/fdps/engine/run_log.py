@@ -1,21 +1,31 @@
-"""What a run says about itself: JSON lines for machines, one status line for people."""
+"""What a run says about itself: JSON lines for machines, a status line and a table for people."""
 
 import json
+import math
 import os
 import platform
+import resource
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TextIO, runtime_checkable
 
 import torch
 
-from fdps.engine.checkpoint import Progress
+from fdps.durable import write_file
+from fdps.engine.progress import Progress
 
 FILE = "log.jsonl"
+EPOCHS_FILE = "epochs.jsonl"
+
+Values = Mapping[str, int | float]
+
+_COLUMNS = ("rpn_score", "rpn_box", "person", "box", "reid", "recall", "ap", "mAP", "top1")
+"""Of the table of epochs, where a run has them."""
 
 
 @runtime_checkable
@@ -32,69 +42,137 @@ class Stream(Protocol):
         """Whether a line can be rewritten."""
 
 
-class RunLog:
-    """Append records to ``log.jsonl`` and show the newest on a stream.
+@runtime_checkable
+class Watcher(Protocol):
+    """Who else follows a run: a page, TensorBoard."""
 
-    Leaving the context ends the status line and closes the file.
+    def begin(self, step: int, total_steps: int) -> None:
+        """Learn where the run stands, of how many steps."""
+
+    def step(self, record: Values) -> None:
+        """Take a line of the log."""
+
+    def epoch(self, record: Values) -> None:
+        """Take a line of the epochs."""
+
+
+class RunLog:
+    """Append records to the logs of a run and show the newest on a stream.
+
+    Leaving the context ends the status line and closes the files.
 
     Args:
-        path: The log; continued if it exists.
+        run: The run folder; logs in it are continued. ``None`` writes nothing: the log of a process
+            that is not the first.
         total_steps: Of the whole run, for the estimate of the time left.
         done: Where the run stands. Later lines are dropped: a session that was killed wrote them
             after its last checkpoint, and those steps are taken again.
-        stream: Where the status line goes; nothing is shown without.
+        stream: Where status line and table go; nothing is shown without.
+        watchers: Who is told about every record.
     """
 
     def __init__(
-        self, path: Path, total_steps: int, done: Progress, stream: Stream | None = None
+        self,
+        run: Path | None,
+        total_steps: int,
+        done: Progress,
+        stream: Stream | None = None,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
-        _keep_lines(path, done.step)
-        self._file = path.open("a", encoding="utf-8")
-        self._total, self._stream = total_steps, stream
-        self._since, self._images, self._steps = time.perf_counter(), 0, 0
+        steps, epochs = (
+            Path(os.devnull) if run is None else run / name for name in (FILE, EPOCHS_FILE)
+        )
+        kept, closed = _keep_lines(steps, done.step), _keep_lines(epochs, done.step)
+        last = closed[-1]["step"] if closed else 0
+        self._records = [record for record in kept if record["step"] > last]  # of this epoch
+        self._file = steps.open("a", encoding="utf-8")
+        self._epochs = epochs.open("a", encoding="utf-8")
+        self._total, self._stream, self._watchers = total_steps, stream, watchers
+        self._since, self._images, self._steps, self._waited = time.perf_counter(), 0, 0, 0.0
         self._started = self._since - done.seconds
+        self._has_head = self._is_line_open = False
+        for watcher in watchers:
+            watcher.begin(done.step, total_steps)
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *reason: object) -> None:
-        if self._stream is not None and self._stream.isatty():
-            self._stream.write("\n")
+        if self._stream is not None and self._is_line_open:
+            self._stream.write("\n")  # the last status line stays
         self._file.close()
+        self._epochs.close()
 
     @property
     def seconds(self) -> float:
         """Training time so far, over all sessions."""
         return time.perf_counter() - self._started
 
-    def count(self, n_images: int) -> None:
-        """Note that a step went through ``n_images`` pictures."""
+    def count(self, n_images: int, waited_s: float) -> None:
+        """Note that a step went through ``n_images`` pictures and waited for them."""
         self._images += n_images
         self._steps += 1
+        self._waited += waited_s
 
-    def record(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
-        """Write the values of a step, with the speed since the last record."""
+    def record(self, step: int, epoch: float, values: Values) -> None:
+        """Write the values of a step, with speed and memory since the last record."""
         now = time.perf_counter()
         seconds = max(now - self._since, 1e-9)
-        speed = self._images / seconds
         left = (self._total - step) * seconds / max(self._steps, 1)
-        self._since, self._images, self._steps = now, 0, 0
-        line = {"step": step, "epoch": round(epoch, 3), **values}
-        line |= {"images_per_s": round(speed, 3), "seconds": round(self.seconds, 1)}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        if self._stream is not None:
-            shown = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
-            self._show(
-                f"step {step}/{self._total}  epoch {epoch:.2f}  {speed:.1f} images/s  "
-                f"left {_clock(left)}  {shown}"
-            )
+        record = {"step": step, "epoch": round(epoch, 3), **values}
+        record |= {
+            "images_per_s": round(self._images / seconds, 3),
+            "data_share": round(min(self._waited / seconds, 1.0), 3),
+            "memory_gib": round(peak_memory_gib(), 2),
+            "seconds": round(self.seconds, 1),
+        }
+        self._since, self._images, self._steps, self._waited = now, 0, 0, 0.0
+        self._records.append(record)
+        _append(self._file, record)
+        for watcher in self._watchers:
+            watcher.step(record)
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        self._show_status(
+            f"step {step}/{self._total}  epoch {epoch:.2f}  {record['images_per_s']:.1f} images/s  "
+            f"left {_clock(left)}  {shown}"
+        )
 
-    def _show(self, text: str) -> None:
-        assert self._stream is not None
+    def epoch(self, number: int, step: int, figures: Values) -> None:
+        """Write the means over an epoch, counted from 1, and what a validation found."""
+        means = _means(self._records)
+        record = {"epoch": number, "step": step, **means, "seconds": round(self.seconds, 1)}
+        record |= figures
+        self._records = []
+        _append(self._epochs, record)
+        for watcher in self._watchers:
+            watcher.epoch(record)
+        self._show_row(record)
+
+    def say(self, *lines: str) -> None:
+        """Show lines on the stream."""
+        if self._stream is None:
+            return
+        for text in lines:
+            start = "\r\x1b[K" if self._stream.isatty() else ""
+            self._stream.write(f"{start}{text}\n")
+            self._is_line_open = False
+        self._stream.flush()
+
+    def _show_row(self, record: Values) -> None:
+        names = [name for name in _COLUMNS if name in record]
+        if not self._has_head:
+            self.say("  ".join(["epoch", *(f"{name:>9}" for name in names), f"{'time':>8}"]))
+            self._has_head = True
+        cells = [f"{record[name]:9.4g}" for name in names]
+        self.say("  ".join([f"{record['epoch']:5.0f}", *cells, f"{_clock(record['seconds']):>8}"]))
+
+    def _show_status(self, text: str) -> None:
+        if self._stream is None:
+            return
         if self._stream.isatty():
             width = shutil.get_terminal_size().columns
             self._stream.write(f"\r\x1b[K{text[: width - 1]}")  # a longer one could not be undone
+            self._is_line_open = True
         else:
             self._stream.write(text + "\n")
         self._stream.flush()
@@ -115,16 +193,50 @@ def environment() -> dict[str, str | int]:
     }
 
 
-def _keep_lines(path: Path, step: int) -> None:
+def peak_memory_gib() -> float:
+    """Most memory held so far: on the GPU if torch uses it, else by this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    unit = 1 if sys.platform == "darwin" else 2**10  # of ru_maxrss, bytes or KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _means(records: Iterable[Values]) -> dict[str, float]:
+    """Mean of every value that is about a step, over the records that have it."""
+    columns: dict[str, list[float]] = {}
+    for record in records:
+        for name, value in record.items():
+            columns.setdefault(name, []).append(value)
+    for name in ("step", "epoch", "seconds"):
+        columns.pop(name, None)
+    return {name: math.fsum(values) / len(values) for name, values in columns.items()}
+
+
+def _append(file: TextIO, record: Values) -> None:
+    file.write(json.dumps(record) + "\n")
+    file.flush()
+
+
+def _keep_lines(path: Path, step: int) -> list[dict[str, int | float]]:
     """Drop the lines after a step, and a last line that a killed session left unfinished."""
-    if not path.exists():
-        return
+    if not path.is_file():
+        return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    kept = [
+        (line, record) for line in lines if (record := _parsed(line)) and record["step"] <= step
+    ]
     if len(kept) < len(lines):
-        aside = path.with_name(path.name + ".part")
-        aside.write_text("".join(kept), encoding="utf-8")
-        aside.replace(path)
+        write_file(path, "".join(line for line, _ in kept).encode())
+    return [record for _, record in kept]
+
+
+def _parsed(line: str) -> dict[str, int | float] | None:
+    """A record; nothing of a line that a power cut left in pieces."""
+    try:
+        record: dict[str, int | float] = json.loads(line)
+        return record if line.endswith("\n") and "step" in record else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _version(name: str) -> str:

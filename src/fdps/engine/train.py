@@ -1,121 +1,282 @@
 """Train a network: the loop, from top to bottom."""
 
 import json
-from math import isfinite
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from fdps.config import LossConfig, Recipe, TrainConfig, load_recipe, to_toml
+from fdps.config import MACHINE_FIELDS, Recipe, TrainConfig
 from fdps.data.augment import Augmentation
-from fdps.data.dataset import TrainingScenes, training_batches
-from fdps.engine import checkpoint
-from fdps.engine.checkpoint import Progress, load_checkpoint, save_checkpoint
+from fdps.data.dataset import Batch, TrainingScenes, training_batches
+from fdps.data.order import SceneFacts, epoch_batches
+from fdps.engine.checkpoint import newest_checkpoint, restore, save_checkpoint
 from fdps.engine.interrupt import stop_between_steps
-from fdps.engine.optimizer import (
-    all_finite,
-    build_optimizer,
-    clip_gradients,
-    learning_rate,
-    reid_ramp,
-    set_learning_rate,
+from fdps.engine.out_of_memory import memory_explained
+from fdps.engine.processes import connect
+from fdps.engine.progress import Progress
+from fdps.engine.run_folder import (
+    WEIGHTS_FILE,
+    changes,
+    check_continuable,
+    only_writer,
+    write_recipe,
 )
-from fdps.engine.run_log import FILE as LOG_FILE
-from fdps.engine.run_log import RunLog, Stream, environment
-from fdps.errors import AnnotationError, ResourceError, TrainingDiverged, UsageError
+from fdps.engine.run_log import RunLog, Stream, Watcher, environment
+from fdps.engine.step import Learner
+from fdps.errors import AnnotationError, ConfigError, TrainingDiverged, UsageError
+from fdps.losses.watched import hardness
 from fdps.models import PersonSearchNet, build_model
 from fdps.models.weights import save_weights
+from fdps.predictions import data_hash
 from fdps.structures import SceneSet
 
-WEIGHTS_FILE = "weights.safetensors"
-RECIPE_FILE = "recipe.toml"
+Inspect = Callable[[PersonSearchNet, int], Mapping[str, float]]
+"""Looks at the network, in evaluation mode, after an epoch (counted from 1). The figures that it
+returns go to the log; ``mAP`` among them decides which epoch is the best."""
 
 
-def train(recipe: Recipe, scenes: SceneSet, run: Path, *, stream: Stream | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    scenes: SceneSet,
+    run: Path,
+    *,
+    stream: Stream | None = None,
+    inspect: Inspect | None = None,
+    watchers: Sequence[Watcher] = (),
+) -> Path:
     """Train the network of a recipe; continue where a run folder left off.
 
-    The run folder receives ``recipe.toml``, ``environment.json``, ``log.jsonl``, a checkpoint
-    after every epoch, and the weights at the end.
+    Started by ``torchrun`` or SLURM, the processes train one network together.
 
     Args:
         recipe: Everything that makes the run.
         scenes: Training scenes with identities 0..L-1 (:func:`fdps.data.identities.contiguous`).
-        run: The run folder; one with a checkpoint is continued.
-        stream: Where the status line goes, for example ``sys.stderr``; nothing is shown without.
+        run: The run folder (:mod:`fdps.engine.run_folder`); one with a checkpoint is continued.
+        stream: Where status line and table go, for example ``sys.stderr``; nothing is shown
+            without.
+        inspect: Called after every epoch.
+        watchers: Who else follows the log.
 
     Returns:
         The weights file.
 
     Raises:
         AnnotationError: No scene, or no labelled person.
-        UsageError: The folder holds a run of another recipe.
-        ModelError: Its checkpoint is damaged or of another network.
+        ConfigError: A batch is too small for the processes.
+        UsageError: The folder holds a run of another recipe or of other data.
+        ModelError: Its checkpoints are damaged or of another network.
         TrainingDiverged: A loss, a gradient or a weight left the finite numbers; the last
             checkpoint stays.
         PictureError: A picture cannot be decoded.
         MissingDataError: A picture is gone.
-        ResourceError: The device of the recipe is not there.
+        ResourceError: The device is not there, memory ran out, or another process trains here.
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last step was written.
     """
     config = recipe.train
     n_persons = _count_persons(scenes)
-    fabric = _fabric(config)
-    torch.manual_seed(config.seed)
-    net = build_model(recipe.model, recipe.loss, n_persons)
-    parts = {"trunk": net.backbone, "rpn": net.rpn, "heads": net.roi_heads}
-    model, optimizer = fabric.setup(net, build_optimizer(parts, config))
-    model.train()
-
-    dataset = TrainingScenes(
-        scenes, Augmentation.of(config), seed=config.seed, decoded_gib=config.decoded_gib
-    )
-    steps_per_epoch = -(-len(dataset) // config.batch_size)
-    total_steps = config.epochs * steps_per_epoch
-    progress = _prepare(run, recipe, net, optimizer.optimizer)
-
-    with RunLog(run / LOG_FILE, total_steps, progress, stream) as log, stop_between_steps() as stop:
-        while progress.step < total_steps:
-            epoch, done = divmod(progress.step, steps_per_epoch)
-            for images, targets in training_batches(dataset, config, epoch=epoch, skip=done):
-                lr = learning_rate(progress.step, config, steps_per_epoch)
-                set_learning_rate(optimizer.optimizer, lr)
-                out = model(*_to_device(images, targets, fabric.device))
-                if not all_finite(out.losses):
-                    raise TrainingDiverged(progress.step, _floats(out.losses))
-                ramp = reid_ramp(progress.step, config, steps_per_epoch)
-                fabric.backward(weighted_sum(out.losses, recipe.loss, reid_ramp=ramp))
-                norms = clip_gradients(parts, config.max_grad_norm, whole=config.clip == "whole")
-                if not all(map(isfinite, norms.values())):
-                    raise TrainingDiverged(progress.step, _gradients(norms))
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                net.roi_heads.criterion.update(out.embeddings, out.person_ids)
+    check_continuable(run, recipe)
+    fabric = connect(config)
+    _check_batches(recipe, len(scenes), fabric.world_size)
+    facts, data = SceneFacts.of(scenes, with_aspects=config.group_by_aspect), data_hash(scenes)
+    steps_per_epoch = -(-len(facts) // config.batch_size)
+    with memory_explained(recipe), ExitStack() as stack:
+        learner, progress, news = _begin(recipe, n_persons, fabric, run, data)
+        is_first, total_steps = learner.processes.is_first, config.epochs * steps_per_epoch
+        watched = _opened(run, recipe, total_steps, progress, stream, watchers)
+        log = stack.enter_context(watched if is_first else RunLog(None, total_steps, progress))
+        log.say(*news)
+        dataset = TrainingScenes(
+            scenes, Augmentation.of(config), seed=config.seed, decoded_gib=config.decoded_gib
+        )
+        stop = stack.enter_context(stop_between_steps())
+        while progress.n_epochs < config.epochs and not _is_patience_over(progress, config):
+            done = progress.step - progress.n_epochs * steps_per_epoch
+            if done == 0 and config.sampling == "hard":
+                progress.hardness = _hardness(learner.net)
+            for share, waited_s in _shares(dataset, facts, learner, progress, skip=done):
+                values = learner.take_step(share, progress.step, steps_per_epoch)
                 progress.step += 1
-                log.count(len(images))
-                if progress.step % config.log_every == 0 or progress.step == total_steps:
-                    values = {"lr": lr} | _floats(out.losses | out.reid_terms) | _gradients(norms)
-                    values["people"] = len(out.person_ids)
+                log.count(len(share[0]) * learner.processes.n, waited_s)
+                is_last = progress.step == (progress.n_epochs + 1) * steps_per_epoch
+                if progress.step % config.log_every == 0 or is_last:
                     log.record(progress.step, progress.step / steps_per_epoch, values)
-                if stop:
-                    break
-            _check_weights(net, progress.step)
-            progress.seconds = log.seconds
-            save_checkpoint(run / checkpoint.FILE, net, optimizer.optimizer, progress)
-            if stop:
-                raise KeyboardInterrupt(stop.signal)
-    save_weights(net, recipe.model, recipe.loss, n_persons, run / WEIGHTS_FILE)
+                is_stopped = learner.processes.is_any(bool(stop), fabric.device)
+                if is_stopped or (_is_due(progress.step, config) and not is_last):
+                    _save(run, learner, progress, log, data)
+                if is_stopped:
+                    raise KeyboardInterrupt(stop.signal or signal.SIGTERM)
+            progress.n_epochs += 1
+            is_best = _close_epoch(run, learner, progress, log, n_persons, inspect)
+            _save(run, learner, progress, log, data, is_best=is_best)
+        if is_first and progress.best < 0:
+            _save_weights(run, learner, n_persons)
     return run / WEIGHTS_FILE
 
 
-def weighted_sum(
-    losses: dict[str, Tensor], weights: LossConfig, *, reid_ramp: float = 1.0
-) -> Tensor:
-    """What is minimised: every named loss times its weight in the recipe, re-ID ramped up."""
-    scaled = losses | {"reid": losses["reid"] * reid_ramp}
-    terms = [getattr(weights, f"{name}_weight") * loss for name, loss in scaled.items()]
-    return torch.stack(terms).sum()
+def _begin(
+    recipe: Recipe, n_persons: int, fabric: Fabric, run: Path, data: str
+) -> tuple[Learner, Progress, list[str]]:
+    """Who learns, where it stands, and what there is to say about going on."""
+    checkpoint = newest_checkpoint(run)
+    model = recipe.model
+    if checkpoint is not None:  # which has all weights: none are read to be overwritten
+        model = replace(model, backbone_weights="none")
+    torch.manual_seed(recipe.train.seed)
+    learner = Learner(build_model(model, recipe.loss, n_persons), recipe, fabric)
+    if checkpoint is None:
+        return learner, Progress(), []
+    if checkpoint.state["facts"]["data"] != data:
+        raise UsageError(
+            f"{run} was trained on other data than is given now: their hashes differ",
+            hint="give the data of the run (--root), or choose another run folder",
+        )
+    progress = restore(learner, checkpoint)
+    news = [f"Continue at step {progress.step}, from {checkpoint.path}"]
+    differing = changes(checkpoint.state["facts"]["computing"], _computing(learner))
+    if differing:
+        news.append(f"Changed  {', '.join(differing)}: not to the last bit the run it would be")
+    return learner, progress, news
+
+
+@contextmanager
+def _opened(
+    run: Path,
+    recipe: Recipe,
+    total_steps: int,
+    progress: Progress,
+    stream: Stream | None,
+    watchers: Sequence[Watcher],
+) -> Iterator[RunLog]:
+    """Hold the run folder, say what is trained in it, and open its log."""
+    with only_writer(run):
+        write_recipe(run, recipe, environment())
+        with RunLog(run, total_steps, progress, stream, watchers) as log:
+            yield log
+
+
+def _shares(
+    dataset: TrainingScenes, facts: SceneFacts, learner: Learner, progress: Progress, *, skip: int
+) -> Iterator[tuple[Batch, float]]:
+    """What is left of an epoch for this process, on its device, and the wait for it in seconds."""
+    config = learner.recipe.train
+    batches = epoch_batches(
+        facts,
+        sampling=config.sampling,
+        group_by_aspect=config.group_by_aspect,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        epoch=progress.n_epochs,
+        hardness=progress.hardness,
+    )
+    read = training_batches(
+        dataset,
+        batches,
+        epoch=progress.n_epochs,
+        skip=skip,
+        workers=config.workers,
+        rank=learner.processes.rank,
+        n_processes=learner.processes.n,
+    )
+    start = time.perf_counter()
+    for images, targets in read:
+        share = _to_device(images, targets, learner.fabric.device)
+        yield share, time.perf_counter() - start
+        start = time.perf_counter()
+
+
+def _close_epoch(
+    run: Path,
+    learner: Learner,
+    progress: Progress,
+    log: RunLog,
+    n_persons: int,
+    inspect: Inspect | None,
+) -> bool:
+    """Look at the network and write the epoch down; whether it is the best so far."""
+    found = _inspected(learner, inspect, progress.n_epochs) if inspect else {}
+    is_best = found.get("mAP", -1.0) > progress.best
+    if is_best:
+        progress.best, progress.n_stale = found["mAP"], 0
+        if learner.processes.is_first:
+            _save_weights(run, learner, n_persons)
+    elif "mAP" in found:
+        progress.n_stale += 1
+    log.epoch(progress.n_epochs, progress.step, found | ({"is_best": True} if is_best else {}))
+    return is_best
+
+
+def _inspected(learner: Learner, inspect: Inspect, epoch: int) -> dict[str, float]:
+    """What the first process finds; the others wait for it."""
+    told = ""
+    if learner.processes.is_first:
+        with learner.averaged():
+            told = json.dumps(dict(inspect(learner.net.eval(), epoch)))
+        learner.net.train()
+    found: dict[str, float] = json.loads(learner.processes.tell_all(told, learner.device)[0])
+    return found
+
+
+def _save(
+    run: Path,
+    learner: Learner,
+    progress: Progress,
+    log: RunLog,
+    data: str,
+    *,
+    is_best: bool = False,
+) -> None:
+    # No loss may have shown it: a norm turns an overflow before it into plain zeros.
+    for name, tensor in learner.net.state_dict().items():
+        if not tensor.isfinite().all():
+            raise TrainingDiverged(progress.step, {name: float(tensor.abs().max())})
+    progress.seconds = log.seconds
+    facts = {"data": data, "computing": _computing(learner)}
+    save_checkpoint(run, learner, progress, is_best=is_best, facts=facts)
+
+
+def _save_weights(run: Path, learner: Learner, n_persons: int) -> None:
+    recipe = learner.recipe
+    with learner.averaged():
+        save_weights(learner.net, recipe.model, recipe.loss, n_persons, run / WEIGHTS_FILE)
+
+
+def _computing(learner: Learner) -> dict[str, object]:
+    """What else than the recipe decides over the last bits."""
+    settings = {name: getattr(learner.recipe.train, name) for name in MACHINE_FIELDS}
+    device = learner.device.type  # what "auto" came to
+    return environment() | settings | {"device": device, "processes": learner.processes.n}
+
+
+def _is_due(step: int, config: TrainConfig) -> bool:
+    return config.checkpoint_every > 0 and step % config.checkpoint_every == 0
+
+
+def _is_patience_over(progress: Progress, config: TrainConfig) -> bool:
+    return 0 < config.patience <= progress.n_stale
+
+
+def _hardness(net: PersonSearchNet) -> np.ndarray:
+    return hardness(net.roi_heads.criterion.memory.table.rows).cpu().numpy()
+
+
+def _check_batches(recipe: Recipe, n_scenes: int, n_processes: int) -> None:
+    """Synchronised norms need every process in every forward pass."""
+    size, n_parts = recipe.train.batch_size, n_processes * recipe.train.accumulate
+    smallest = n_scenes % size or size
+    if recipe.model.norm == "sync" and smallest < n_parts:
+        raise ConfigError(
+            f"model.norm is sync, but the smallest batch of an epoch has {smallest} pictures for "
+            f"{n_processes} processes times {recipe.train.accumulate} micro-batches",
+            hint=f"choose a train.batch_size that leaves at least {n_parts} of {n_scenes} scenes",
+        )
 
 
 def _count_persons(scenes: SceneSet) -> int:
@@ -133,53 +294,9 @@ def _count_persons(scenes: SceneSet) -> int:
     return len(ids)
 
 
-def _fabric(config: TrainConfig) -> Fabric:
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(
-            "train.device is cuda, but torch sees no GPU",
-            hint="fdps trains on the CPU with --set train.device=cpu",
-        )
-    accelerator = "gpu" if config.device == "cuda" else config.device
-    return Fabric(accelerator=accelerator, devices=1, precision=config.precision)
-
-
-def _prepare(
-    run: Path, recipe: Recipe, net: PersonSearchNet, optimizer: torch.optim.SGD
-) -> Progress:
-    """Make the run folder, or find out where it stands; one that is refused stays as it is."""
-    if run.exists() and not run.is_dir():
-        raise UsageError(f"{run} is not a folder", hint="choose another run folder")
-    kept = run / RECIPE_FILE
-    if kept.exists() and load_recipe(kept) != recipe:
-        raise UsageError(
-            f"{run} holds a run of another recipe",
-            hint=f"choose another folder, or remove this one; compare with {kept}",
-        )
-    begun = (run / checkpoint.FILE).exists()
-    progress = load_checkpoint(run / checkpoint.FILE, net, optimizer) if begun else Progress()
-    run.mkdir(parents=True, exist_ok=True)
-    kept.write_text(to_toml(recipe), encoding="utf-8")
-    (run / "environment.json").write_text(json.dumps(environment(), indent=1) + "\n")
-    return progress
-
-
-def _check_weights(net: PersonSearchNet, step: int) -> None:
-    """Refuse what no loss may have shown: a norm turns an overflow before it into plain zeros."""
-    for name, tensor in net.state_dict().items():
-        if not tensor.isfinite().all():
-            raise TrainingDiverged(step, {name: float(tensor.abs().max())})
-
-
 def _to_device(
     images: list[Tensor], targets: list[dict[str, Tensor]], device: torch.device
-) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+) -> Batch:
     moved = [image.to(device, non_blocking=True).float() / 255 for image in images]
-    return moved, [{k: v.to(device) for k, v in target.items()} for target in targets]
-
-
-def _floats(values: dict[str, Tensor]) -> dict[str, float]:
-    return {name: float(value.detach()) for name, value in values.items()}
-
-
-def _gradients(norms: dict[str, float]) -> dict[str, float]:
-    return {f"grad_{part}": norm for part, norm in norms.items()}
+    # The seed stays: it makes a generator of the CPU.
+    return moved, [{k: v if k == "seed" else v.to(device) for k, v in t.items()} for t in targets]

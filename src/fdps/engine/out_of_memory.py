@@ -1,0 +1,56 @@
+"""What to change when the memory does not suffice."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from fdps.config import Recipe
+from fdps.errors import ResourceError
+
+_WORDS = (
+    *("can't allocate memory", "not enough memory", "Cannot allocate memory"),  # of the machine
+    # Of a GPU that others have filled, by CUDA, cuBLAS and cuDNN.
+    *("CUDA error: out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED"),
+)
+
+
+@contextmanager
+def memory_explained(recipe: Recipe) -> Iterator[None]:
+    """Turn running out of memory into an error that names what to change in a recipe.
+
+    Raises:
+        ResourceError: The block ran out of memory, on a GPU or here.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _explained(recipe, str(error)) from error
+    except RuntimeError as error:  # torch has no class of its own for these
+        if any(words in str(error) for words in _WORDS):
+            raise _explained(recipe, str(error)) from error
+        raise
+
+
+def advice(recipe: Recipe) -> list[str]:
+    """Settings that need less memory, those that cost least first."""
+    model, train = recipe.model, recipe.train
+    settings = []
+    if train.accumulate < train.batch_size:
+        settings.append(f"train.accumulate={min(2 * train.accumulate, train.batch_size)}")
+    if train.precision == "32-true":
+        settings.append("train.precision=bf16-mixed")
+    if not train.recompute_trunk and not train.compile:
+        settings.append("train.recompute_trunk=true")
+    smaller = [side * 2 // 3 for side in model.short_side]
+    return [*settings, f"model.short_side={smaller}"]
+
+
+def _explained(recipe: Recipe, reason: str) -> ResourceError:
+    model, train = recipe.model, recipe.train
+    return ResourceError(
+        f"out of memory at {max(model.short_side)}×{model.long_side}, batch {train.batch_size} "
+        f"in {train.accumulate} parts, {train.precision}: {reason.partition(chr(10))[0]}",
+        hint=f"need less, each with --set: {', '.join(advice(recipe))}\n"
+        "fdps doctor --recipe tells beforehand what a recipe needs",
+    )

@@ -1,0 +1,26 @@
+"""Where a run stands."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Progress:
+    """Position of a run.
+
+    Args:
+        step: Finished optimiser steps.
+        n_epochs: Finished epochs, validation included.
+        seconds: Training time so far, over all sessions.
+        best: Best mAP of a validation so far; -1 before the first.
+        n_stale: Validations since then.
+        hardness: Of the identities at the beginning of this epoch, for hard sampling.
+    """
+
+    step: int = 0
+    n_epochs: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    n_stale: int = 0
+    hardness: np.ndarray | None = None

@@ -1,0 +1,235 @@
+"""One optimiser step, the same however a batch is spread over processes and micro-batches.
+
+A batch comes in parts: every process has a share and takes it in micro-batches. Three things make
+the step that of the whole batch:
+
+* every loss is a mean over samples (anchors, regions, labelled people), so a part is weighed by its
+  share of the samples of the whole batch; with micro-batches their number has to be known before
+  the first backward pass, which takes a pass through trunk and proposals alone;
+* gradients are summed over parts and processes, once per step;
+* people are remembered after the step, those of all parts in the order of the batch.
+
+Batch statistics are the exception: norms that use those of a part see another batch. ``norm =
+"sync"`` takes them over all processes, ``"frozen"`` uses none.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import reduce
+from itertools import pairwise
+from math import isfinite
+from operator import add
+from typing import NamedTuple, cast
+
+import torch
+from jaxtyping import Float, Int64
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import Optimizer
+
+from fdps.config import LossConfig, Recipe
+from fdps.data.dataset import Batch
+from fdps.engine.ema import WeightAverage
+from fdps.engine.optimizer import (
+    build_optimizer,
+    clip_gradients,
+    learning_rate,
+    parts_of,
+    reid_ramp,
+    set_learning_rate,
+)
+from fdps.engine.processes import Processes
+from fdps.errors import TrainingDiverged
+from fdps.models import PersonSearchNet
+from fdps.models.norms import RowSums
+from fdps.models.person_search import TrainingOutputs
+from fdps.models.transform import Size
+
+MEMORY = "roi_heads.criterion."
+"""Beginning of the names of what the re-ID loss remembers."""
+
+SMALLEST_SCALE = 2.0**-10
+"""Below it, fp16 gradients overflow for another reason than their scale."""
+
+
+class Learner:
+    """A network, what it learns with, and how it takes a step.
+
+    Args:
+        net: In training mode once it is set up here; moved to the device.
+        recipe: Losses and optimiser.
+        fabric: Connected; see :func:`fdps.engine.processes.connect`.
+    """
+
+    def __init__(self, net: PersonSearchNet, recipe: Recipe, fabric: Fabric) -> None:
+        self.recipe, self.fabric, self.processes = recipe, fabric, Processes(fabric)
+        config = recipe.train
+        memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        fabric.to_device(net)
+        self.net: PersonSearchNet = net.to(memory_format=memory_format).train()
+        self.net.backbone.is_recomputed = config.recompute_trunk
+        if config.compile:
+            self.net.backbone.compile()
+            self.net.roi_heads.region_head.compile()
+        self.processes.agree(self.net)
+        self.optimizer: Optimizer = build_optimizer(net, config)
+        self._stepper = cast(Optimizer, fabric.setup_optimizers(self.optimizer))
+        self.average = WeightAverage(net, config.ema, left_out=MEMORY) if config.ema else None
+
+    def take_step(self, share: Batch, step: int, steps_per_epoch: int) -> dict[str, int | float]:
+        """Learn from a batch.
+
+        Args:
+            share: The pictures of this process; there may be none.
+            step: Steps taken so far.
+            steps_per_epoch: For the schedules.
+
+        Returns:
+            Learning rate, losses and re-ID terms of the whole batch, gradient norms.
+
+        Raises:
+            TrainingDiverged: Something left the finite numbers. Raised in every process alike, and
+                before anything is learnt or remembered.
+        """
+        config = self.recipe.train
+        lr = learning_rate(step, config, steps_per_epoch)
+        set_learning_rate(self.optimizer, lr)
+        ramp = reid_ramp(step, config, steps_per_epoch)
+        values, learnt = self._backward(split(share, config.accumulate), ramp)
+        # The embedding of somebody without identity is in no loss, and would poison the queue.
+        _check_finite(step, values | {"embeddings": float(learnt.embeddings.sum())})
+        norms = self._gradients(step)
+        self._stepper.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.net.update(*learnt)
+        if self.average is not None:
+            self.average.update(self.net, step)
+        return {"lr": lr, **values, **norms, "people": len(learnt.person_ids)}
+
+    @property
+    def device(self) -> torch.device:
+        """Of this process."""
+        return self.fabric.device
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the network use the running mean of its weights, where the recipe has one."""
+        with self.average.applied(self.net) if self.average else nullcontext():
+            yield
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """What keeps small fp16 gradients from vanishing; ``None`` in other precisions."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
+    def _backward(
+        self, micro_batches: list[Batch], ramp: float
+    ) -> tuple[dict[str, float], "Learnt"]:
+        """Compute gradients; the mean losses and what is to be remembered, of the whole batch."""
+        is_whole = self.processes.n == 1 and len(micro_batches) == 1
+        size = None if is_whole else self._common_size(micro_batches)
+        totals = self._count(micro_batches, size) if self.recipe.train.accumulate > 1 else None
+        values, outputs = [], []
+        for images, targets in micro_batches:
+            with self.fabric.autocast():
+                out = self.net(images, targets, size)
+            if totals is None:
+                totals = self.processes.sum(_counted(out.counts))
+            shares = _shares(_counted(out.counts), totals)
+            losses = {name: loss * shares[name] for name, loss in out.losses.items()}
+            loss = weighted_sum(losses, self.recipe.loss, reid_ramp=ramp)
+            if loss.requires_grad:  # without a picture there is nothing to go back through
+                self.fabric.backward(loss)
+            terms = {name: term * shares["reid"] for name, term in out.reid_terms.items()}
+            values.append({k: v.detach() for k, v in (losses | terms).items()})
+            outputs.append(out)
+        summed = torch.stack([torch.stack([*part.values()]).double() for part in values]).sum(0)
+        names = values[0].keys()
+        means = dict(zip(names, self.processes.sum(summed).tolist(), strict=True))
+        return means, self._gather(outputs)
+
+    def _common_size(self, micro_batches: list[Batch]) -> Size:
+        """What all pictures of the whole batch are padded to; padding is seen by a network."""
+        sizes = [self.net.transform.size_of(*part) for part in micro_batches if part[0]]
+        largest = torch.tensor([*sizes, (0, 0)], device=self.fabric.device).amax(dim=0)
+        height, width = self.processes.largest(largest).tolist()
+        return height, width
+
+    def _count(self, micro_batches: list[Batch], size: Size | None) -> Int64[Tensor, " K"]:
+        """Samples of every loss in the whole batch."""
+        with self.fabric.autocast():
+            counts = [_counted(self.net.count(*part, size)) for part in micro_batches]
+        return self.processes.sum(torch.stack(counts).sum(dim=0))
+
+    def _gather(self, outputs: list[TrainingOutputs]) -> "Learnt":
+        """Put together what all parts of all processes have seen, in the order of the batch."""
+        together = self.processes.concatenate
+        embeddings = together(torch.cat([out.embeddings for out in outputs]))
+        person_ids = together(torch.cat([out.person_ids for out in outputs]))
+        sums = {
+            name: reduce(add, (out.norm_sums[name] for out in outputs)).over_processes()
+            for name in outputs[0].norm_sums
+        }
+        return Learnt(embeddings, person_ids, sums)
+
+    def _gradients(self, step: int) -> dict[str, float]:
+        """Sum the gradients over the processes, shorten them, and tell how long they were."""
+        config = self.recipe.train
+        self.processes.sum_gradients([p for p in self.net.parameters() if p.requires_grad])
+        self.fabric.strategy.precision.unscale_gradients(self.optimizer)
+        whole = config.clip == "whole"
+        norms = clip_gradients(parts_of(self.net), config.max_grad_norm, whole=whole)
+        named = {f"grad_{part}": norm for part, norm in norms.items()}
+        # fp16 overflows now and then: the step is left out then, and the scale is lowered.
+        if self.scaler is None or self.scaler.get_scale() < SMALLEST_SCALE:
+            _check_finite(step, named)
+        return named
+
+
+class Learnt(NamedTuple):
+    """What the network remembers of a batch; see :meth:`PersonSearchNet.update`."""
+
+    embeddings: Float[Tensor, "N D"]
+    person_ids: Int64[Tensor, " N"]
+    norm_sums: dict[str, RowSums]
+
+
+def split(batch: Batch, n_parts: int) -> list[Batch]:
+    """Cut a batch into consecutive parts of about equal size; at least one, which may be empty."""
+    images, targets = batch
+    cuts = [len(images) * part // n_parts for part in range(n_parts + 1)]
+    parts = [(images[a:b], targets[a:b]) for a, b in pairwise(cuts) if a < b]
+    return parts or [batch]
+
+
+def weighted_sum(
+    losses: dict[str, Tensor], weights: LossConfig, *, reid_ramp: float = 1.0
+) -> Tensor:
+    """What is minimised: every named loss times its weight in the recipe, re-ID ramped up."""
+    scaled = losses | {"reid": losses["reid"] * reid_ramp}
+    terms = [getattr(weights, f"{name}_weight") * loss for name, loss in scaled.items()]
+    return torch.stack(terms).sum()
+
+
+LOSSES = ("rpn_score", "rpn_box", "person", "box", "reid")
+
+
+def _counted(counts: dict[str, Tensor]) -> Int64[Tensor, " K"]:
+    """Samples of every loss, then the number of parts, which is one."""
+    some = [counts[name] for name in LOSSES]
+    return torch.stack([*some, torch.ones_like(some[0])])
+
+
+def _shares(counts: Int64[Tensor, " K"], totals: Int64[Tensor, " K"]) -> dict[str, Tensor]:
+    """Weight of a part in the mean of the whole batch, by loss; they add up to 1 over the parts.
+
+    Of a loss without any sample, which is 0 then, every part has an equal share.
+    """
+    *shares, equal = counts.double() / totals
+    some = torch.where(totals[:-1] > 0, torch.stack(shares), equal)
+    return dict(zip(LOSSES, some.float(), strict=True))
+
+
+def _check_finite(step: int, values: dict[str, float]) -> None:
+    if not all(map(isfinite, values.values())):
+        raise TrainingDiverged(step, values)
