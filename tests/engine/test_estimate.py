@@ -336,7 +336,7 @@ def test_what_to_change_begins_with_what_costs_least(tiny: Estimate) -> None:
     last = [change.settings[-1] for change in found.changes]
     assert last == [
         "train.accumulate=2",
-        'train.precision="bf16-mixed"',
+        "train.precision=bf16-mixed",
         "train.recompute_trunk=true",
         "model.long_side=48",
     ]

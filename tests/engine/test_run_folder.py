@@ -35,7 +35,12 @@ DATA = DataConfig(
     validation=Source("coco", "here", "val"),
 )
 TINY = tiny_recipe(batch_size=4)
-RECIPE = replace(TINY, data=DATA, train=replace(TINY.train, validate_every=1))
+RECIPE = replace(
+    TINY,
+    data=DATA,
+    model=replace(TINY.model, background_iou=0.1),
+    train=replace(TINY.train, validate_every=1),
+)
 FIELDS = [
     (section, field.name)
     for section in ("model", "loss", "train")
