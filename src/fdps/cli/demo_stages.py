@@ -86,7 +86,7 @@ def _is_drawn(config: "SyntheticConfig", root: Path) -> bool:
 def take_bundled(out: Path) -> Path:
     """Make a run folder of the weights that come with fdps, and return it."""
     from fdps.config import DataConfig, Recipe, Source, to_toml
-    from fdps.engine.train import RECIPE_FILE
+    from fdps.engine.run_folder import RECIPE_FILE
     from fdps.models.weights import describe_weights
     from fdps.searcher import WEIGHTS_FILE, weights_file
 
@@ -119,7 +119,7 @@ def train(recipe: "Recipe", scenes: "SceneSet", run: Path, *, quiet: bool) -> No
     """Train, continue where an interrupted demo left off, or find that nothing is left to do."""
     from fdps.config import to_toml
     from fdps.data.identities import contiguous
-    from fdps.engine.train import RECIPE_FILE
+    from fdps.engine.run_folder import RECIPE_FILE
     from fdps.engine.train import train as train_network
 
     kept = run / RECIPE_FILE

@@ -1,12 +1,13 @@
-"""``fdps train``: a recipe becomes a run folder with weights."""
+"""``fdps train``: a recipe becomes a run folder with weights, or several do."""
 
-import sys
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fdps.cli.chosen_data import cache_of
+from fdps.cli.sweep import combinations, sweep_runs
+from fdps.cli.training import say_done, train_run
 
 
 def train(
@@ -27,41 +28,33 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change a field; repeatable."),
     ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SECTION.FIELD=A,B,…",
+            help="One run for each value, with a table at the end; repeat it for combinations.",
+        ),
+    ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object when done.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a network, or continue a run that was interrupted."""
-    import json
-
     from fdps.config import load_recipe, with_root
-    from fdps.data import load_scenes
-    from fdps.data.identities import concatenate
-    from fdps.engine.train import train as train_network
-    from fdps.errors import ConfigError
 
     overrides = list(settings or [])
     if backbone_weights is not None:
         overrides.append(f"model.backbone_weights={json.dumps(backbone_weights)}")
-    chosen = load_recipe(recipe, overrides)
+    chosen = {
+        name: load_recipe(recipe, [*overrides, *changed])
+        for name, changed in combinations(sweep or []).items()
+    }
     if root is not None:
-        chosen = with_root(chosen, root)
-    if not chosen.data.train:
-        raise ConfigError(f"{recipe} names no training data", hint="add a [[data.train]] section")
-    run = out or Path("runs") / "train" / chosen.name
-    cache = cache_of(run)
-    sets = [load_scenes(s.kind, Path(s.root), s.split, cache=cache) for s in chosen.data.train]
-    scenes = concatenate(sets, "+".join(part.name for part in sets))
-    if not quiet:
-        n_persons, n_boxes = len(scenes.person_ids), scenes.n_boxes
-        print(f"Data    {len(scenes)} scenes, {n_boxes} people, {n_persons} ids", file=sys.stderr)
-    try:
-        weights = train_network(chosen, scenes, run, stream=None if quiet else sys.stderr)
-    except KeyboardInterrupt:
-        print(f"Stopped {run}\nNext    the same command continues", file=sys.stderr)
-        raise
-    if json_output:
-        print(json.dumps({"run": str(run), "weights": str(weights)}))
-    else:
-        print(f"Weights {weights}\nNext    fdps predict {run}")
+        chosen = {name: with_root(each, root) for name, each in chosen.items()}
+    run = out or Path("runs") / "train" / next(iter(chosen.values())).name
+    if sweep:
+        sweep_runs(chosen, run, quiet=quiet, json_output=json_output)
+        return
+    weights = train_run(chosen[""], run, quiet=quiet)
+    say_done(run, weights, json_output=json_output)

@@ -1,0 +1,154 @@
+"""Pictures with what was found drawn in: solid frames with scores, dashed ones for the truth.
+
+Found and annotated are told apart by the line as well as by its colour, so that a sheet says the
+same in grey.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+from fdps.analysis.strips import INK
+from fdps.structures import Boxes, Detections, Picture
+
+FOUND, ANNOTATED = (190, 72, 0), (86, 190, 240)
+"""Colours of the frames, which colour-blind readers tell apart."""
+
+_PAPER, _SOFT = (255, 255, 255), (84, 93, 105)
+_GAP, _LABEL, _FONT, _SCORE_FONT = 12, 24, 15, 12  # pixels
+_DASH, _SPACE = 7, 9  # pixels of a dashed frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A picture of a sheet.
+
+    Args:
+        name: Of the scene.
+        image: The picture.
+        found: What the network found in it.
+        truth: The people annotated in it; ``None`` where nobody annotated it.
+    """
+
+    name: str
+    image: Picture
+    found: Detections
+    truth: Boxes | None = None
+
+
+def draw_detections(
+    image: Picture, found: Detections, truth: Boxes | None = None, *, width: int | None = None
+) -> Image.Image:
+    """Draw detections and annotations into a copy of a picture.
+
+    Args:
+        image: The picture.
+        found: In its pixels; solid frames with the score above.
+        truth: In its pixels; dashed frames.
+        width: Scale to so many pixels before drawing, so that lines and scores keep their size.
+
+    Returns:
+        An RGB picture; it is neither shown nor saved.
+    """
+    drawn, scale = Image.fromarray(image), 1.0
+    if width is not None:
+        scale = width / drawn.width
+        drawn = drawn.resize((width, max(1, round(drawn.height * scale))))
+    pen = ImageDraw.Draw(drawn)
+    boxes, scores = (found.boxes * scale).tolist(), found.scores.tolist()
+    for x1, y1, x2, y2 in reversed(boxes):  # the best on top
+        pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline=_PAPER, width=4)  # on any ground
+        pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=FOUND, width=2)
+    for box in () if truth is None else (truth * scale).tolist():
+        _dashed_frame(pen, box)
+    for (x1, y1, _, _), score in zip(reversed(boxes), reversed(scores), strict=True):
+        _write_score(pen, (x1, y1), f"{score:.2f}")
+    return drawn
+
+
+def sample_sheet(samples: Sequence[Sample], *, columns: int = 3, width: int = 480) -> Image.Image:
+    """Lay out pictures side by side, each with its name and how many people it has.
+
+    Args:
+        samples: May be empty: the sheet then says so.
+        columns: Pictures in a row, at least 1.
+        width: To which every picture is scaled, pixels.
+
+    Returns:
+        An RGB picture; it is neither shown nor saved.
+    """
+    cells = [_cell(sample, width) for sample in samples] or [_no_samples(width)]
+    rows = [cells[k : k + columns] for k in range(0, len(cells), columns)]
+    tops = [_GAP]
+    for row in rows:
+        tops.append(tops[-1] + max(cell.height for cell in row) + _GAP)
+    across = min(columns, len(cells)) * (width + _GAP) + _GAP
+    sheet = Image.new("RGB", (across, tops[-1] + _LABEL), _PAPER)
+    for row, top in zip(rows, tops, strict=False):
+        for column, cell in enumerate(row):
+            sheet.paste(cell, (_GAP + column * (width + _GAP), top))
+    if samples:
+        _write_legend(sheet, tops[-1], has_truth=any(s.truth is not None for s in samples))
+    return sheet
+
+
+def _cell(sample: Sample, width: int) -> Image.Image:
+    picture = draw_detections(sample.image, sample.found, sample.truth, width=width)
+    cell = Image.new("RGB", (width, _LABEL + picture.height), _PAPER)
+    cell.paste(picture, (0, _LABEL))
+    pen, font = ImageDraw.Draw(cell), ImageFont.load_default(_FONT)
+    counts = f"{len(sample.found)} found"
+    if sample.truth is not None:
+        counts += f", {len(sample.truth)} annotated"
+    left = width - pen.textlength(counts, font=font)
+    pen.text((left, 2), counts, fill=_SOFT, font=font)
+    name = sample.name
+    while name and pen.textlength(name, font=font) > left - _GAP:
+        name = "…" + name.lstrip("…")[1:] if len(name) > 2 else ""  # its end says more
+    pen.text((0, 2), name, fill=INK, font=font)
+    return cell
+
+
+def _no_samples(width: int) -> Image.Image:
+    cell = Image.new("RGB", (width, _LABEL), _PAPER)
+    ImageDraw.Draw(cell).text(
+        (0, 2), "No picture was chosen.", fill=INK, font=ImageFont.load_default(_FONT)
+    )
+    return cell
+
+
+def _write_score(pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str) -> None:
+    """On the colour of the frame, above the corner or, at the upper border, below it."""
+    font = ImageFont.load_default(_SCORE_FONT)
+    x, y = max(corner[0], 3.0), corner[1] - _SCORE_FONT - 6
+    y = y if y >= 0 else corner[1] + 2
+    left, top, right, bottom = pen.textbbox((x, y), text, font=font)
+    pen.rectangle((left - 3, top - 2, right + 2, bottom + 2), fill=FOUND)
+    pen.text((x, y), text, fill=_PAPER, font=font)
+
+
+def _dashed_frame(pen: ImageDraw.ImageDraw, box: Sequence[int | float]) -> None:
+    x1, y1, x2, y2 = (round(edge) for edge in box)
+    across = [(x, y, min(x + _DASH, x2), y) for x in _starts(x1, x2) for y in (y1, y2)]
+    down = [(x, y, x, min(y + _DASH, y2)) for y in _starts(y1, y2) for x in (x1, x2)]
+    for grown, colour in ((2, INK), (1, ANNOTATED)):  # a dark rim: seen on any ground
+        for left, top, right, bottom in across + down:
+            corners = (left - grown, top - grown, right + grown - 1, bottom + grown - 1)
+            pen.rectangle(corners, fill=colour)
+
+
+def _starts(first: int, last: int) -> range:
+    return range(first, max(last, first + 1), _DASH + _SPACE)
+
+
+def _write_legend(sheet: Image.Image, top: int, *, has_truth: bool) -> None:
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
+    middle = top + 8
+    pen.rectangle((_GAP, middle - 1, _GAP + 42, middle), fill=FOUND)
+    text = "found, with score"
+    pen.text((_GAP + 52, top - 2), text, fill=_SOFT, font=font)
+    if has_truth:
+        left = _GAP + 52 + round(pen.textlength(text, font=font)) + 3 * _GAP
+        _dashed_frame(pen, (left, middle, left + 42, middle))
+        pen.text((left + 52, top - 2), "annotated", fill=_SOFT, font=font)
