@@ -119,6 +119,8 @@ class RunLog:
         now = time.perf_counter()
         seconds = max(now - self._since, 1e-9)
         left = (self._total - step) * seconds / max(self._steps, 1)
+        # JSON knows no infinity, which the gradients of an fp16 step that is left out can be.
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
         record = {"step": step, "epoch": round(epoch, 3), **values}
         record |= {
             "images_per_s": round(self._images / seconds, 3),
