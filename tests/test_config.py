@@ -199,7 +199,7 @@ def test_raises_fields_that_do_not_go_together(
     assert way_out in error.hint
 
 
-def test_folders_that_are_not_here_are_looked_for_where_the_run_began(
+def test_relative_folders_start_where_the_run_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -209,10 +209,12 @@ def test_folders_that_are_not_here_are_looked_for_where_the_run_began(
     recipe = Recipe(data=DataConfig(train=tuple(sources), test=sources[1], validation=sources[1]))
     data = with_base(recipe, tmp_path / "there").data
     moved = str(tmp_path / "there" / "moved")
-    assert [s.root for s in data.train] == ["here", moved, "gone", str(tmp_path / "here")]
+    there = str(tmp_path / "there" / "here")
+    assert [s.root for s in data.train] == [there, moved, "gone", str(tmp_path / "here")]
     assert data.test is not None
     assert data.validation is not None
     assert (data.test.root, data.validation.root) == (moved, moved)
+    assert with_base(recipe, tmp_path) == recipe  # they start here already
 
 
 def test_machine_fields_are_fields_of_training() -> None:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fdps"
 FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 80
 
-FOUNDATION = {"errors", "structures"}
+FOUNDATION = {"errors", "structures", "durable"}
 BELOW = {
     "errors": set(),
     "structures": {"errors"},
@@ -22,19 +22,20 @@ BELOW = {
     "predictions": FOUNDATION,
     "data": FOUNDATION | {"boxes", "config"},
     "losses": FOUNDATION,
-    "models": FOUNDATION | {"durable", "boxes", "config", "losses"},
-    "engine": FOUNDATION | {"durable", "boxes", "config", "predictions", "data", "losses", "models"},
+    "models": FOUNDATION | {"boxes", "config", "losses"},
+    "engine": FOUNDATION | {"boxes", "config", "predictions", "data", "losses", "models"},
     "searcher": FOUNDATION | {"boxes", "config", "data", "models"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
     "search": FOUNDATION | {"boxes", "data"},
     "runtime": FOUNDATION | {"boxes"},
-    "analysis": FOUNDATION | {"durable", "boxes", "predictions", "data", "losses", "evaluation", "search"},
+    "analysis": FOUNDATION | {"boxes", "predictions", "data", "losses", "evaluation", "search"},
 }
 """What each part may import besides itself; the command line may import everything."""
 
-OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "tensorboard", "typer"]
-WITHOUT_OPTIONAL = ["durable", "boxes", "config", "predictions", "data", "losses", "models", "engine"]
-WITHOUT_OPTIONAL += ["searcher", "evaluation", "search", "runtime"]
+OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "tensorboard"]
+OPTIONAL += ["typer"]
+WITHOUT_OPTIONAL = ["durable", "boxes", "config", "predictions", "data", "losses", "models"]
+WITHOUT_OPTIONAL += ["engine", "searcher", "evaluation", "search", "runtime"]
 
 
 def part(file: Path) -> str:

@@ -80,11 +80,11 @@ def with_root(recipe: Recipe, root: str) -> Recipe:
 
 
 def with_base(recipe: Recipe, folder: Path) -> Recipe:
-    """Let relative folders of data that do not exist here start in another folder."""
+    """Let relative folders of data start in another folder, where they exist there."""
 
     def placed(path: str) -> str:
-        there = folder / path
-        return str(there) if not Path(path).exists() and there.exists() else path
+        is_there = folder != Path.cwd() and (folder / path).exists()
+        return str(folder / path) if is_there else path
 
     def moved(source: Source | None) -> Source | None:
         return source and dataclasses.replace(source, root=placed(source.root))

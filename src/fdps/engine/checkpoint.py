@@ -236,6 +236,12 @@ def sealed(state: dict[str, Any]) -> bytes:
 
 
 def unsealed(content: bytes) -> dict[str, Any]:
+    """The state that :func:`sealed` made bytes of.
+
+    Raises:
+        ValueError: It has changed, is no JSON or of another format.
+        KeyError: It lacks its hash or its format.
+    """
     state: dict[str, Any] = json.loads(content)
     if state.pop("seal") != _digest(state):
         raise ValueError(f"{STATE} has changed since it was written")

@@ -98,6 +98,8 @@ def only_writer(run: Path) -> Iterator[None]:
                 f"{run} is being trained by process {file.read().strip() or 'unknown'}",
                 hint="wait until it has ended, or choose another run folder",
             ) from None
+        # The processes that read pictures outlive a training that is killed by some seconds.
+        os.register_at_fork(after_in_child=file.close)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

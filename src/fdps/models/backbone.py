@@ -203,7 +203,8 @@ def _fold_norms(module: nn.Module) -> None:
 def _kept_small(stage: nn.Module, x: Tensor) -> Tensor:
     """Apply a stage without keeping its maps; its norms move their statistics once, not twice."""
     kept: Tensor = checkpoint(
-        stage,
+        # The input waits for the second pass, and a stage may change its own in place.
+        lambda kept_input: stage(kept_input.clone()),
         x,
         use_reentrant=False,
         preserve_rng_state=False,  # a trunk draws nothing
