@@ -120,6 +120,7 @@ def _comparable(recipe: Recipe) -> dict[str, object]:
     values = dataclasses.asdict(recipe)
     # Where data lie may change; whether they are the same data, the checkpoint tells.
     values["data"] = {"train": [(source.kind, source.split) for source in recipe.data.train]}
+    del values["name"]
     for name in MACHINE_FIELDS:
         del values["train"][name]
     return values

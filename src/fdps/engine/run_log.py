@@ -236,7 +236,8 @@ def _parsed(line: str) -> dict[str, int | float] | None:
     """A record; nothing of a line that a power cut left in pieces."""
     try:
         record: dict[str, int | float] = json.loads(line)
-        return record if line.endswith("\n") and "step" in record else None
+        is_whole = line.endswith("\n") and isinstance(record, dict) and "step" in record
+        return record if is_whole else None
     except (TypeError, ValueError):
         return None
 

@@ -121,8 +121,10 @@ Cut = tuple[list[nn.Module], nn.Module, int, int]
 
 
 def _cut_resnet(net: torchvision.models.ResNet) -> Cut:
-    stem = nn.Sequential(net.conv1, net.bn1)
-    rest = nn.Sequential(net.relu, net.maxpool, net.layer1)
+    # The first ReLU works in place. It belongs to the stage that makes its input: what goes into a
+    # stage has to stay as it is where the stage is computed twice. Identity keeps the names.
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu)
+    rest = nn.Sequential(nn.Identity(), net.maxpool, net.layer1)
     trunk_channels = net.fc.in_features // 2
     return [stem, rest, net.layer2, net.layer3], net.layer4, trunk_channels, net.fc.in_features
 
@@ -203,8 +205,7 @@ def _fold_norms(module: nn.Module) -> None:
 def _kept_small(stage: nn.Module, x: Tensor) -> Tensor:
     """Apply a stage without keeping its maps; its norms move their statistics once, not twice."""
     kept: Tensor = checkpoint(
-        # The input waits for the second pass, and a stage may change its own in place.
-        lambda kept_input: stage(kept_input.clone()),
+        stage,
         x,
         use_reentrant=False,
         preserve_rng_state=False,  # a trunk draws nothing
