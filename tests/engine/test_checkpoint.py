@@ -311,7 +311,14 @@ def is_refused(action: Callable[[], None], number: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize(
+    "number",
+    [
+        errno.ENOSPC,
+        pytest.param(errno.EIO, marks=pytest.mark.slow),
+        pytest.param(errno.EROFS, marks=pytest.mark.slow),
+    ],
+)
 def test_whatever_fails_a_checkpoint_can_be_read(number: int, tmp_path: Path) -> None:
     calls = n_disk_calls(tmp_path / "count")
     assert calls > 25

@@ -239,7 +239,7 @@ def test_a_continued_log_forgets_the_steps_that_are_taken_again(tmp_path: Path) 
         log.epoch(2, 4, {})
     with path.open("a") as file:
         file.write('{"step": 5, "lo')  # killed while it wrote
-    with RunLog(tmp_path, 9, Progress(step=3, seconds=100.0)) as log:
+    with RunLog(tmp_path, 9, Progress(step=3, n_epochs=1, seconds=100.0)) as log:
         assert steps(path) == [1, 2, 3]
         assert steps(tmp_path / EPOCHS_FILE) == [2]
         take(log, 4)

@@ -82,7 +82,9 @@ class RunLog:
         steps, epochs = (
             Path(os.devnull) if run is None else run / name for name in (FILE, EPOCHS_FILE)
         )
-        kept, closed = _keep_lines(steps, done.step), _keep_lines(epochs, done.step)
+        kept = _keep_lines(steps, "step", done.step)
+        # An epoch is written before the checkpoint that closes it, at the step of the one before.
+        closed = _keep_lines(epochs, "epoch", done.n_epochs)
         last = closed[-1]["step"] if closed else 0
         self._records = [record for record in kept if record["step"] > last]  # of this epoch
         self._file = steps.open("a", encoding="utf-8")
@@ -219,13 +221,15 @@ def _append(file: TextIO, record: Values) -> None:
     file.flush()
 
 
-def _keep_lines(path: Path, step: int) -> list[dict[str, int | float]]:
-    """Drop the lines after a step, and a last line that a killed session left unfinished."""
+def _keep_lines(path: Path, name: str, at_most: int) -> list[dict[str, int | float]]:
+    """Drop the lines after a step or an epoch, and what a killed session left unfinished."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     kept = [
-        (line, record) for line in lines if (record := _parsed(line)) and record["step"] <= step
+        (line, record)
+        for line in lines
+        if (record := _parsed(line)) and record.get(name, math.inf) <= at_most
     ]
     if len(kept) < len(lines):
         write_file(path, "".join(line for line, _ in kept).encode())
@@ -236,7 +240,7 @@ def _parsed(line: str) -> dict[str, int | float] | None:
     """A record; nothing of a line that a power cut left in pieces."""
     try:
         record: dict[str, int | float] = json.loads(line)
-        is_whole = line.endswith("\n") and isinstance(record, dict) and "step" in record
+        is_whole = line.endswith("\n") and isinstance(record, dict)
         return record if is_whole else None
     except (TypeError, ValueError):
         return None
