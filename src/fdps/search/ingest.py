@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fdps.data.pictures import read_picture
 from fdps.errors import DataError, PictureError
 from fdps.search.frames import Found, Frame, Skipped
 from fdps.search.store import SceneRecord, Store, check_model
@@ -104,6 +103,8 @@ def _ingest_picture(
     store: Store, embedder: Embedder, frame: Frame, camera: str | None
 ) -> tuple[Literal["added", "replaced", "known"], int]:
     """Returns what was done, and how many people were added."""
+    from fdps.data.pictures import read_picture  # loads torch, which a search does not need
+
     sha256 = _sha256(frame.path)
     known = store.find(sha256=sha256)
     if known and known.path == str(frame.path):
