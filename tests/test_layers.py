@@ -23,18 +23,42 @@ BELOW = {
     "data": FOUNDATION | {"boxes", "config"},
     "losses": FOUNDATION,
     "models": FOUNDATION | {"durable", "boxes", "config", "losses"},
-    "engine": FOUNDATION | {"durable", "boxes", "config", "predictions", "data", "losses", "models"},
-    "searcher": FOUNDATION | {"boxes", "config", "data", "models"},
+    "engine": FOUNDATION
+    | {"durable", "boxes", "config", "predictions", "data", "losses", "models"},
+    "query": FOUNDATION | {"boxes", "data"},
+    "searcher": FOUNDATION | {"boxes", "config", "data", "models", "query"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
-    "search": FOUNDATION | {"boxes", "data"},
-    "runtime": FOUNDATION | {"boxes"},
-    "analysis": FOUNDATION | {"durable", "boxes", "predictions", "data", "losses", "evaluation", "search"},
+    "search": FOUNDATION | {"boxes", "data", "durable", "predictions"},
+    "runtime": FOUNDATION | {"boxes", "config", "query"},
+    # Above the network of ours and those of others: the one place where a path becomes an embedder.
+    "embedders": FOUNDATION
+    | {"config", "data", "models", "query", "runtime", "search", "searcher"},
+    "analysis": FOUNDATION
+    | {"durable", "boxes", "predictions", "data", "losses", "evaluation", "search"},
 }
 """What each part may import besides itself; the command line may import everything."""
 
-OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "tensorboard", "typer"]
-WITHOUT_OPTIONAL = ["durable", "boxes", "config", "predictions", "data", "losses", "models", "engine"]
-WITHOUT_OPTIONAL += ["searcher", "evaluation", "search", "runtime"]
+OPTIONAL = [
+    "av",
+    "beartype",
+    "matplotlib",
+    "onnxruntime",
+    "pydantic",
+    "rich",
+    "tensorboard",
+    "typer",
+]
+WITHOUT_OPTIONAL = [
+    "durable",
+    "boxes",
+    "config",
+    "predictions",
+    "data",
+    "losses",
+    "models",
+    "engine",
+]
+WITHOUT_OPTIONAL += ["query", "searcher", "evaluation", "search", "runtime", "embedders"]
 
 
 def part(file: Path) -> str:
