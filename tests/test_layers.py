@@ -24,10 +24,14 @@ BELOW = {
     "losses": FOUNDATION,
     "models": FOUNDATION | {"boxes", "config", "losses"},
     "engine": FOUNDATION | {"boxes", "config", "predictions", "data", "losses", "models"},
-    "searcher": FOUNDATION | {"boxes", "config", "data", "models"},
+    "query": FOUNDATION | {"boxes", "data"},
+    "searcher": FOUNDATION | {"boxes", "config", "data", "models", "query"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
-    "search": FOUNDATION | {"boxes", "data"},
-    "runtime": FOUNDATION | {"boxes"},
+    "search": FOUNDATION | {"boxes", "data", "predictions"},
+    "runtime": FOUNDATION | {"boxes", "config", "query"},
+    # Above the network of ours and those of others: the one place where a path becomes an embedder.
+    "embedders": FOUNDATION
+    | {"config", "data", "models", "query", "runtime", "search", "searcher"},
     "analysis": FOUNDATION | {"boxes", "predictions", "data", "losses", "evaluation", "search"},
 }
 """What each part may import besides itself; the command line may import everything."""
@@ -35,7 +39,7 @@ BELOW = {
 OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "tensorboard"]
 OPTIONAL += ["typer"]
 WITHOUT_OPTIONAL = ["durable", "boxes", "config", "predictions", "data", "losses", "models"]
-WITHOUT_OPTIONAL += ["engine", "searcher", "evaluation", "search", "runtime"]
+WITHOUT_OPTIONAL += ["engine", "query", "searcher", "evaluation", "search", "runtime", "embedders"]
 
 
 def part(file: Path) -> str:

@@ -131,6 +131,21 @@ class SqliteStore:
             ).fetchone()
         return SceneRecord(*row) if row else None
 
+    def note(self, key: str) -> str | None:
+        """A text that is kept with the stamp, or ``None``."""
+        with sqlite_errors(self._folder):
+            row = self._connection.execute(
+                "SELECT value FROM meta WHERE key = ?", (f"note:{key}",)
+            ).fetchone()
+        return row[0] if row else None
+
+    def write_note(self, key: str, text: str) -> None:
+        """Keep a text with the stamp; an older one of this key is replaced."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"note:{key}", text)
+            )
+
     def add(self, scene: SceneRecord, people: Detections) -> None:
         """Add a scene and its people in one transaction; a scene of the same path is replaced."""
         check_embeddings(people.embeddings, self._info.dim)
