@@ -119,15 +119,25 @@ def test_relative_folders_of_data_start_where_the_run_did(
 def test_without_a_word_on_where_it_started_they_start_here(
     spoil: Callable[[Path], object],
     run: Path,
-    project: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     spoil(run / "environment.json")
+    monkeypatch.chdir(tmp_path)
     assert main(["resume", str(run), "--quiet"]) == 3
     assert "no data at data" in capsys.readouterr().err
+
+
+def test_a_project_that_was_moved_as_a_whole_is_no_matter(
+    run: Path, whole: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps(environment | {"folder": "/gone"}))
     monkeypatch.chdir(project)
     assert main(["resume", str(run), "--quiet"]) == 0
+    assert_same_end(run, whole)
+    assert load_recipe(run / "recipe.toml").data.train[0].root == "data"
 
 
 def test_data_that_have_moved_can_be_named(
@@ -146,7 +156,7 @@ def test_data_that_have_moved_can_be_named(
 def test_weights_of_the_backbone_are_needed_once(project: Path, tmp_path: Path) -> None:
     weights = tmp_path / "backbone.safetensors"
     save_file(mobilenet_v2(weights=None).state_dict(), weights)
-    recipe = tiny_recipe(project / "data")
+    recipe = tiny_recipe(project / "data", epochs=1)
     recipe = replace(recipe, model=replace(recipe.model, backbone_weights=str(weights)))
     (tmp_path / "tiny.toml").write_text(to_toml(recipe))
     interrupt(tmp_path / "tiny.toml", tmp_path / "run", at=1)
@@ -280,19 +290,21 @@ def test_a_run_of_an_older_version_is_refused(
 
 
 def test_a_damaged_checkpoint_is_named_and_passed_over(
-    run: Path, whole: Path, tmp_path: Path
+    run: Path,
+    whole: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     optimizer = run / "ckpt" / "e001s00004" / "optim.safetensors"
     content = bytearray(optimizer.read_bytes())
     content[-1] ^= 1
     optimizer.write_bytes(content)
-    command = [*ELSEWHERE, "resume", str(run)]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    (warning,) = [line for line in ended.stderr.splitlines() if line.startswith("WARNING")]
+    assert main(["resume", str(run)]) == 0
+    (warning,) = [r.getMessage() for r in caplog.records if r.name == "fdps"]  # goes to stderr
     assert f"{optimizer.parent} is damaged: optim.safetensors has changed" in warning
     assert warning.endswith("going on from e001s00003")
-    assert f"Continue at step 3, from {run / 'ckpt' / 'e001s00003'}\n" in ended.stderr
+    shown = capsys.readouterr().err
+    assert f"Continue at step 3, from {run / 'ckpt' / 'e001s00003'}\n" in shown
     assert_same_end(run, whole)
     assert [record["step"] for record in read_lines(run / "log.jsonl")] == [1, 2, 3, 4, 5, 6]
 

@@ -292,3 +292,13 @@ def test_a_shorter_process_id_replaces_a_longer_one(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).write_text("123456789012\n")
     with only_writer(tmp_path):
         assert (tmp_path / LOCK_FILE).read_text() == f"{os.getpid()}\n"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    run = tmp_path / "file" / "run"
+    refused = pytest.raises(ResourceError, match="cannot be made: Not a directory")
+    with refused as caught, only_writer(run):
+        pytest.fail("there is no folder")
+    assert str(run) in str(caught.value)
+    assert "elsewhere" in caught.value.hint

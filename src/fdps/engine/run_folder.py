@@ -86,9 +86,14 @@ def only_writer(run: Path) -> Iterator[None]:
     """Hold the folder, which is made if need be, against another training of the same run.
 
     Raises:
-        ResourceError: Another process trains here.
+        ResourceError: Another process trains here, or the folder cannot be made.
     """
-    run.mkdir(parents=True, exist_ok=True)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"{run} cannot be made: {error.strerror}", hint="choose a run folder elsewhere"
+        ) from error
     with (run / LOCK_FILE).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
