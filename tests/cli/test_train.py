@@ -177,6 +177,7 @@ def test_ctrl_c_stops_after_a_step_and_the_same_command_continues(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_terminated_and_killed_it_ends_as_if_it_had_never_stopped(
     recipe: Path, tmp_path: Path
 ) -> None:

@@ -100,9 +100,9 @@ def save_checkpoint(
     folder = run / FOLDER
     name = f"e{progress.n_epochs:03}s{progress.step:05}"
     write_folder(folder / name, files | {STATE: sealed(state)})
-    write_file(folder / "latest", f"{name}\n".encode())
-    if is_best:
+    if is_best:  # first: a run that goes on from here does not look at this epoch again
         write_file(folder / "best", f"{name}\n".encode())
+    write_file(folder / "latest", f"{name}\n".encode())
     _prune(folder, learner.recipe.train.keep_last)
 
 
