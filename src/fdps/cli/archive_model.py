@@ -18,7 +18,9 @@ def remembered_as(model: Path) -> str:
     """How an archive names its model: by its full path, or by the name of bundled weights."""
     from fdps.embedders import find_model, is_bundled
 
-    return str(model) if is_bundled(model) else str(find_model(model).absolute())
+    if is_bundled(model):
+        return str(model)
+    return str((model if model.exists() else find_model(model)).absolute())
 
 
 def load_model_of(

@@ -15,6 +15,7 @@ from fdps.cli.archive_model import (
     remembered_as,
 )
 from fdps.cli.predict import progress_bar
+from fdps.cli.reading import remember_calibration
 from fdps.errors import DataError, MissingDataError, UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def index(
         try:
             with progress_bar(f"Index {out}", hidden=quiet) as progress:
                 summary = archive.add(found, camera=camera, progress=progress)
+            remember_calibration(archive, model)
         except KeyboardInterrupt:
             print("Interrupted; the same command continues where it was", file=sys.stderr)
             raise

@@ -26,6 +26,7 @@ from fdps.cli.detect import detect
 from fdps.cli.doctor import doctor
 from fdps.cli.evaluate import evaluate
 from fdps.cli.index import index
+from fdps.cli.models import app as models
 from fdps.cli.predict import predict
 from fdps.cli.resume import resume
 from fdps.cli.search import search
@@ -90,6 +91,7 @@ app.command()(compare)
 app.command()(detect)
 app.command()(index)
 app.command()(search)
+app.add_typer(models)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,10 +8,12 @@ import typer
 
 from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
 from fdps.cli.query_person import described, query_person
+from fdps.cli.reading import calibration_of, reading, reading_figures
 
 if TYPE_CHECKING:
     from fdps.query import QueryPerson
     from fdps.search import Index
+    from fdps.search.calibration import Calibration
     from fdps.structures import Hit
 
 NOTHING_FOUND = 10
@@ -70,18 +72,28 @@ def search(
             scenes=scenes or "",
             min_height=min_height,
         )
+        place = str(model or index.info.model)
+        calibration, why = calibration_of(index, place)
         if json_output:
-            print(json.dumps(_figures(archive, index, query, wanted, hits)))
+            figures = _figures(archive, index, query, wanted, hits, calibration)
+            print(json.dumps(figures | reading_figures(calibration, hits, len(index))))
         else:
             print(f"Query   {query}: {described(wanted.box.tolist())}, score {wanted.score:.2f}")
             print(f"Archive {archive}: {len(index)} people in {index.n_scenes} pictures")
-            _show(hits)
+            _show(hits, calibration)
+            print("\n".join(reading(calibration, hits, len(index), place, why)))
+            print(f"Note    {NOTE}")
     if fail_if_none and not hits:
         raise typer.Exit(NOTHING_FOUND)
 
 
 def _figures(
-    archive: str, index: "Index", picture: Path, wanted: "QueryPerson", hits: "list[Hit]"
+    archive: str,
+    index: "Index",
+    picture: Path,
+    wanted: "QueryPerson",
+    hits: "list[Hit]",
+    calibration: "Calibration | None",
 ) -> dict[str, Any]:
     rows = []
     for rank, hit in enumerate(hits, start=1):
@@ -90,6 +102,7 @@ def _figures(
             {
                 "rank": rank,
                 "similarity": hit.similarity,
+                "level": calibration.level(hit.similarity) if calibration else None,
                 "scene": hit.scene,
                 "box": hit.box.tolist(),
                 "score": hit.score,
@@ -108,13 +121,14 @@ def _figures(
     }
 
 
-def _show(hits: "list[Hit]") -> None:
+def _show(hits: "list[Hit]", calibration: "Calibration | None") -> None:
     if not hits:
         print("Nobody  in the archive fits")
         return
     width = max(len("scene"), *(len(hit.scene) for hit in hits))
-    print(f"  rank  similarity  {'scene':<{width}}  box")
+    level = f"{'level':<12}  " if calibration else ""
+    print(f"  rank  similarity  {level}{'scene':<{width}}  box")
     for rank, hit in enumerate(hits, start=1):
         place = described(hit.box.tolist())
-        print(f"  {rank:>4}  {hit.similarity:>10.3f}  {hit.scene:<{width}}  {place}")
-    print(f"Note    {NOTE}")
+        level = f"{calibration.level(hit.similarity):<12}  " if calibration else ""
+        print(f"  {rank:>4}  {hit.similarity:>10.3f}  {level}{hit.scene:<{width}}  {place}")

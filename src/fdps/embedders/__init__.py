@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fdps.embedders.licences import check_licence, licence_of
 from fdps.embedders.places import calibration_file, find_model, is_bundled, is_card, models_folder
+from fdps.errors import MissingDataError
 from fdps.query import Searcher
 from fdps.runtime.card import load_card
 from fdps.searcher import load as load_network
@@ -36,6 +37,8 @@ def load(path: Path | str, *, min_score: float | None = None, device: str = "cpu
         UsageError: The model does not run on this device, or needs a package that is missing.
     """
     place = find_model(path)
+    if not place.exists() and not place.suffix and len(place.parts) == 1:
+        raise MissingDataError(f"no model {path}", hint="fdps models list shows what there is")
     check_licence(licence_of(place), path)
     if is_card(place):
         return load_card(place, min_score=min_score, device=device)

@@ -1,0 +1,230 @@
+"""What is known about a model, which models there are, and whether one is whole.
+
+``describe`` never opens a network; ``verify`` does, and looks at a picture with it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fdps.embedders.licences import RECIPE_FILE, check_licence, licence_of, training_data
+from fdps.embedders.places import (
+    CARD_FILE,
+    WEIGHTS_SUFFIX,
+    calibration_file,
+    find_model,
+    is_card,
+    models_folder,
+)
+from fdps.errors import FdpsError, ModelError
+from fdps.models import bundled
+from fdps.models.weights import describe_weights
+from fdps.query import Searcher
+from fdps.runtime.card import SUFFIX as CARD_SUFFIX
+from fdps.runtime.card import card_hash, load_card, read_card
+from fdps.search.calibration import Calibration, from_json
+from fdps.searcher import WEIGHTS_FILE
+from fdps.searcher import load as load_network
+
+_EPOCHS_FILE = "epochs.jsonl"
+_FIGURES = ("recall", "ap", "mAP", "top1")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known about a model.
+
+    Args:
+        name: How lists call it.
+        kind: ``network`` for one of ours, ``two_step``, or empty for what cannot be read.
+        place: The weights or the card.
+        licence: As SPDX names it, ``research-only`` or ``unknown``.
+        data: What it was trained on, as far as known.
+        metrics: Figures by name.
+        model_hash: What archives are stamped with.
+        notes: Anything else that users should know.
+        is_calibrated: Whether a calibration of this very model lies beside it.
+        problem: Why it cannot be used; empty if nothing is known against it.
+    """
+
+    name: str
+    kind: str
+    place: Path
+    licence: str = "unknown"
+    data: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    model_hash: str = ""
+    notes: str = ""
+    is_calibrated: bool = False
+    problem: str = ""
+
+
+def describe(model: Path | str) -> ModelInfo:
+    """What is known about a model, without opening it.
+
+    Raises:
+        MissingDataError: It is not there, or a part of it.
+        ModelError: It is no weights file or card.
+    """
+    place = find_model(model)
+    if is_card(place):
+        return _of_card(place)
+    describe_weights(place)  # refuses what is none
+    model_hash = hashlib.sha256(place.read_bytes()).hexdigest()[:16]
+    name = _bundled_name(place)
+    if name:
+        about = (bundled.DATA[name], bundled.METRICS[name], bundled.NOTES[name])
+    else:
+        name = place.absolute().parent.name if place.name == WEIGHTS_FILE else place.stem
+        about = (_trained_on(place), _validated(place), "")
+    data, metrics, notes = about
+    return ModelInfo(
+        name=name,
+        kind="network",
+        place=place,
+        licence=licence_of(place),
+        data=data,
+        metrics=metrics,
+        model_hash=model_hash,
+        notes=notes,
+        is_calibrated=_is_calibrated(place, model_hash),
+    )
+
+
+def list_models(folders: Iterable[Path] = ()) -> list[ModelInfo]:
+    """Bundled weights, the folder of models, then other folders with run folders and models.
+
+    What looks like a model and is none is listed with its problem.
+    """
+    places = [find_model(name) for name in bundled.NAMES]
+    for folder in (models_folder(), *folders):
+        places.extend(_models_in(folder))
+    return [_described(place) for place in dict.fromkeys(places)]
+
+
+def verify(model: Path | str) -> ModelInfo:
+    """Read every byte, compare the hashes that are pinned, load the model and let it look.
+
+    Raises:
+        MissingDataError: It is not there, or a part of it.
+        ModelError: A hash is not the pinned one, it cannot be loaded, its output is no embedding,
+            its licence is not allowed, or the calibration beside it is of another model.
+        UsageError: onnxruntime is needed and not installed.
+    """
+    place = find_model(model)
+    info = describe(place)
+    check_licence(info.licence, model)
+    name = _bundled_name(place)
+    if name and hashlib.sha256(place.read_bytes()).hexdigest() != bundled.SHA256[name]:
+        raise ModelError(f"{place} is not the file that came with fdps", hint="install fdps again")
+    searcher: Searcher = load_card(place) if is_card(place) else load_network(place)
+    if searcher.model_hash != info.model_hash:
+        raise ModelError(f"{place} changed while it was read")
+    _look(searcher, place)
+    read_calibration(place, info.model_hash)
+    return info
+
+
+def read_calibration(place: Path, model_hash: str) -> Calibration | None:
+    """The calibration beside a model, or ``None``.
+
+    Raises:
+        ModelError: It is malformed, or of another model.
+    """
+    file = calibration_file(place)
+    if not file.is_file():
+        return None
+    text = file.read_text(encoding="utf-8", errors="replace")
+    return from_json(text, where=file, model_hash=model_hash)
+
+
+def _is_calibrated(place: Path, model_hash: str) -> bool:
+    try:
+        return read_calibration(place, model_hash) is not None
+    except ModelError:
+        return False
+
+
+def _of_card(place: Path) -> ModelInfo:
+    card = read_card(place)
+    model_hash = card_hash(card, place.parent)
+    is_named = card.name != Path(CARD_FILE).stem
+    return ModelInfo(
+        name=card.name if is_named else place.absolute().parent.name,
+        kind=card.kind,
+        place=place,
+        licence=card.licence,
+        data=card.data,
+        metrics=card.metrics,
+        model_hash=model_hash,
+        notes=card.notes,
+        is_calibrated=_is_calibrated(place, model_hash),
+    )
+
+
+def _described(place: Path) -> ModelInfo:
+    try:
+        return describe(place)
+    except FdpsError as error:
+        return ModelInfo(name=place.stem, kind="", place=place, problem=str(error))
+
+
+def _models_in(folder: Path) -> list[Path]:
+    """Weights and cards in a folder, and in the folders right below it."""
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in (folder, *sorted(folder.iterdir())):
+        if path.is_dir():
+            found += [path / name for name in (CARD_FILE, WEIGHTS_FILE) if (path / name).is_file()]
+        elif path.suffix == WEIGHTS_SUFFIX or (path.suffix == CARD_SUFFIX and _says_card(path)):
+            found.append(path)
+    return found
+
+
+def _says_card(path: Path) -> bool:
+    """Whether a TOML file is meant as a card; recipes are TOML as well."""
+    try:
+        return path.name != RECIPE_FILE and "[detector]" in path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _bundled_name(place: Path) -> str:
+    return next((n for n in bundled.NAMES if bundled.bundled_weights(n) == place), "")
+
+
+def _trained_on(place: Path) -> str:
+    data = training_data(place)
+    sources = data.train if data is not None else ()
+    return ", ".join(f"{source.kind}/{source.split} at {source.root}" for source in sources)
+
+
+def _validated(place: Path) -> dict[str, float]:
+    """Figures of the latest validation of a run, if it had one."""
+    file = place.with_name(_EPOCHS_FILE)
+    latest: dict[str, float] = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:  # a line that was cut short
+            continue
+        figures = {f"validation {name}": record[name] for name in _FIGURES if name in record}
+        latest = figures or latest
+    return latest
+
+
+def _look(searcher: Searcher, place: Path) -> None:
+    """Let a model look at noise: what comes out must be boxes and unit embeddings."""
+    picture = np.random.default_rng(0).integers(0, 256, size=(96, 128, 3), dtype=np.uint8)
+    boxes = np.array([[8, 8, 48, 88]], dtype=np.float32)
+    rows = np.concatenate(
+        [searcher.detect(picture).embeddings, searcher.embed(picture, boxes)]
+    ).astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1)
+    if rows.shape[1] != searcher.dim or not (np.abs(lengths - 1) < 1e-3).all():
+        raise ModelError(f"{place}: its embeddings are not {searcher.dim} numbers of unit length")
