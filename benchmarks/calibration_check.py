@@ -147,13 +147,17 @@ def counted(seen: Sightings, marks: list[float], size: int, gap: int, seed: int)
     """
     rng = np.random.default_rng(seed)
     totals, n = np.zeros(len(marks)), 0
+    scenes = range(len(seen.cameras))
+    far: dict[int, np.ndarray] = {}
+    absent: dict[int, np.ndarray] = {}
     for row in np.flatnonzero(seen.people >= 0):
         person, scene = seen.people[row], seen.scenes[row]
-        scenes = range(len(seen.cameras))
-        far = np.array([is_far(seen, scene, other, gap) for other in scenes])
-        absent = np.array([(other, person) not in seen.shown for other in scenes])
-        is_other = (seen.people != person) & (seen.people != UNLABELLED) & far[seen.scenes]
-        is_other &= (seen.people != NOBODY) | absent[seen.scenes]
+        if scene not in far:
+            far[scene] = np.array([is_far(seen, scene, other, gap) for other in scenes])
+        if person not in absent:
+            absent[person] = np.array([(other, person) not in seen.shown for other in scenes])
+        is_other = (seen.people != person) & (seen.people != UNLABELLED) & far[scene][seen.scenes]
+        is_other &= (seen.people != NOBODY) | absent[person][seen.scenes]
         others = np.flatnonzero(is_other)
         if len(others) == 0:
             continue
