@@ -21,20 +21,41 @@ BELOW = {
     "config": FOUNDATION,
     "predictions": FOUNDATION,
     "data": FOUNDATION | {"boxes", "config"},
+    "decoding": FOUNDATION | {"data"},
     "losses": FOUNDATION,
     "models": FOUNDATION | {"durable", "boxes", "config", "losses"},
-    "engine": FOUNDATION | {"durable", "boxes", "config", "predictions", "data", "losses", "models"},
+    "engine": FOUNDATION
+    | {"durable", "boxes", "config", "predictions", "data", "losses", "models"},
     "searcher": FOUNDATION | {"boxes", "config", "data", "models"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
-    "search": FOUNDATION | {"boxes", "data"},
+    "search": FOUNDATION | {"boxes", "data", "decoding"},
     "runtime": FOUNDATION | {"boxes"},
-    "analysis": FOUNDATION | {"durable", "boxes", "predictions", "data", "losses", "evaluation", "search"},
+    "analysis": FOUNDATION
+    | {"durable", "boxes", "predictions", "data", "losses", "evaluation", "search"},
 }
 """What each part may import besides itself; the command line may import everything."""
 
-OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "tensorboard", "typer"]
-WITHOUT_OPTIONAL = ["durable", "boxes", "config", "predictions", "data", "losses", "models", "engine"]
-WITHOUT_OPTIONAL += ["searcher", "evaluation", "search", "runtime"]
+OPTIONAL = [
+    "av",
+    "beartype",
+    "matplotlib",
+    "onnxruntime",
+    "pydantic",
+    "rich",
+    "tensorboard",
+    "typer",
+]
+WITHOUT_OPTIONAL = [
+    "durable",
+    "boxes",
+    "config",
+    "predictions",
+    "data",
+    "losses",
+    "models",
+    "engine",
+]
+WITHOUT_OPTIONAL += ["searcher", "evaluation", "decoding", "search", "runtime"]
 
 
 def part(file: Path) -> str:
