@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fdps.structures import Hit
 
 NOTHING_FOUND = 10
+UNKNOWN = "—"
 NOTE = (
     "Similarity is of appearance, mostly clothing; it is no proof of identity. "
     "These are candidates: check each one yourself."
@@ -46,6 +47,14 @@ def search(
     min_height: Annotated[
         float, typer.Option(metavar="PIXELS", help="Only people at least so high.")
     ] = 0.0,
+    after: Annotated[str, typer.Option(metavar="TIME", help="Only at this time, or later.")] = "",
+    before: Annotated[str, typer.Option(metavar="TIME", help="Only before this time.")] = "",
+    time_of_day: Annotated[
+        str, typer.Option(metavar="HH:MM-HH:MM", help="Only at these hours of any day.")
+    ] = "",
+    source: Annotated[
+        str, typer.Option(metavar="PATTERN", help="Only files whose path fits, as '*/gate.mp4'.")
+    ] = "",
     fail_if_none: Annotated[
         bool, typer.Option("--fail-if-none", help="Exit with 10 if there is no result.")
     ] = False,
@@ -69,13 +78,17 @@ def search(
             cameras=cameras or (),
             scenes=scenes or "",
             min_height=min_height,
+            after=after,
+            before=before,
+            time_of_day=time_of_day,
+            source=source,
         )
         if json_output:
             print(json.dumps(_figures(archive, index, query, wanted, hits)))
         else:
             print(f"Query   {query}: {described(wanted.box.tolist())}, score {wanted.score:.2f}")
             print(f"Archive {archive}: {len(index)} people in {index.n_scenes} pictures")
-            _show(hits)
+            _show(index, hits)
     if fail_if_none and not hits:
         raise typer.Exit(NOTHING_FOUND)
 
@@ -96,6 +109,8 @@ def _figures(
                 "item": hit.item,
                 "path": scene.path if scene else None,  # None: removed since the search
                 "camera": scene.camera if scene else None,
+                "time": scene.time if scene else None,
+                "offset_s": scene.offset_s if scene else None,
             }
         )
     return {
@@ -108,13 +123,29 @@ def _figures(
     }
 
 
-def _show(hits: "list[Hit]") -> None:
+def _show(index: "Index", hits: "list[Hit]") -> None:
     if not hits:
         print("Nobody  in the archive fits")
         return
-    width = max(len("scene"), *(len(hit.scene) for hit in hits))
-    print(f"  rank  similarity  {'scene':<{width}}  box")
-    for rank, hit in enumerate(hits, start=1):
+    scenes = [index.scene(hit.scene) for hit in hits]
+    columns = {
+        "when": [(scene and scene.time and shown_time(scene.time)) or UNKNOWN for scene in scenes],
+        "camera": [(scene and scene.camera) or UNKNOWN for scene in scenes],
+        "scene": [hit.scene for hit in hits],
+    }
+    for name in ("when", "camera"):  # where nobody knows, there is nothing to show
+        if set(columns[name]) == {UNKNOWN}:
+            del columns[name]
+    widths = {name: max(map(len, [name, *cells])) for name, cells in columns.items()}
+    heads = "  ".join(f"{name:<{width}}" for name, width in widths.items())
+    print(f"  rank  similarity  {heads}  box")
+    for row, hit in enumerate(hits):
+        cells = "  ".join(f"{columns[name][row]:<{width}}" for name, width in widths.items())
         place = described(hit.box.tolist())
-        print(f"  {rank:>4}  {hit.similarity:>10.3f}  {hit.scene:<{width}}  {place}")
+        print(f"  {row + 1:>4}  {hit.similarity:>10.3f}  {cells}  {place}")
     print(f"Note    {NOTE}")
+
+
+def shown_time(time: str) -> str:
+    """On the clock of the camera, to the second."""
+    return time[:19].replace("T", " ")
