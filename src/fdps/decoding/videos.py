@@ -4,6 +4,7 @@ The file comes as an open object, and FFmpeg reads through it: it never opens an
 Formats that are lists of other files (HLS, DASH, concat) are not among those it may try.
 """
 
+import errno
 import math
 import os
 from bisect import bisect_left
@@ -97,11 +98,13 @@ def _opened(file: BinaryIO) -> "InputContainer":
         raise VideoError("the file is empty")
     file.seek(0)
     try:
+        # Not options=: those are passed on to every stream, for which PyAV before 16 crashes where
+        # a stream is found late.
         return av.open(
-            file, "r", options=OPTIONS, metadata_errors="replace", buffer_size=READ_BYTES
+            file, "r", container_options=OPTIONS, metadata_errors="replace", buffer_size=READ_BYTES
         )
     except Exception as error:  # FFmpeg has a class of its own for every cause
-        is_other = isinstance(error, av.error.ArgumentError)  # so FFmpeg says "not on the list"
+        is_other = getattr(error, "errno", 0) == errno.EINVAL  # FFmpeg: "not on the list"
         reason = f"it reads {', '.join(FORMATS)}" if is_other else _plain(error)
         raise VideoError(f"not a video that fdps reads: {reason}") from error
 
