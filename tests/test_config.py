@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fdps.config import (
+    MACHINE_FIELDS,
     RANGES,
     DataConfig,
     LossConfig,
@@ -18,6 +19,7 @@ from fdps.config import (
     from_dict,
     load_recipe,
     to_toml,
+    with_base,
     with_root,
 )
 from fdps.errors import ConfigError, MissingDataError
@@ -174,6 +176,49 @@ def test_raises_unknown_key_with_the_nearest(
 )
 def test_raises_value_of_the_wrong_type(tmp_path: Path, override: str, message: str) -> None:
     assert str(refusal(tmp_path, "", override)) == f"recipe key {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "way_out"),
+    [
+        ("[train]\naccumulate = 6", "train.accumulate must be at most train.batch_size (5)", ""),
+        ("[train]\npatience = 2", "train.patience is 2, but nothing is validated", "patience=0"),
+        ("[train]\nvalidate_every = 1", "there is nothing to validate on", "validation = {"),
+        (
+            "[train]\ncompile = true\nrecompute_trunk = true",
+            "train.compile and train.recompute_trunk exclude each other",
+            "false",
+        ),
+    ],
+)
+def test_raises_fields_that_do_not_go_together(
+    tmp_path: Path, text: str, words: str, way_out: str
+) -> None:
+    error = refusal(tmp_path, text)
+    assert words in str(error)
+    assert way_out in error.hint
+
+
+def test_relative_folders_start_where_the_run_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("here", "there/moved", "there/here"):
+        (tmp_path / folder).mkdir(parents=True)
+    sources = [Source("coco", root) for root in ("here", "moved", "gone", str(tmp_path / "here"))]
+    recipe = Recipe(data=DataConfig(train=tuple(sources), test=sources[1], validation=sources[1]))
+    data = with_base(recipe, tmp_path / "there").data
+    moved = str(tmp_path / "there" / "moved")
+    there = str(tmp_path / "there" / "here")
+    assert [s.root for s in data.train] == [there, moved, "gone", str(tmp_path / "here")]
+    assert data.test is not None
+    assert data.validation is not None
+    assert (data.test.root, data.validation.root) == (moved, moved)
+    assert with_base(recipe, tmp_path) == recipe  # they start here already
+
+
+def test_machine_fields_are_fields_of_training() -> None:
+    assert set(MACHINE_FIELDS) < {field.name for field in dataclasses.fields(TrainConfig)}
 
 
 def test_raises_near_miss_of_a_name_with_the_nearest(tmp_path: Path) -> None:

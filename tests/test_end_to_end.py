@@ -40,7 +40,8 @@ def test_draw_train_predict_evaluate_index_search(
 
     pictures = sorted((data / "images" / "test").iterdir())[:2]
     assert fdps("index", *pictures, "-o", archive, "--model", run)["n_added"] == 2
-    found = fdps("search", archive, "--query", pictures[0], "--person", 1, "--top", 2)
+    found = fdps("search", archive, "--query", pictures[0], "--person", 1, "--top", 6)
     assert found["n_people"] == 6
-    assert found["hits"][0]["similarity"] == pytest.approx(1, abs=1e-4)
-    assert Path(found["hits"][0]["path"]) == pictures[0]
+    # After three steps other people may be as similar as the person is to itself.
+    alike = [Path(hit["path"]) for hit in found["hits"] if hit["similarity"] > 1 - 1e-4]
+    assert pictures[0] in alike

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fdps"
 FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 80
 
-FOUNDATION = {"errors", "structures"}
+FOUNDATION = {"errors", "structures", "durable"}
 BELOW = {
     "errors": set(),
     "structures": {"errors"},
@@ -23,39 +23,25 @@ BELOW = {
     "data": FOUNDATION | {"boxes", "config"},
     "decoding": FOUNDATION | {"data"},
     "losses": FOUNDATION,
-    "models": FOUNDATION | {"durable", "boxes", "config", "losses"},
-    "engine": FOUNDATION
-    | {"durable", "boxes", "config", "predictions", "data", "losses", "models"},
-    "searcher": FOUNDATION | {"boxes", "config", "data", "models"},
+    "models": FOUNDATION | {"boxes", "config", "losses"},
+    "engine": FOUNDATION | {"boxes", "config", "predictions", "data", "losses", "models"},
+    "query": FOUNDATION | {"boxes", "data"},
+    "searcher": FOUNDATION | {"boxes", "config", "data", "models", "query"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
-    "search": FOUNDATION | {"boxes", "data", "decoding"},
-    "runtime": FOUNDATION | {"boxes"},
-    "analysis": FOUNDATION
-    | {"durable", "boxes", "predictions", "data", "losses", "evaluation", "search"},
+    "search": FOUNDATION | {"boxes", "data", "decoding", "predictions"},
+    "runtime": FOUNDATION | {"boxes", "config", "query"},
+    # Above the network of ours and those of others: the one place where a path becomes an embedder.
+    "embedders": FOUNDATION
+    | {"config", "data", "models", "query", "runtime", "search", "searcher"},
+    "analysis": FOUNDATION | {"boxes", "predictions", "data", "losses", "evaluation", "search"},
 }
 """What each part may import besides itself; the command line may import everything."""
 
-OPTIONAL = [
-    "av",
-    "beartype",
-    "matplotlib",
-    "onnxruntime",
-    "pydantic",
-    "rich",
-    "tensorboard",
-    "typer",
-]
-WITHOUT_OPTIONAL = [
-    "durable",
-    "boxes",
-    "config",
-    "predictions",
-    "data",
-    "losses",
-    "models",
-    "engine",
-]
-WITHOUT_OPTIONAL += ["searcher", "evaluation", "decoding", "search", "runtime"]
+OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "tensorboard"]
+OPTIONAL += ["typer"]
+WITHOUT_OPTIONAL = ["durable", "boxes", "config", "predictions", "data", "losses", "models"]
+WITHOUT_OPTIONAL += ["engine", "query", "searcher", "evaluation", "decoding"]
+WITHOUT_OPTIONAL += ["search", "runtime", "embedders"]
 
 
 def part(file: Path) -> str:

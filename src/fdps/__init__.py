@@ -30,10 +30,11 @@ from fdps.errors import (
 if TYPE_CHECKING:
     from fdps.analysis.scored import Evaluation, evaluate
     from fdps.data import load_scenes
+    from fdps.embedders import load
     from fdps.evaluation import EvaluationReport
     from fdps.predictions import Predictions, load_predictions, save_predictions
     from fdps.search import Index
-    from fdps.searcher import PersonSearcher, load
+    from fdps.searcher import PersonSearcher
     from fdps.structures import UNLABELLED, Detections, Embedder, Hit, Query, Scene, SceneSet
 
 __version__ = "0.1.0.dev0"
@@ -85,7 +86,7 @@ _HOME = {
     "Scene": "fdps.structures",
     "SceneSet": "fdps.structures",
     "evaluate": "fdps.analysis.scored",
-    "load": "fdps.searcher",
+    "load": "fdps.embedders",
     "load_predictions": "fdps.predictions",
     "load_scenes": "fdps.data",
     "save_predictions": "fdps.predictions",

@@ -1,6 +1,5 @@
 """The object that users hold: a trained network that finds and embeds people in pictures."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,30 +7,13 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from fdps.boxes import clip, is_valid
-from fdps.data.pictures import read_picture
-from fdps.errors import UsageError
 from fdps.models import PersonSearchNet
 from fdps.models.bundled import bundled_weights
 from fdps.models.weights import load_weights
+from fdps.query import QueryPerson, boxes_inside, choose_person, pixels_of
 from fdps.structures import Boxes, Detections, Picture
 
 WEIGHTS_FILE = "weights.safetensors"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class QueryPerson:
-    """A person to look for, cut out of a picture.
-
-    Args:
-        box: ``x1 y1 x2 y2`` in pixels of the picture.
-        score: Confidence of the detector; 1 for a box that was drawn by hand.
-        embedding: Unit length.
-    """
-
-    box: Float32[np.ndarray, " 4"]
-    score: float
-    embedding: Float32[np.ndarray, " D"]
 
 
 class PersonSearcher:
@@ -65,7 +47,7 @@ class PersonSearcher:
         Raises:
             PictureError: The file cannot be decoded.
         """
-        found = self._model.detect([self._tensor(_pixels(image))])[0]
+        found = self._model.detect([self._tensor(pixels_of(image))])[0]
         return Detections(
             boxes=_array(found["boxes"]),
             scores=_array(found["scores"]),
@@ -78,15 +60,8 @@ class PersonSearcher:
         Raises:
             UsageError: A box has no area inside the picture.
         """
-        pixels = _pixels(image)
-        height, width = pixels.shape[:2]
-        inside = clip(boxes, width, height)
-        if not is_valid(inside).all():
-            bad = boxes[~is_valid(inside)][0].tolist()
-            raise UsageError(
-                f"box {bad} has no area inside the picture ({width}×{height})",
-                hint="a box is x1,y1,x2,y2 with x1 < x2 and y1 < y2, in pixels",
-            )
+        pixels = pixels_of(image)
+        inside = boxes_inside(pixels, boxes)
         given = torch.from_numpy(inside).float().to(self._device)
         return _array(self._model.embed([self._tensor(pixels)], [given])[0])
 
@@ -108,13 +83,7 @@ class PersonSearcher:
         Raises:
             UsageError: Nobody is there, or several people are and none was chosen.
         """
-        pixels = _pixels(image)
-        if box is not None:
-            drawn = np.array([box], dtype=np.float32)
-            return QueryPerson(drawn[0], 1.0, self.embed(pixels, drawn)[0])
-        found = self.detect(pixels)
-        row = _choose(found, point)
-        return QueryPerson(found.boxes[row], float(found.scores[row]), found.embeddings[row])
+        return choose_person(self, pixels_of(image), box=box, point=point)
 
     @property
     def _device(self) -> torch.device:
@@ -155,30 +124,5 @@ def weights_file(path: Path | str) -> Path:
     return (None if place.exists() else bundled_weights(str(path))) or place
 
 
-def _pixels(image: Picture | Path | str) -> Picture:
-    return image if isinstance(image, np.ndarray) else read_picture(Path(image))
-
-
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.float().cpu().numpy()
-
-
-def _choose(found: Detections, point: tuple[float, float] | None) -> int:
-    if len(found) == 0:
-        raise UsageError("nobody found in the query picture", hint="draw the box yourself: box=")
-    if point is None:
-        if len(found) > 1:
-            raise UsageError(
-                f"{len(found)} people found in the query picture, none chosen",
-                hint="choose one with box= or point=",
-            )
-        return 0
-    x, y = point
-    left, top, right, bottom = found.boxes.T
-    around = (left <= x) & (x < right) & (top <= y) & (y < bottom)
-    if not around.any():
-        raise UsageError(
-            f"nobody found at point ({x:g}, {y:g})", hint="draw the box yourself: box="
-        )
-    areas = np.where(around, (right - left) * (bottom - top), np.inf)
-    return int(areas.argmin())

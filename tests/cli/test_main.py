@@ -149,7 +149,19 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert (ended.stdout.strip() in {"0", "1"}, ended.stderr) == (True, "")
 
 
-VERBS = ["demo", "train", "predict", "evaluate", "compare", "detect", "index", "search", "data"]
+VERBS = [
+    "doctor",
+    "demo",
+    "train",
+    "resume",
+    "predict",
+    "evaluate",
+    "compare",
+    "detect",
+    "index",
+    "search",
+    "data",
+]
 
 
 def test_help_lists_every_verb_in_the_order_of_use(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,45 +1,18 @@
-import io
 import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
-from fake.runs import SignalAt, tiny_recipe, write_scenes
+from fake.commands import assert_same_end, interrupt, kill, read_all, read_lines, train
+from fake.runs import tiny_recipe, write_scenes
 from fdps.cli.main import main
 from fdps.config import load_recipe, to_toml
 
-
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Also for the processes started here: runs must be equal to the last bit."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe file; its scenes are beside it."""
-    folder = tmp_path_factory.mktemp("recipe")
-    write_scenes(folder / "data")
-    (folder / "tiny.toml").write_text(to_toml(tiny_recipe(folder / "data")))
-    return folder / "tiny.toml"
-
-
-def train(recipe: Path, run: Path, *options: str) -> int:
-    return main(["train", str(recipe), "--out", str(run), *options])
-
-
-def test_it_ends_with_the_weights_and_the_next_command(
+def test_it_says_what_it_does_and_ends_with_the_weights_and_the_next_command(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
@@ -49,11 +22,28 @@ def test_it_ends_with_the_weights_and_the_next_command(
         f"Weights {run / 'weights.safetensors'}",
         f"Next    fdps predict {run}",
     ]
-    assert err.splitlines()[0] == "Data    6 scenes, 18 people, 2 ids"
-    assert [line.split("  ")[0] for line in err.splitlines()[1:]] == [
-        f"step {step}/3" for step in (1, 2, 3)
-    ]
+    data, page, *steps, head, row = err.splitlines()
+    assert data == "Data    6 scenes, 18 people, 2 ids"
+    assert page == f"Page    {run / 'index.html'}"
+    assert [line.split("  ")[0] for line in steps] == [f"step {step}/3" for step in (1, 2, 3)]
+    assert head.split() == ["epoch", "rpn_score", "rpn_box", "person", "box", "reid", "time"]
+    assert row.split()[0] == "1"
+    assert len(row) == len(head)  # columns stand below their names
+
+
+def test_the_run_folder_is_complete(recipe: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run = tmp_path / "run"
+    assert train(recipe, run, "--set", "train.epochs=1", "--quiet") == 0
+    assert {path.name for path in run.iterdir()} == {
+        *("recipe.toml", "environment.json", "log.jsonl", "epochs.jsonl", "ckpt", ".lock"),
+        *("index.html", "samples", "tensorboard", "weights.safetensors"),
+    }
+    assert {path.name for path in (run / "ckpt").iterdir()} == {"e001s00003", "latest"}
+    assert [path.name for path in (run / "samples").iterdir()] == ["e001.jpg"]
+    assert len(list((run / "tensorboard").iterdir())) == 1
     assert load_recipe(run / "recipe.toml").train.epochs == 1
+    assert json.loads((run / "environment.json").read_text())["folder"] == str(Path.cwd())
 
 
 def test_json_is_one_object_and_quiet_is_quiet(
@@ -162,56 +152,45 @@ def test_divergence_ends_with_a_clear_word(
 def test_a_run_of_another_recipe_is_not_continued(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(recipe, tmp_path / "run", "--set", "train.epochs=0", "--quiet") == 0
-    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    assert train(recipe, tmp_path / "run") == 2
-    assert "another recipe" in capsys.readouterr().err
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    run = tmp_path / "run"
+    assert train(recipe, run, "--set", "train.epochs=0", "--quiet") == 0
+    before = read_all(run)
+    assert train(recipe, run, "--set", "loss.sigma=0.25") == 2
+    error = capsys.readouterr().err
+    assert f"error: {run} holds a run of another recipe: loss.sigma is 0.25 here and 0.5" in error
+    assert "train.epochs is 2 here and 0 there" in error
+    assert read_all(run) == before
 
 
 def test_ctrl_c_stops_after_a_step_and_the_same_command_continues(
-    recipe: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, stream = tmp_path / "run", SignalAt(2)
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", stream)
-        assert train(recipe, run) == 130
-    assert f"Stopped {run}\nNext    the same command continues\n" in stream.getvalue()
+    run = tmp_path / "run"
+    shown = interrupt(recipe, run, at=2)
+    assert f"Stopped {run}\nNext    fdps resume {run}\n" in shown
+    assert "step 3/" not in shown
+    assert [path.name for path in (run / "ckpt").glob("e*")] == ["e000s00002"]
     assert not (run / "weights.safetensors").exists()
     assert train(recipe, run) == 0
-    assert capsys.readouterr().err.splitlines()[1].startswith("step 3/6")
+    shown = capsys.readouterr().err
+    assert f"Continue at step 2, from {run / 'ckpt' / 'e000s00002'}\nstep 3/6" in shown
 
 
-def killed(recipe: Path, run: Path, *, at: int, number: signal.Signals) -> int:
-    """Train in a process of its own, signal it when a step is shown, and return how it ended."""
-    command = [sys.executable, "-m", "fdps", "train", str(recipe), "--out", str(run)]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith(f"step {at}/"):
-                process.send_signal(number)
-                break
-        process.stderr.read()
-        return process.wait()
-
-
-def test_killed_and_terminated_it_ends_as_if_it_had_never_stopped(
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_terminated_and_killed_it_ends_as_if_it_had_never_stopped(
     recipe: Path, tmp_path: Path
 ) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     # Long enough to be hit before the end, however late the signal comes.
-    text = recipe.read_text().replace("epochs = 2", "epochs = 8")
-    (tmp_path / "long.toml").write_text(text)
-    assert killed(tmp_path / "long.toml", run, at=5, number=signal.SIGKILL) == -signal.SIGKILL
-    assert killed(tmp_path / "long.toml", run, at=8, number=signal.SIGTERM) == 128 + signal.SIGTERM
+    long = ["--set", "train.epochs=7"]
+    words = ["train", str(recipe), "--out", str(run), *long, "--set", "train.workers=1"]
+    assert kill(*words, at=4, number=signal.SIGTERM) == 128 + signal.SIGTERM
+    assert kill(*words, at=8, number=signal.SIGKILL) == -signal.SIGKILL
     assert not (run / "weights.safetensors").exists()
-    assert train(tmp_path / "long.toml", run, "--quiet") == 0
-    assert train(tmp_path / "long.toml", whole, "--quiet") == 0
-    ours, theirs = (load_file(folder / "checkpoint.safetensors") for folder in (run, whole))
-    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
-    steps = [json.loads(line)["step"] for line in io.StringIO((run / "log.jsonl").read_text())]
-    assert steps == list(range(1, 25))
+    # At once, while the process that reads pictures has not noticed yet.
+    assert train(recipe, run, *long, "--quiet") == 0
+    assert train(recipe, whole, *long, "--quiet") == 0
+    assert_same_end(run, whole)
+    assert [record["step"] for record in read_lines(run / "log.jsonl")] == list(range(1, 22))
+    assert [record["epoch"] for record in read_lines(run / "epochs.jsonl")] == list(range(1, 8))

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -267,13 +268,16 @@ def test_more_processes_than_before_draw_their_own_numbers(two: Path) -> None:
 CALLS = ("open", "write", "fsync", "close", "replace", "rename", "mkdir")
 
 
+KILLED = -1
+
+
 class FailingDisk:
     """Let the n-th call that touches the disk fail, and count how many there are.
 
     Args:
         monkeypatch: Undone by the test.
         fail_at: Which call, from 0; -1 lets all pass.
-        number: The error.
+        number: The error, or ``KILLED``.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fail_at: int, number: int) -> None:
@@ -284,6 +288,8 @@ class FailingDisk:
     def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any, **named: Any) -> Any:
             self.n_calls += 1
+            if self.n_calls - 1 == self.fail_at and self.number == KILLED:
+                os.kill(os.getpid(), signal.SIGKILL)
             if self.n_calls - 1 == self.fail_at:
                 raise OSError(self.number, os.strerror(self.number))
             return call(*arguments, **named)
@@ -311,7 +317,14 @@ def is_refused(action: Callable[[], None], number: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize(
+    "number",
+    [
+        errno.ENOSPC,
+        pytest.param(errno.EIO, marks=pytest.mark.slow),
+        pytest.param(errno.EROFS, marks=pytest.mark.slow),
+    ],
+)
 def test_whatever_fails_a_checkpoint_can_be_read(number: int, tmp_path: Path) -> None:
     calls = n_disk_calls(tmp_path / "count")
     assert calls > 25
@@ -326,3 +339,22 @@ def test_whatever_fails_a_checkpoint_can_be_read(number: int, tmp_path: Path) ->
         assert found.state["progress"]["step"] in (3, 4)
         shutil.rmtree(run)
     assert failed > 20  # a leftover that cannot be removed is not worth an error
+
+
+@pytest.mark.slow
+def test_killed_at_every_call_to_the_disk_a_checkpoint_can_be_read(tmp_path: Path) -> None:
+    calls = n_disk_calls(tmp_path / "count")
+    for fail_at in range(calls):
+        run = Path(shutil.copytree(tmp_path / "count", tmp_path / f"run{fail_at}"))
+        child = os.fork()
+        if child == 0:
+            with pytest.MonkeyPatch.context() as patch:
+                FailingDisk(patch, fail_at, KILLED)
+                save(run, 4)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert status == signal.SIGKILL
+        found = newest_checkpoint(run)
+        assert found is not None
+        assert found.state["progress"]["step"] in (3, 4)
+        shutil.rmtree(run)

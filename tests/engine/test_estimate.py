@@ -277,6 +277,7 @@ def test_a_step_computed_by_hand() -> None:
         backward=Line(0.3, 3e-4),
         regions=Line(0.4, 0.01),
         update=0.5,
+        cpu_share=1.0,
     )
     whole = step_seconds(tiny_recipe(batch_size=4), seconds, 100)
     by_size = 4 * (100 * 6e-4 + 16 * 0.01)
@@ -301,6 +302,7 @@ def test_an_estimate_says_what_the_training_does(tiny: Estimate) -> None:
     assert tiny.epoch_s == pytest.approx(3 * tiny.step_s)
     assert tiny.run_s == pytest.approx(6 * tiny.step_s)
     assert 0 < tiny.step_s < math.inf
+    assert 0 < tiny.cpu_share <= 1
     assert tiny.n_parameters == {
         "trunk": sum(p.numel() for p in network().backbone.parameters()),
         "rpn": sum(p.numel() for p in network().rpn.parameters()),

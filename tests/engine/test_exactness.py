@@ -116,7 +116,7 @@ def test_the_batches_teach_something(scenes: SceneSet, whole: dict[str, Tensor])
     assert largest_difference(whole, start)[0] > 1e-2
 
 
-@pytest.mark.parametrize("parts", [2, 3, 4])
+@pytest.mark.parametrize("parts", [2, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_micro_batches_are_the_batch(
     parts: int, scenes: SceneSet, whole: dict[str, Tensor]
 ) -> None:
@@ -124,7 +124,14 @@ def test_micro_batches_are_the_batch(
     assert largest_difference(found, whole) < (1e-5, "")
 
 
-@pytest.mark.parametrize(("n", "parts"), [(2, 1), (2, 2), (3, 1)])
+@pytest.mark.parametrize(
+    ("n", "parts"),
+    [
+        (2, 1),
+        pytest.param(2, 2, marks=pytest.mark.slow),
+        pytest.param(3, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_processes_are_one(n: int, parts: int, scenes: SceneSet, whole: dict[str, Tensor]) -> None:
     states = run_on_ranks(on_rank, n, gentle_recipe("frozen", accumulate=parts), scenes, BATCHES)
     for state in states:
@@ -141,6 +148,7 @@ def test_a_part_that_is_missing_is_noticed(
     assert largest_difference(states[0], whole)[0] > 1e-3
 
 
+@pytest.mark.slow
 def test_synchronised_norms_are_those_of_the_whole_batch(scenes: SceneSet) -> None:
     recipe = gentle_recipe("sync")
     fitting = tuple(rows for rows in BATCHES if len(rows) > 1)

@@ -237,6 +237,37 @@ def test_a_folder_has_one_writer_among_all_processes(is_killed: bool, tmp_path: 
             assert (run / LOCK_FILE).read_text() == f"{os.getpid()}\n"
 
 
+FORK = """
+import os
+import sys
+import time
+from pathlib import Path
+from fdps.engine.run_folder import only_writer
+
+with only_writer(Path(sys.argv[1])):
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_process_that_reads_does_not_hold_the_folder_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORK, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None
+        reading = int(training.stdout.readline())
+        try:
+            with pytest.raises(ResourceError), only_writer(tmp_path):
+                pytest.fail("two writers")
+            training.kill()
+            training.wait()
+            os.kill(reading, 0)  # is still there
+            with only_writer(tmp_path):
+                pass
+        finally:
+            os.kill(reading, signal.SIGKILL)
+
+
 def test_a_folder_is_held_within_one_process_too(tmp_path: Path) -> None:
     def train_twice() -> None:
         with only_writer(tmp_path), only_writer(tmp_path):
@@ -261,3 +292,13 @@ def test_a_shorter_process_id_replaces_a_longer_one(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).write_text("123456789012\n")
     with only_writer(tmp_path):
         assert (tmp_path / LOCK_FILE).read_text() == f"{os.getpid()}\n"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    run = tmp_path / "file" / "run"
+    refused = pytest.raises(ResourceError, match="cannot be made: Not a directory")
+    with refused as caught, only_writer(run):
+        pytest.fail("there is no folder")
+    assert str(run) in str(caught.value)
+    assert "elsewhere" in caught.value.hint

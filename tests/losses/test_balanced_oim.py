@@ -108,9 +108,8 @@ def test_empty_nobody_labelled_gives_zero_with_zero_gradient(ids: list[int]) -> 
     criterion.update(normalize(torch.randn(5, 4)), torch.tensor([0, 1, 2, -1, -1]))
     x = torch.randn(len(ids), 4, requires_grad=True)
     terms = criterion.terms(x, torch.tensor(ids, dtype=torch.int64))
-    assert (
-        terms.loss.item() == terms.oim.item() == terms.negative.item() == terms.n_hard.item() == 0
-    )
+    of_people = {name: value for name, value in terms._asdict().items() if name != "w"}
+    assert {value.item() for value in (terms.loss, *of_people.values())} == {0}
     terms.loss.backward()
     assert x.grad is not None
     assert torch.equal(x.grad, torch.zeros_like(x))
@@ -162,7 +161,13 @@ def test_value_terms_add_up_and_count() -> None:
     assert terms.w.item() == pytest.approx(dispersion(rows).item(), rel=1e-6)
     assert not terms.w.requires_grad
     assert terms.loss.item() == pytest.approx((terms.w * terms.oim + terms.negative).item())
-    assert list(terms._asdict()) == ["oim", "w", "negative", "n_hard"]
+    # person 0: nearest 0.8 (row 1); person 2: nearest 0.6 (row 0)
+    assert terms.positive_similarity.item() == pytest.approx(1)
+    assert terms.negative_similarity.item() == pytest.approx(0.7)
+    assert list(terms._asdict()) == [
+        *("oim", "w", "negative", "n_hard"),
+        *("positive_similarity", "negative_similarity"),
+    ]
 
 
 @pytest.mark.parametrize("use_dispersion", [False, True])

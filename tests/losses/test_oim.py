@@ -91,8 +91,29 @@ def test_property_forward_changes_nothing_and_update_does() -> None:
     criterion.update(x.float(), ids)
     terms = criterion.terms(x.float(), ids)
     assert torch.equal(terms.loss, criterion(x.float(), ids))
-    assert terms._asdict() == {"oim": terms.loss}
     assert terms.loss < math.log(9)
+
+
+def test_value_terms_watch_the_similarities() -> None:
+    criterion = OIMLoss(4, 2, 2)
+    rows = torch.tensor([[1.0, 0.0], [0.6, 0.8], [-0.8, 0.6]])
+    criterion.update(rows, torch.tensor([0, 1, 2]))  # nobody wrote row 3
+    x = torch.tensor([[0.8, 0.6], [0.0, 1.0], [-1.0, 0.0]]).requires_grad_()
+    terms = criterion.terms(x, torch.tensor([0, -1, 2]))
+    assert list(terms._asdict()) == ["oim", "positive_similarity", "negative_similarity"]
+    assert torch.equal(terms.oim, terms.loss)
+    # Person 0: own 0.8, nearest 0.96 (row 1); person 2: own 0.8, nearest -0.6 (row 1).
+    assert terms.positive_similarity.item() == pytest.approx(0.8)
+    assert terms.negative_similarity.item() == pytest.approx((0.96 - 0.6) / 2)
+    assert terms.oim.requires_grad
+    assert not terms.positive_similarity.requires_grad
+    assert not terms.negative_similarity.requires_grad
+
+
+def test_limit_an_empty_table_has_no_similarities() -> None:
+    x, ids, *_ = draw(5, 8, 5, 4)
+    terms = OIMLoss(5, 4, 16).terms(x.float(), ids)
+    assert terms.positive_similarity == terms.negative_similarity == 0
 
 
 def test_property_update_before_backward_keeps_the_gradient() -> None:

@@ -1,3 +1,5 @@
+import copy
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -8,7 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fdps.errors import MissingDataError, ModelError
-from fdps.models.backbone import BACKBONES, Backbone, CpuFloat32, build_backbone
+from fdps.models.backbone import BACKBONES, Backbone, CpuFloat32, Trunk, build_backbone
+from fdps.models.norms import sync_norms
 from fdps.models.rpn import build_rpn
 
 SMALL = ["resnet18", "mobilenet_v2"]
@@ -131,6 +134,88 @@ def test_norms_of_a_frozen_stage_keep_their_statistics_moving() -> None:
     assert norm.running_mean is not None
     assert norm.running_mean.abs().sum() > 0
     assert not norm.weight.requires_grad
+
+
+def learn(trunk: Trunk, *, is_recomputed: bool, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Output, gradients and running statistics of two steps of a copy."""
+    copied = copy.deepcopy(trunk).train()
+    copied.is_recomputed = is_recomputed
+    for scale in (1.0, 0.5):
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            out = copied(scale * PICTURE.repeat(2, 1, 1, 1))
+        out.float().square().mean().backward()  # the second adds up
+    found = {f"d {name}": p.grad for name, p in copied.named_parameters() if p.grad is not None}
+    return {"out": out.detach(), **found, **dict(copied.named_buffers())}
+
+
+def as_built(trunk: nn.Module) -> None:
+    pass
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "norm", "frozen_stages", "change"),
+    [
+        ("resnet18", "train", 1, as_built),
+        ("resnet18", "frozen", 0, as_built),
+        ("mobilenet_v2", "train", 0, as_built),
+        ("mobilenet_v2", "sync", 1, sync_norms),
+    ],
+)
+def test_a_trunk_that_computes_its_maps_again_learns_the_same_bits(
+    name: str,
+    norm: str,
+    frozen_stages: int,
+    change: Callable[[nn.Module], None],
+    dtype: torch.dtype,
+) -> None:
+    trunk = build(name, frozen_stages=frozen_stages, norm=norm).trunk
+    change(trunk)
+    kept = learn(trunk, is_recomputed=False, dtype=dtype)
+    again = learn(trunk, is_recomputed=True, dtype=dtype)
+    assert again.keys() == kept.keys()
+    assert any(name.startswith("d ") for name in kept)
+    for key, value in kept.items():
+        assert torch.equal(again[key], value), key
+
+
+def test_maps_are_computed_again_only_where_something_learns_from_them() -> None:
+    trunk = build("mobilenet_v2", frozen_stages=2).trunk.train()
+    n_calls = [0] * 4
+    for i, stage in enumerate(trunk.stages):
+        stage.register_forward_pre_hook(lambda *_, i=i: n_calls.__setitem__(i, n_calls[i] + 1))
+
+    def calls(is_recomputed: bool) -> list[int]:
+        n_calls[:] = [0] * 4
+        trunk.is_recomputed = is_recomputed
+        trunk(PICTURE.repeat(2, 1, 1, 1)).mean().backward()
+        return [*n_calls]
+
+    assert calls(is_recomputed=False) == [1, 1, 1, 1]
+    assert calls(is_recomputed=True) == [1, 1, 2, 2]
+    n_calls[:] = [0] * 4
+    with torch.no_grad():
+        trunk(PICTURE.repeat(2, 1, 1, 1))
+    assert n_calls == [1, 1, 1, 1]
+
+
+def test_maps_that_are_computed_again_are_not_kept() -> None:
+    trunk = build("resnet18", frozen_stages=1).trunk.train()
+
+    def kept_bytes(is_recomputed: bool) -> int:
+        trunk.is_recomputed = is_recomputed
+        sizes: dict[int, int] = {}
+
+        def note(kept: Tensor) -> Tensor:
+            sizes[kept.untyped_storage().data_ptr()] = kept.untyped_storage().nbytes()
+            return kept
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda kept: kept):
+            out = trunk(PICTURE)
+        del out
+        return sum(sizes.values()) - sum(p.numel() * 4 for p in trunk.parameters())
+
+    assert kept_bytes(is_recomputed=True) < kept_bytes(is_recomputed=False) / 3
 
 
 def test_only_strided_depthwise_convolutions_are_kept_in_float32() -> None:

@@ -1,15 +1,18 @@
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from fake.tiny import CONFIG, tiny_network
+from fake.tiny import CONFIG, picture, tiny_network
 from fdps.config import LossConfig, ModelConfig
 from fdps.losses import BalancedOIMLoss, OIMLoss
 from fdps.models import PersonSearchNet, build_criterion, build_model
+from fdps.models.norms import SyncedBatchNorm
+from fdps.models.rpn import cell_anchors
 from fdps.models.sub_features import SYSTEMS
+
+MODES = ("train", "frozen", "sync")
 
 BOIM = LossConfig(
     name="boim",
@@ -93,11 +96,12 @@ def test_every_field_of_the_model_reaches_its_part() -> None:
     )
     net = build_model(config, LossConfig(queue_size=2), 3)
     assert net.backbone.frozen_stages == 2
-    assert (net.transform.min_size, net.transform.max_size) == ([48, 64], 100)
-    anchors = net.rpn.anchor_generator
-    assert (anchors.sizes, anchors.aspect_ratios) == (((10, 20),), ((1.5, 2.5, 3.5),))
-    assert net.rpn._pre_nms_top_n == {"training": 40, "testing": 30}
-    assert net.rpn._post_nms_top_n == {"training": 20, "testing": 10}
+    assert [(side.min_size, side.max_size) for side in net.transform.sides] == [
+        ((48,), 100),
+        ((64,), 100),
+    ]
+    assert torch.equal(net.rpn.cell, cell_anchors((10, 20), (1.5, 2.5, 3.5)))
+    assert (net.rpn.before_nms, net.rpn.after_nms) == ((40, 30), (20, 10))
     assert net.roi_heads.pool.size == (6, 4)
     for name, value in vars(net.roi_heads.rules).items():
         assert value == getattr(config, name), name
@@ -107,14 +111,42 @@ def test_every_field_of_the_model_reaches_its_part() -> None:
     assert net.roi_heads.min_score == 0.3
 
 
-def test_frozen_norms_reach_the_backbone() -> None:
-    def norms(**change: Any) -> list[nn.Module]:
-        net = tiny_network(**change)
-        modules = [*net.backbone.modules(), *net.roi_heads.region_head.modules()]
-        return [m for m in modules if isinstance(m, nn.BatchNorm2d)]
+def norms(norm: str) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The batch norms of the backbone and those of the heads, of whatever kind."""
+    net = tiny_network(norm=norm, reid_features="res4+res5")
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d | SyncedBatchNorm
+    heads = [m for m in net.roi_heads.heads.modules() if isinstance(m, kinds)]
+    return [m for m in net.modules() if isinstance(m, kinds) and m not in heads], heads
 
-    assert len(norms(norm="train")) > 0
-    assert not norms(norm="frozen")
+
+def test_norms_as_they_are() -> None:
+    backbone, heads = norms("train")
+    assert {type(norm) for norm in backbone} == {nn.BatchNorm2d}
+    assert [type(norm) for norm in heads] == [nn.BatchNorm1d] * 3  # two of embeddings, one of boxes
+
+
+def test_frozen_norms_are_folded_in_the_backbone_and_run_in_the_heads() -> None:
+    backbone, heads = norms("frozen")
+    assert backbone == []
+    assert [type(norm) for norm in heads] == [nn.BatchNorm1d] * 3
+    running = {norm: tiny_network(norm=norm).roi_heads.heads.running_norms() for norm in MODES}
+    assert list(running["frozen"]) == ["embedding.norms.0", "box_norm"]
+    assert running["train"] == running["sync"] == {}
+
+
+def test_synchronised_norms_are_all_of_them() -> None:
+    backbone, heads = norms("sync")
+    assert {type(norm) for norm in (*backbone, *heads)} == {SyncedBatchNorm}
+    assert len(backbone) == len(norms("train")[0])
+    assert len(heads) == 3
+
+
+def test_state_dicts_of_usual_and_synchronised_norms_are_interchangeable() -> None:
+    usual, synced = tiny_network(norm="train"), tiny_network(norm="sync")
+    synced.load_state_dict(usual.state_dict())
+    image = picture()
+    (ours,), (theirs,) = synced.detect([image]), usual.detect([image])
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_convolutions_lie_in_channels_last_memory() -> None:

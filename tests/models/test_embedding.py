@@ -1,7 +1,12 @@
+import copy
+
+import pytest
 import torch
+from torch import nn
 from torch.nn.functional import normalize
 
-from fdps.models.embedding import PeakEmbedding
+from fdps.models.embedding import PeakEmbedding, norm_rows
+from fdps.models.norms import SyncedBatchNorm
 
 
 def test_one_peak_is_projected_normed_and_scaled_to_unit_length() -> None:
@@ -46,3 +51,66 @@ def test_embeddings_are_float32_under_autocast() -> None:
     embedding = PeakEmbedding((6,), dim=4)
     with torch.autocast("cpu", torch.bfloat16):
         assert embedding([torch.randn(3, 6)]).dtype == torch.float32
+
+
+def used_norm() -> nn.BatchNorm1d:
+    norm = nn.BatchNorm1d(4, eps=1e-2)
+    for tensor in (norm.running_mean, norm.weight, norm.bias):
+        nn.init.uniform_(tensor, -0.5, 0.5)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    return norm.train()
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 5])
+def test_rows_normed_by_running_statistics(n_rows: int) -> None:
+    norm, rows = used_norm(), torch.randn(n_rows, 4)
+    before = copy.deepcopy(norm.state_dict())
+    normed = norm_rows(rows, norm, running=True)
+    deviation = (norm.running_var + norm.eps).sqrt()
+    expected = (rows - norm.running_mean) / deviation * norm.weight + norm.bias
+    torch.testing.assert_close(normed, expected)
+    assert all(torch.equal(norm.state_dict()[name], before[name]) for name in before)
+    assert norm.training
+
+
+@pytest.mark.parametrize("n_rows", [2, 5])
+def test_rows_normed_by_the_batch_move_the_statistics(n_rows: int) -> None:
+    norm, rows = used_norm(), torch.randn(n_rows, 4)
+    plain = copy.deepcopy(norm)
+    assert torch.equal(norm_rows(rows, norm), plain(rows))
+    assert all(torch.equal(value, plain.get_buffer(name)) for name, value in norm.named_buffers())
+    assert norm.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("n_rows", [0, 1, 5])
+def test_rows_in_evaluation_are_normed_as_ever(n_rows: int, running: bool) -> None:
+    norm, rows = used_norm().eval(), torch.randn(n_rows, 4)
+    assert torch.equal(norm_rows(rows, norm, running=running), norm(rows))
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 5])
+def test_rows_under_a_synchronised_norm_of_one_process(n_rows: int) -> None:
+    norm, rows = used_norm(), torch.randn(n_rows, 4)
+    synced = SyncedBatchNorm.from_batch_norm(copy.deepcopy(norm))
+    assert torch.equal(norm_rows(rows, synced), norm_rows(rows, norm))
+    assert all(torch.equal(value, norm.get_buffer(name)) for name, value in synced.named_buffers())
+
+
+def test_an_embedding_with_running_norms_depends_on_no_other_row() -> None:
+    embedding, peaks = PeakEmbedding((6,), dim=4, running_norm=True).train(), torch.randn(5, 6)
+    together = embedding([peaks])
+    assert torch.equal(embedding.eval()([peaks]), together)
+    embedding.train()
+    for row in range(5):
+        torch.testing.assert_close(embedding([peaks[row : row + 1]]), together[row : row + 1])
+    usual = PeakEmbedding((6,), dim=4).train()
+    assert not torch.allclose(usual([peaks])[:2], usual([peaks[:2]]), atol=1e-3)
+
+
+def test_the_two_halves_are_the_whole() -> None:
+    embedding = PeakEmbedding((3, 6), dim=8).eval()
+    peaks = [torch.randn(5, 3), torch.randn(5, 6)]
+    projected = embedding.project(peaks)
+    torch.testing.assert_close(projected[1], peaks[1] @ embedding.projections[1].weight.T)
+    assert torch.equal(embedding.norm(projected), embedding(peaks))

@@ -1,9 +1,14 @@
+import copy
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torch.testing import assert_close
 
 from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import TaskHeads
+from fdps.models.norms import sync_norms
 from fdps.models.sub_features import SYSTEMS
 
 C, H, W = 6, 7, 4  # after the region head
@@ -11,9 +16,11 @@ B, P, Q = 5, 14, 8  # before it
 DIM = 10
 
 
-def heads(system: str = "fdps", *, box_norm: bool = True, both: bool = False) -> TaskHeads:
-    channels = (B, C) if both else (C,)
-    return TaskHeads(SYSTEMS[system](C, (H, W)), PeakEmbedding(channels, DIM), box_norm=box_norm)
+def heads(
+    system: str = "fdps", *, box_norm: bool = True, both: bool = False, running_norm: bool = False
+) -> TaskHeads:
+    embedding = PeakEmbedding((B, C) if both else (C,), DIM, running_norm=running_norm)
+    return TaskHeads(SYSTEMS[system](C, (H, W)), embedding, box_norm=box_norm)
 
 
 def maps(n_regions: int) -> tuple[Tensor, Tensor]:
@@ -28,7 +35,7 @@ def test_shapes_and_unit_embeddings(system: str, both: bool, n_regions: int) -> 
     assert out.deltas.shape == (n_regions, 4)
     assert out.logits.shape == (n_regions, 2)
     assert out.embeddings.shape == (n_regions, DIM)
-    torch.testing.assert_close(out.embeddings.norm(dim=1), torch.ones(n_regions))
+    assert_close(out.embeddings.norm(dim=1), torch.ones(n_regions))
 
 
 def test_deltas_come_in_the_order_dx_dy_dw_dh() -> None:
@@ -47,8 +54,8 @@ def test_rows_serve_the_vertical_deltas_and_columns_the_horizontal_ones() -> Non
     columns_turned = module(aligned, features.flip(3)).deltas
     rows_turned = module(aligned, features.flip(2)).deltas
     vertical, horizontal = [1, 3], [0, 2]
-    torch.testing.assert_close(columns_turned[:, vertical], before[:, vertical])
-    torch.testing.assert_close(rows_turned[:, horizontal], before[:, horizontal])
+    assert_close(columns_turned[:, vertical], before[:, vertical])
+    assert_close(rows_turned[:, horizontal], before[:, horizontal])
     assert not torch.isclose(columns_turned[:, horizontal], before[:, horizontal]).any()
     assert not torch.isclose(rows_turned[:, vertical], before[:, vertical]).any()
 
@@ -63,22 +70,22 @@ def test_box_norm_centres_and_scales_the_deltas_of_a_batch() -> None:
         module.vertical.weight.mul_(100)  # far above the epsilon of the norm
         module.horizontal.weight.mul_(100)
     deltas = module(*maps(50)).deltas
-    torch.testing.assert_close(deltas.mean(dim=0), torch.full((4,), 3.0))
-    torch.testing.assert_close(deltas.std(dim=0, correction=0), torch.full((4,), 2.0))
+    assert_close(deltas.mean(dim=0), torch.full((4,), 3.0))
+    assert_close(deltas.std(dim=0, correction=0), torch.full((4,), 2.0))
 
 
 def test_without_box_norm_the_deltas_are_those_of_the_linear_layers() -> None:
     module, (aligned, features) = heads(box_norm=False).train(), maps(3)
     assert module.box_norm is None
     dy_dh = module.vertical(features.mean(dim=3).flatten(1))
-    torch.testing.assert_close(module(aligned, features).deltas[:, [1, 3]], dy_dh)
+    assert_close(module(aligned, features).deltas[:, [1, 3]], dy_dh)
 
 
 def test_chosen_regions_alone_are_embedded() -> None:
     module, given = heads().eval(), maps(4)
     chosen = torch.tensor([True, False, False, True])
     some, every = module(*given, chosen), module(*given)
-    torch.testing.assert_close(some.embeddings, every.embeddings[chosen])
+    assert_close(some.embeddings, every.embeddings[chosen])
     assert torch.equal(some.deltas, every.deltas)
     assert torch.equal(some.logits, every.logits)
 
@@ -89,7 +96,7 @@ def test_the_statistics_of_the_embedding_are_those_of_the_chosen() -> None:
     features[~people] += 100
     with_background = module(aligned, features, people).embeddings
     alone = module(aligned[people], features[people]).embeddings
-    torch.testing.assert_close(with_background, alone)
+    assert_close(with_background, alone)
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -108,14 +115,101 @@ def test_the_aligned_region_counts_where_it_is_asked_for() -> None:
 @pytest.mark.parametrize("box_norm", [False, True])
 def test_outputs_are_float32_under_autocast(box_norm: bool) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = heads(box_norm=box_norm)(*maps(3))
-    assert {value.dtype for value in out} == {torch.float32}
+        out = heads(box_norm=box_norm, running_norm=True)(*maps(3))
+    outputs = [out.deltas, out.logits, out.embeddings, *out.norm_inputs.values()]
+    assert {value.dtype for value in outputs} == {torch.float32}
 
 
+@pytest.mark.parametrize("running_norm", [False, True])
 @pytest.mark.parametrize("n_regions", [0, 1])
-def test_training_on_one_region_or_none_leaves_the_statistics(n_regions: int) -> None:
-    module = heads().train()
+def test_training_on_one_region_or_none_leaves_the_statistics(
+    n_regions: int, running_norm: bool
+) -> None:
+    module = heads(running_norm=running_norm).train()
     before = {name: value.clone() for name, value in module.named_buffers()}
     out = module(*maps(n_regions))
-    assert all(value.isfinite().all() for value in out)
+    assert all(value.isfinite().all() for value in (out.deltas, out.logits, out.embeddings))
     assert all(torch.equal(value, before[name]) for name, value in module.named_buffers())
+
+
+def remembering(module: TaskHeads) -> TaskHeads:
+    """Norms with statistics and an affine map of their own."""
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm1d):
+            for tensor in (norm.running_mean, norm.weight, norm.bias):
+                nn.init.uniform_(tensor, -0.5, 0.5)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+    return module
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_running_norms_train_as_they_test(both: bool) -> None:
+    module, given = remembering(heads(both=both, running_norm=True)), maps(5)
+    people = torch.tensor([True, False, True, True, False])
+    before = {name: value.clone() for name, value in module.named_buffers()}
+    trained, tested = module.train()(*given, people), module.eval()(*given, people)
+    for name in ("deltas", "logits", "embeddings"):
+        assert_close(getattr(trained, name), getattr(tested, name))
+    assert all(torch.equal(value, before[name]) for name, value in module.named_buffers())
+
+
+def test_running_norms_keep_regions_apart() -> None:
+    module, (aligned, features) = remembering(heads(running_norm=True)).train(), maps(6)
+    together = module(aligned, features)
+    for rows in (slice(0, 1), slice(2, 6)):
+        alone = module(aligned[rows], features[rows])
+        assert_close(alone.embeddings, together.embeddings[rows])
+        assert_close(alone.deltas, together.deltas[rows])
+
+
+def test_running_norms_give_a_gradient_through_fixed_statistics() -> None:
+    module, (aligned, features) = remembering(heads(running_norm=True)).train(), maps(3)
+    gradients = []
+    for training in (True, False):
+        module.train(training)
+        out = module(aligned, features.requires_grad_())
+        gradients.append(
+            torch.autograd.grad(out.embeddings[:, 0].sum() + out.deltas.sum(), features)
+        )
+    assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("box_norm", [False, True])
+def test_what_goes_into_each_running_norm_is_told(both: bool, box_norm: bool) -> None:
+    module = remembering(heads(both=both, box_norm=box_norm, running_norm=True)).train()
+    people = torch.tensor([True, False, True, True, False])
+    out = module(*maps(5), people)
+    norms = module.running_norms()
+    names = {"embedding.norms.0"} | ({"embedding.norms.1"} if both else set())
+    assert norms.keys() == names | ({"box_norm"} if box_norm else set())
+    assert out.norm_inputs.keys() == norms.keys()
+    assert not any(rows.requires_grad for rows in out.norm_inputs.values())
+
+    def normed(name: str) -> Tensor:
+        return norms[name].eval()(out.norm_inputs[name])
+
+    if box_norm:
+        assert_close(normed("box_norm"), out.deltas)
+    parts = [normed(name) for name in sorted(names)]
+    assert_close(normalize(torch.cat(parts, dim=1), dim=1), out.embeddings)
+    assert len(parts[0]) == 3  # the people alone
+
+
+def test_norms_of_the_batch_tell_nothing() -> None:
+    module = heads().train()
+    assert module.running_norms() == {}
+    assert module(*maps(3)).norm_inputs == {}
+
+
+def test_synchronised_norms_of_one_process_train_as_usual() -> None:
+    usual = remembering(heads(both=True)).train()
+    synced = copy.deepcopy(usual)
+    sync_norms(synced)
+    given, people = maps(5), torch.tensor([True, False, True, True, False])
+    ours, theirs = (module(*given, people) for module in (synced, usual))
+    for name in ("deltas", "logits", "embeddings"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name))
+    for name, value in usual.named_buffers():
+        assert torch.equal(synced.get_buffer(name), value)
+    assert synced.running_norms() == {}

@@ -1,4 +1,7 @@
+import copy
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -7,7 +10,11 @@ from torch import Tensor, nn
 from fake.tiny import LOSS, picture, target, tiny_network
 from fdps.config import LossConfig
 from fdps.models import PersonSearchNet
+from fdps.models.heads import HeadOutputs
+from fdps.models.norms import SyncedBatchNorm
+from fdps.models.person_search import TrainingOutputs
 from fdps.models.roi_heads import Found
+from fdps.models.rpn import Proposed
 from fdps.models.sub_features import SYSTEMS
 
 LOSSES = ["rpn_score", "rpn_box", "person", "box", "reid"]
@@ -73,8 +80,8 @@ def test_training_hands_over_what_the_memory_needs() -> None:
     assert out.embeddings.shape == (len(out.person_ids), 16)
     torch.testing.assert_close(out.embeddings.norm(dim=1), torch.ones(len(out.embeddings)))
     assert not out.embeddings.requires_grad
-    assert not net.roi_heads.criterion.memory.table.rows.any()  # the loop writes it, not forward
-    net.roi_heads.criterion.update(out.embeddings, out.person_ids)
+    assert not net.roi_heads.criterion.memory.table.rows.any()  # update writes it, not forward
+    net.update(out.embeddings, out.person_ids, out.norm_sums)
     assert net.roi_heads.criterion.memory.table.rows.any(dim=1).tolist() == [True, False, True]
 
 
@@ -117,8 +124,10 @@ def test_boxes_at_the_border_do_not_leave_it_by_rounding() -> None:
 class WholePicture(nn.Module):
     """Proposes the picture itself."""
 
-    def forward(self, images: object, features: object, targets: object) -> object:
-        return [torch.tensor([[0.0, 0, 1500, 1500]])], {}
+    def forward(self, features: Tensor, sizes: object, padded: object) -> Proposed:
+        none = torch.zeros(1, 0)
+        whole = torch.tensor([[0.0, 0, 1500, 1500]])
+        return Proposed([whole], none, none[..., None].expand(1, 0, 4), torch.zeros(0, 4))
 
 
 class Pooled(nn.Module):
@@ -197,7 +206,7 @@ def test_every_system_with_every_loss_trains_and_detects(system: str, loss: str)
         optimizer.zero_grad()
         values.append(total(out.losses).item())
     assert values[1] < values[0]
-    net.roi_heads.criterion.update(out.embeddings, out.person_ids)
+    net.update(out.embeddings, out.person_ids, out.norm_sums)
     (found,) = net.eval().detect([picture()])
     assert found["embeddings"].isfinite().all()
     assert len(found["boxes"]) > 0
@@ -208,9 +217,203 @@ def test_training_and_tests_take_other_picture_sizes() -> None:
     seen = set()
     for training in (True, False):
         net.train(training)
-        shapes = [net.transform([picture(96, 96)])[0].image_sizes[0] for _ in range(20)]
+        shapes = [net.transform([picture(96, 96)], None)[0].image_sizes[0] for _ in range(20)]
         seen.add((training, tuple(sorted(set(shapes)))))
     assert seen == {(True, ((32, 32), (48, 48), (64, 64))), (False, ((64, 64),))}
+
+
+NORMS = ("train", "frozen", "sync")
+BOIM = LossConfig(name="boim", queue_size=4)
+
+
+def batch() -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    """Three pictures of different sizes, always the same; seeds make forward repeatable."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(64, 80), (80, 64), (64, 96)]
+    pictures = [torch.rand(3, *size, generator=generator) for size in sizes]
+    people = [PEOPLE, target(), target((10, 10, 40, 50, 1), (0, 3, 20, 60, -1))]
+    return pictures, [one | {"seed": torch.tensor(k + 1)} for k, one in enumerate(people)]
+
+
+def used(**change: object) -> PersonSearchNet:
+    """A network in training whose norms and memory remember something."""
+    net = tiny_network(BOIM, **change).train()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | SyncedBatchNorm):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    out = net(*batch())
+    net.update(out.embeddings, out.person_ids, out.norm_sums)
+    return net
+
+
+def outputs(out: TrainingOutputs) -> dict[str, Tensor]:
+    """All of it, flat."""
+    counts = {f"n {name}": value for name, value in out.counts.items()}
+    terms = {f"term {name}": value for name, value in out.reid_terms.items()}
+    people = {"embeddings": out.embeddings, "ids": out.person_ids}
+    return {**out.losses, **counts, **terms, **people}
+
+
+def taught(net: PersonSearchNet, **change: object) -> dict[str, Tensor]:
+    """Outputs, gradients and buffers of a step of a copy, but for the step itself."""
+    net = copy.deepcopy(net)
+    for name, value in change.items():
+        setattr(net.backbone, name, value)
+    out = net(*batch())
+    total(out.losses).backward()
+    net.update(out.embeddings, out.person_ids, out.norm_sums)
+    gradients = {f"d {name}": p.grad for name, p in net.named_parameters() if p.grad is not None}
+    return {**outputs(out), **gradients, **dict(net.named_buffers())}
+
+
+def assert_same_bits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+@contextmanager
+def buffers_kept(net: PersonSearchNet) -> Iterator[None]:
+    before = {name: value.clone() for name, value in net.named_buffers()}
+    yield
+    assert_same_bits(dict(net.named_buffers()), before)
+
+
+def test_with_seeds_nothing_else_is_random() -> None:
+    net = used(short_side=(48, 64))
+    torch.manual_seed(1)
+    given = batch()
+    first = outputs(net(*given))
+    torch.manual_seed(2)
+    assert_same_bits(outputs(net(*given)), first)
+    reseeded = [one | {"seed": one["seed"] + 7} for one in given[1]]
+    others = outputs(net(given[0], reseeded))
+    assert not any(torch.equal(others[name], first[name]) for name in LOSSES)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("size", [None, (128, 160)])
+def test_counting_gives_the_counts_of_training_and_changes_nothing(
+    norm: str, size: tuple[int, int] | None
+) -> None:
+    net, given = used(norm=norm), batch()
+    with buffers_kept(net):
+        counts = net.count(*given, size)
+    assert not any(value.requires_grad for value in counts.values())
+    expected = copy.deepcopy(net)(*given, size).counts
+    assert list(counts) == list(expected) == LOSSES
+    assert {k: v.item() for k, v in counts.items()} == {k: v.item() for k, v in expected.items()}
+    assert all(value.dtype == torch.int64 for value in counts.values())
+    assert counts["rpn_score"] == counts["rpn_box"] > counts["person"] == counts["box"]
+    assert counts["person"] > counts["reid"] > 0
+
+
+def test_counting_asks_no_region_head() -> None:
+    net = used()
+    net.roi_heads.region_head = net.roi_heads.heads = net.roi_heads.pool = Refuses()
+    assert net.count(*batch())["person"] > 0
+
+
+def test_counting_does_not_disturb_what_is_learnt() -> None:
+    net = used()
+    plain = taught(net)
+    net.count(*batch())
+    assert_same_bits(taught(net), plain)
+
+
+@pytest.mark.parametrize("loss", [LOSS, BOIM])
+@pytest.mark.parametrize("norm", ["train", "frozen"])
+def test_without_pictures_there_is_nothing_to_learn(loss: LossConfig, norm: str) -> None:
+    net = tiny_network(loss, norm=norm).train()
+    with buffers_kept(net):
+        nothing = net([], [])
+        counts = net.count([], [])
+    assert [value.item() for value in nothing.losses.values()] == [0] * 5
+    assert [value.item() for value in nothing.counts.values()] == [0] * 5
+    assert [value.item() for value in counts.values()] == [0] * 5
+    assert not total(nothing.losses).requires_grad
+    assert nothing.embeddings.shape == (0, 16)
+    something = net(*batch())
+    for field in ("losses", "counts", "reid_terms", "norm_sums"):
+        assert list(getattr(nothing, field)) == list(getattr(something, field))
+
+
+def test_without_pictures_the_terms_are_those_of_the_memory() -> None:
+    net = used()
+    terms = net([], []).reid_terms
+    assert terms["w"] == net(*batch()).reid_terms["w"] != 1
+    assert {value.item() for name, value in terms.items() if name != "w"} == {0}
+
+
+def test_a_size_pads_the_batch_and_is_seen_by_the_network() -> None:
+    net, given = used(), batch()
+    need = tuple(net.transform(*given)[0].tensors.shape[-2:])
+    plain = outputs(net(*given))
+    assert_same_bits(outputs(net(*given, need)), plain)
+    assert_same_bits(outputs(net(*given, (32, 32))), plain)
+    larger = net(*given, (160, 160)).losses
+    assert not any(torch.equal(larger[name], plain[name]) for name in LOSSES)
+
+
+def test_frozen_norms_keep_the_pictures_of_a_batch_apart() -> None:
+    net, (pictures, targets) = used(norm="frozen"), batch()
+    size = net.transform.size_of(pictures, targets)
+    whole = net(pictures, targets, size)
+    parts = [net(pictures[k : k + 1], targets[k : k + 1], size) for k in range(3)]
+    joined = torch.cat([part.embeddings for part in parts])
+    torch.testing.assert_close(joined, whole.embeddings, rtol=0, atol=1e-5)
+    assert torch.equal(torch.cat([part.person_ids for part in parts]), whole.person_ids)
+    for name, loss in whole.losses.items():
+        n = [part.counts[name] for part in parts]
+        assert sum(n) == whole.counts[name]
+        mean = sum(part.losses[name] * k for part, k in zip(parts, n, strict=True)) / sum(n)
+        torch.testing.assert_close(mean, loss, rtol=1e-4, atol=1e-6)
+
+
+def test_frozen_norms_of_the_heads_move_by_the_step_as_torch_moves_its_own() -> None:
+    net = used(norm="frozen")
+    heads = net.roi_heads.heads
+    inputs: dict[str, list[Tensor]] = {name: [] for name in heads.running_norms()}
+    forward = heads.forward
+
+    def noting(*arguments: Tensor) -> HeadOutputs:
+        out = forward(*arguments)
+        for name, rows in out.norm_inputs.items():
+            inputs[name].append(rows)
+        return out
+
+    heads.forward = noting
+    before = copy.deepcopy(heads.running_norms())
+    pictures, targets = batch()
+    with buffers_kept(net):
+        parts = [net(pictures[:1], targets[:1]), net(pictures[1:], targets[1:])]
+    sums = {name: parts[0].norm_sums[name] + parts[1].norm_sums[name] for name in before}
+    net.update(
+        torch.cat([part.embeddings for part in parts]),
+        torch.cat([part.person_ids for part in parts]),
+        sums,
+    )
+    assert before.keys() == {"embedding.norms.0", "box_norm"}
+    for name, norm in before.items():
+        rows = torch.cat(inputs[name])
+        assert len(rows) > 2
+        norm.train()(rows)
+        for kept, value in norm.named_buffers():
+            torch.testing.assert_close(heads.get_submodule(name).get_buffer(kept), value)
+
+
+def test_synchronised_norms_of_one_process_are_the_usual_ones() -> None:
+    usual = used(norm="train")
+    synced = tiny_network(BOIM, norm="sync").train()
+    synced.load_state_dict(usual.state_dict())
+    assert_same_bits(taught(synced), taught(usual))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_maps_that_are_computed_again_teach_the_same_bits(norm: str) -> None:
+    net = used(norm=norm)
+    assert_same_bits(taught(net, is_recomputed=True), taught(net))
 
 
 def test_same_seed_same_network() -> None:

@@ -9,13 +9,9 @@ from fdps.data.pictures import read_picture
 from fdps.engine.predict import predict
 from fdps.errors import MissingDataError, ModelError, UsageError
 from fdps.evaluation import evaluate
-from fdps.runtime.two_step import (
-    ReidNetwork,
-    TwoStep,
-    YoloxDetector,
-    load_two_step,
-    suppress,
-)
+from fdps.runtime.reid import ReidNetwork
+from fdps.runtime.two_step import TwoStep, load_two_step
+from fdps.runtime.yolox import YoloxDetector, suppress
 from fdps.structures import Boxes, Picture, SceneSet, empty_boxes
 
 
@@ -157,4 +153,4 @@ def test_without_onnxruntime_the_way_out_is_named(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UsageError, match="not installed") as caught:
         YoloxDetector(tmp_path / "any.onnx")
-    assert "fdps[bench]" in caught.value.hint
+    assert "fdps[runtime]" in caught.value.hint

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING
 from fdps.errors import MissingDataError, ModelError
 
 if TYPE_CHECKING:
+    from fdps.query import Searcher
     from fdps.search import IndexInfo
-    from fdps.searcher import PersonSearcher
 
-MODEL_HELP = "Run folder, weights, or drawn-people. [default: the model of the archive]"
+MODEL_HELP = "Run folder, weights, card, or a name of fdps models list. [default: the archive's]"
 MIN_SCORE_HELP = "Leave out detections below. [default: that of the recipe]"
 DEVICE_HELP = "Where to run: cpu, cuda, cuda:1."
 
 
 def remembered_as(model: Path) -> str:
     """How an archive names its model: by its full path, or by the name of bundled weights."""
-    from fdps.searcher import weights_file
+    from fdps.embedders import find_model, is_bundled
 
-    return str(model.absolute()) if model.exists() else weights_file(model).stem
+    return str(model) if is_bundled(model) else str(find_model(model).absolute())
 
 
 def load_model_of(
     archive: str, info: "IndexInfo", model: Path | None, *, min_score: float | None, device: str
-) -> "PersonSearcher":
+) -> "Searcher":
     """Load the model that made an archive.
 
     Args:
@@ -38,12 +38,12 @@ def load_model_of(
         ArchiveError: ``model`` is not the one that made the archive.
         ModelError: The weights are refused.
     """
+    from fdps.embedders import find_model, load
     from fdps.search.store import check_model
-    from fdps.searcher import load, weights_file
 
     if model is None and not info.model:
         raise ModelError(f"{archive} does not remember its model", hint="give it: --model RUN")
-    if model is None and not weights_file(info.model).exists():
+    if model is None and not find_model(info.model).exists():
         raise MissingDataError(
             f"the model of {archive} is no longer at {info.model}",
             hint="give the place where it is now: --model RUN",

@@ -18,7 +18,7 @@ def detect(
         list[str], typer.Argument(metavar="SOURCE", help="Pictures, folders or patterns.")
     ],
     model: Annotated[
-        Path, typer.Option(metavar="RUN|WEIGHTS", help="Run folder, weights, or drawn-people.")
+        Path, typer.Option(metavar="RUN|WEIGHTS|CARD", help="Run folder, weights, card, or name.")
     ],
     format_: Annotated[
         Literal["json", "csv", "coco"], typer.Option("--format", help="How to write the people.")
@@ -40,9 +40,9 @@ def detect(
     """Find everybody in pictures: boxes, scores and, if wanted, embeddings."""
     import numpy as np
 
+    from fdps.embedders import load
     from fdps.search import find_pictures
     from fdps.search.people import as_coco, as_csv, as_json, embedding_rows, find_people
-    from fdps.searcher import load
 
     found = find_pictures(sources)
     searcher = load(model, min_score=min_score, device=device)

@@ -31,7 +31,7 @@ def index(
     out: Annotated[
         str, typer.Option("--out", "-o", metavar="NAME.fdps", help="Archive, new or to continue.")
     ],
-    model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS", help=MODEL_HELP)] = None,
+    model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS|CARD", help=MODEL_HELP)] = None,
     camera: Annotated[
         str | None, typer.Option(metavar="NAME", help="Camera that took these pictures.")
     ] = None,
@@ -87,8 +87,8 @@ def index(
 
 
 def _archive(out: str, model: Path | None, *, min_score: float | None, device: str) -> "Index":
+    from fdps.embedders import load
     from fdps.search import Index
-    from fdps.searcher import load
 
     try:
         with Index.open(out) as existing:

@@ -23,9 +23,11 @@ from fdps.cli.compare import compare
 from fdps.cli.data import app as data
 from fdps.cli.demo import demo
 from fdps.cli.detect import detect
+from fdps.cli.doctor import doctor
 from fdps.cli.evaluate import evaluate
 from fdps.cli.index import index
 from fdps.cli.predict import predict
+from fdps.cli.resume import resume
 from fdps.cli.search import search
 from fdps.cli.train import train
 from fdps.errors import FdpsError, ResourceError
@@ -77,9 +79,11 @@ def fdps(
     log.setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
+app.command()(doctor)
 app.command()(demo)
 app.add_typer(data)
 app.command()(train)
+app.command()(resume)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(compare)

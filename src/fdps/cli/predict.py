@@ -13,7 +13,9 @@ PREDICTIONS_FILE = "predictions.safetensors"
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="RUN|WEIGHTS", help="Run folder or weights.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="RUN|WEIGHTS", help="Run folder, weights or card.")
+    ],
     data: Annotated[str | None, typer.Option(metavar="KIND", help=DATA_HELP)] = None,
     root: Annotated[Path | None, typer.Option(metavar="DIR", help=ROOT_HELP)] = None,
     split: Annotated[str | None, typer.Option(help=SPLIT_HELP)] = None,
@@ -43,9 +45,9 @@ def predict(
     import json
     import time
 
+    from fdps.embedders import load
     from fdps.engine.predict import predict as predict_scenes
     from fdps.predictions import save_predictions
-    from fdps.searcher import load
 
     searcher = load(model, min_score=min_score, device=device)
     scenes = chosen_scenes(model, data, root, split)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from fdps.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from fdps.searcher import PersonSearcher, QueryPerson
+    from fdps.query import QueryPerson, Searcher
 
 
 def query_person(
-    searcher: "PersonSearcher",
+    searcher: "Searcher",
     picture: Path,
     *,
     box: str | None,
@@ -33,7 +33,7 @@ def query_person(
         PictureError: The picture cannot be read.
     """
     from fdps.data.pictures import read_picture
-    from fdps.searcher import QueryPerson
+    from fdps.query import QueryPerson
 
     if sum(choice is not None for choice in (box, point, person)) > 1:
         raise UsageError("choose the person once", hint="give one of --box, --point, --person")

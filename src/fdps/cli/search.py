@@ -10,8 +10,8 @@ from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load
 from fdps.cli.query_person import described, query_person
 
 if TYPE_CHECKING:
+    from fdps.query import QueryPerson
     from fdps.search import Index
-    from fdps.searcher import QueryPerson
     from fdps.structures import Hit
 
 NOTHING_FOUND = 10
@@ -58,7 +58,7 @@ def search(
     fail_if_none: Annotated[
         bool, typer.Option("--fail-if-none", help="Exit with 10 if there is no result.")
     ] = False,
-    model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS", help=MODEL_HELP)] = None,
+    model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS|CARD", help=MODEL_HELP)] = None,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
     json_output: Annotated[

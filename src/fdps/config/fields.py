@@ -224,6 +224,11 @@ class TrainConfig:
                 f"recipe key train.accumulate must be at most train.batch_size "
                 f"({self.batch_size}), got {self.accumulate}"
             )
+        if self.compile and self.recompute_trunk:
+            raise ConfigError(
+                "recipe keys train.compile and train.recompute_trunk exclude each other",
+                hint="torch.compile cannot follow what is recomputed; set one of them to false",
+            )
         if self.patience and not self.validate_every:
             raise ConfigError(
                 f"recipe key train.patience is {self.patience}, but nothing is validated",

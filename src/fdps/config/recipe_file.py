@@ -36,8 +36,16 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return from_dict(Recipe, values)
 
 
-def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+def from_dict(
+    cls: type[T], values: Mapping[str, Any], where: str = "", *, what: str = "recipe"
+) -> T:
     """Build a config dataclass from plain values, checking every key and type.
+
+    Args:
+        cls: The dataclass.
+        values: By the names of its fields.
+        where: What precedes the names in messages, such as ``train.``.
+        what: What kind of file holds the values, for messages.
 
     Raises:
         ConfigError: An unknown or missing key, a value of the wrong type or out of range; the
@@ -49,12 +57,12 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1)
             hint = f"did you mean {where}{near[0]}?" if near else f"known: {', '.join(hints)}"
-            raise ConfigError(f"unknown recipe key {where}{key}", hint=hint)
-        kwargs[key] = _convert(hints[key], value, where + key)
+            raise ConfigError(f"unknown {what} key {where}{key}", hint=hint)
+        kwargs[key] = _convert(hints[key], value, where + key, what)
     for item in dataclasses.fields(cls):  # type: ignore[arg-type]
         required = item.default is item.default_factory is dataclasses.MISSING
         if required and item.name not in kwargs:
-            raise ConfigError(f"recipe key {where}{item.name} is missing")
+            raise ConfigError(f"{what} key {where}{item.name} is missing")
     return cls(**kwargs)
 
 
@@ -80,11 +88,11 @@ def with_root(recipe: Recipe, root: str) -> Recipe:
 
 
 def with_base(recipe: Recipe, folder: Path) -> Recipe:
-    """Let relative folders of data that do not exist here start in another folder."""
+    """Let relative folders of data start in another folder, where they exist there."""
 
     def placed(path: str) -> str:
-        there = folder / path
-        return str(there) if not Path(path).exists() and there.exists() else path
+        is_there = folder != Path.cwd() and (folder / path).exists()
+        return str(folder / path) if is_there else path
 
     def moved(source: Source | None) -> Source | None:
         return source and dataclasses.replace(source, root=placed(source.root))
@@ -120,25 +128,25 @@ def _apply(values: dict[str, Any], override: str) -> None:
     table[path[-1]] = value
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+def _convert(hint: Any, value: Any, where: str, what: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return from_dict(typing.cast(type[Any], hint), value, where + ".")
+        return from_dict(typing.cast(type[Any], hint), value, where + ".", what=what)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        return _convert(args[0], value, where)
+        return _convert(args[0], value, where, what)
     if origin is Literal and value in args:
         return value
     if origin is tuple and isinstance(value, (list, tuple)):
         kinds = args[:1] * len(value) if args[1:] == (...,) else args
         if len(kinds) == len(value):
-            return tuple(_convert(k, v, where) for k, v in zip(kinds, value, strict=True))
+            return tuple(_convert(k, v, where, what) for k, v in zip(kinds, value, strict=True))
     if hint is float and type(value) in (int, float):
         return float(value)
     if hint in (int, str, bool) and type(value) is hint:
         return value
     near = difflib.get_close_matches(str(value), map(str, args), n=1) if origin is Literal else []
     raise ConfigError(
-        f"recipe key {where} must be {_name(hint)}, got {value!r}",
+        f"{what} key {where} must be {_name(hint)}, got {value!r}",
         hint=f"did you mean {near[0]!r}?" if near else "",
     )
 

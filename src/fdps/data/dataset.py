@@ -16,6 +16,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fdps.data.augment import Augmentation, Sample
 from fdps.data.pictures import picture_size, read_picture
@@ -123,10 +124,17 @@ def training_batches(
         # Reading draws its random numbers from item names; torch's stream belongs to the network.
         generator=torch.Generator(),
     )
-    for outcome in loader:
-        if isinstance(outcome, FdpsError):
-            raise outcome
-        yield outcome
+    reading = iter(loader)
+    try:
+        for outcome in reading:
+            if isinstance(outcome, FdpsError):
+                raise outcome
+            yield outcome
+    finally:
+        # Torch ends its processes when the iterator is collected, but the traceback of an error
+        # keeps that; at exit Python would then wait for processes that ignore its signal.
+        if isinstance(reading, _MultiProcessingDataLoaderIter):
+            reading._shutdown_workers()
 
 
 def _named(batches: Sequence[Sequence[int]], epoch: int) -> Iterator[list[Draw]]:

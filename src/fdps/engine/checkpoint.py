@@ -100,9 +100,9 @@ def save_checkpoint(
     folder = run / FOLDER
     name = f"e{progress.n_epochs:03}s{progress.step:05}"
     write_folder(folder / name, files | {STATE: sealed(state)})
-    write_file(folder / "latest", f"{name}\n".encode())
-    if is_best:
+    if is_best:  # first: a run that goes on from here does not look at this epoch again
         write_file(folder / "best", f"{name}\n".encode())
+    write_file(folder / "latest", f"{name}\n".encode())
     _prune(folder, learner.recipe.train.keep_last)
 
 
@@ -236,6 +236,12 @@ def sealed(state: dict[str, Any]) -> bytes:
 
 
 def unsealed(content: bytes) -> dict[str, Any]:
+    """The state that :func:`sealed` made bytes of.
+
+    Raises:
+        ValueError: It has changed, is no JSON or of another format.
+        KeyError: It lacks its hash or its format.
+    """
     state: dict[str, Any] = json.loads(content)
     if state.pop("seal") != _digest(state):
         raise ValueError(f"{STATE} has changed since it was written")

@@ -86,9 +86,14 @@ def only_writer(run: Path) -> Iterator[None]:
     """Hold the folder, which is made if need be, against another training of the same run.
 
     Raises:
-        ResourceError: Another process trains here.
+        ResourceError: Another process trains here, or the folder cannot be made.
     """
-    run.mkdir(parents=True, exist_ok=True)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"{run} cannot be made: {error.strerror}", hint="choose a run folder elsewhere"
+        ) from error
     with (run / LOCK_FILE).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,6 +103,8 @@ def only_writer(run: Path) -> Iterator[None]:
                 f"{run} is being trained by process {file.read().strip() or 'unknown'}",
                 hint="wait until it has ended, or choose another run folder",
             ) from None
+        # The processes that read pictures outlive a training that is killed by some seconds.
+        os.register_at_fork(after_in_child=file.close)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
@@ -118,6 +125,7 @@ def _comparable(recipe: Recipe) -> dict[str, object]:
     values = dataclasses.asdict(recipe)
     # Where data lie may change; whether they are the same data, the checkpoint tells.
     values["data"] = {"train": [(source.kind, source.split) for source in recipe.data.train]}
+    del values["name"]
     for name in MACHINE_FIELDS:
         del values["train"][name]
     return values

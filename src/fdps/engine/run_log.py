@@ -82,7 +82,9 @@ class RunLog:
         steps, epochs = (
             Path(os.devnull) if run is None else run / name for name in (FILE, EPOCHS_FILE)
         )
-        kept, closed = _keep_lines(steps, done.step), _keep_lines(epochs, done.step)
+        kept = _keep_lines(steps, "step", done.step)
+        # An epoch is written before the checkpoint that closes it, at the step of the one before.
+        closed = _keep_lines(epochs, "epoch", done.n_epochs)
         last = closed[-1]["step"] if closed else 0
         self._records = [record for record in kept if record["step"] > last]  # of this epoch
         self._file = steps.open("a", encoding="utf-8")
@@ -119,6 +121,8 @@ class RunLog:
         now = time.perf_counter()
         seconds = max(now - self._since, 1e-9)
         left = (self._total - step) * seconds / max(self._steps, 1)
+        # JSON knows no infinity, which the gradients of an fp16 step that is left out can be.
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
         record = {"step": step, "epoch": round(epoch, 3), **values}
         record |= {
             "images_per_s": round(self._images / seconds, 3),
@@ -217,13 +221,15 @@ def _append(file: TextIO, record: Values) -> None:
     file.flush()
 
 
-def _keep_lines(path: Path, step: int) -> list[dict[str, int | float]]:
-    """Drop the lines after a step, and a last line that a killed session left unfinished."""
+def _keep_lines(path: Path, name: str, at_most: int) -> list[dict[str, int | float]]:
+    """Drop the lines after a step or an epoch, and what a killed session left unfinished."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     kept = [
-        (line, record) for line in lines if (record := _parsed(line)) and record["step"] <= step
+        (line, record)
+        for line in lines
+        if (record := _parsed(line)) and record.get(name, math.inf) <= at_most
     ]
     if len(kept) < len(lines):
         write_file(path, "".join(line for line, _ in kept).encode())
@@ -234,7 +240,8 @@ def _parsed(line: str) -> dict[str, int | float] | None:
     """A record; nothing of a line that a power cut left in pieces."""
     try:
         record: dict[str, int | float] = json.loads(line)
-        return record if line.endswith("\n") and "step" in record else None
+        is_whole = line.endswith("\n") and isinstance(record, dict)
+        return record if is_whole else None
     except (TypeError, ValueError):
         return None
 

@@ -121,8 +121,10 @@ Cut = tuple[list[nn.Module], nn.Module, int, int]
 
 
 def _cut_resnet(net: torchvision.models.ResNet) -> Cut:
-    stem = nn.Sequential(net.conv1, net.bn1)
-    rest = nn.Sequential(net.relu, net.maxpool, net.layer1)
+    # The first ReLU works in place. It belongs to the stage that makes its input: what goes into a
+    # stage has to stay as it is where the stage is computed twice. Identity keeps the names.
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu)
+    rest = nn.Sequential(nn.Identity(), net.maxpool, net.layer1)
     trunk_channels = net.fc.in_features // 2
     return [stem, rest, net.layer2, net.layer3], net.layer4, trunk_channels, net.fc.in_features
 

@@ -13,11 +13,12 @@ from jaxtyping import Float, Float32
 
 from fdps.decoding.sampling import DEFAULT_EVERY
 from fdps.errors import UsageError
+from fdps.search.calibration import Calibration, from_json, to_json
 from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
 from fdps.search.origins import DEFAULT_TIME_FROM
 from fdps.search.sqlite import SqliteStore
-from fdps.search.store import EVERYBODY, Filters, IndexInfo, SceneRecord, Store, check_model
+from fdps.search.store import EVERYBODY, Filters, IndexInfo, Notes, SceneRecord, Store, check_model
 from fdps.structures import Embedder, Hit
 
 
@@ -29,6 +30,8 @@ class HasEmbedding(Protocol):
     def embedding(self) -> Float32[np.ndarray, " D"]:
         """Unit length."""
 
+
+_CALIBRATION = "calibration"
 
 Person = HasEmbedding | Float[np.ndarray, " D"]
 """Someone to look for: a query, or the embedding itself."""
@@ -215,6 +218,32 @@ class Index:
         """
         rows = np.asarray(embeddings, dtype=np.float32)
         return self._store.search(rows, top=top, filters=filters)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How sure similarities are, as the archive remembers it; ``None`` if it does not.
+
+        Raises:
+            ModelError: What it remembers is malformed or of another model.
+        """
+        text = self._store.note(_CALIBRATION) if isinstance(self._store, Notes) else None
+        where = f"the archive of {self.info.model or 'this model'}"
+        if text is None:
+            return None
+        return from_json(text, where=where, model_hash=self.info.model_hash)
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Let the archive remember how sure similarities are.
+
+        Raises:
+            ArchiveError: It is the calibration of another model, another process writes, or the
+                archive is read-only.
+            UsageError: An archive of this kind cannot keep it.
+        """
+        check_model(self.info, calibration.model_hash, "the archive")
+        if not isinstance(self._store, Notes):
+            raise UsageError("an archive of this kind cannot keep a calibration")
+        self._store.write_note(_CALIBRATION, to_json(calibration))
 
     def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
         """Erase pictures with their people, or single people; the picture files stay.

@@ -1,46 +1,127 @@
 """Exact nearest neighbours by inner product, in an order that does not depend on the machine.
 
-Axes: N people, D embedding dimension, K results.
+Axes: N people, B people of one block, D embedding dimension, Q queries, K results.
 """
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from fdps.search.store import UNIT_TOLERANCE
+
 UNIT_ROUNDOFF = 2.0**-24  # of float32
+QUERIES_PER_PASS = 64  # their products with a block stay in the processor's cache
+ROWS_AT_ONCE = 4096  # in float64: 8 MB at D = 256
+SPARSE = 0.25  # of the rows; where fewer are allowed, copying them out is faster
+
+
+class Best(NamedTuple):
+    """The best rows for one query: highest similarity first, equal ones by row."""
+
+    rows: Int64[np.ndarray, " K"]
+    similarities: Float64[np.ndarray, " K"]
 
 
 def nearest(
-    embeddings: Float32[np.ndarray, "N D"],
-    query: Float32[np.ndarray, " D"],
+    blocks: Sequence[Float32[np.ndarray, "_ D"]],
+    queries: Float32[np.ndarray, "Q D"],
     top: int,
     allowed: Bool[np.ndarray, " N"] | None = None,
-) -> tuple[Int64[np.ndarray, " K"], Float64[np.ndarray, " K"]]:
-    """The rows most similar to a query.
+) -> list[Best]:
+    """The rows most similar to each query, highest first, equal ones by row.
 
-    A float32 product over all rows, whose last bits depend on the BLAS at hand, only chooses
-    candidates: rows within twice its error bound ``D * 2**-24`` of the last place. Their
-    similarities are then computed in float64, row by row in a fixed order, and decide.
+    The matrix is read once for up to 64 queries. A float32 product, whose last bits depend on the
+    BLAS at hand, only tells which rows cannot be among the best: those that miss the last place by
+    more than its error bound. Similarities of the others are computed in float64, row by row in a
+    fixed order, and decide.
 
     Args:
-        embeddings: Unit rows.
-        query: Unit length.
+        blocks: Unit rows; row numbers count through all blocks.
+        queries: Unit rows.
         top: Results wanted, at least 1.
         allowed: Rows that may be returned; ``None`` for all.
 
     Returns:
-        Row numbers and similarities, highest first, equal ones by row; K is ``top`` or the number
-        of allowed rows, whichever is less.
+        One entry per query; K is ``top`` or the number of allowed rows, whichever is less.
 
     Example:
-        >>> rows = np.array([[0, 1], [1, 0], [1, 0]], dtype=np.float32)
-        >>> nearest(rows, np.array([1, 0], dtype=np.float32), 2)
+        >>> blocks = [np.array([[0, 1], [1, 0]], dtype=np.float32), np.eye(1, 2, dtype=np.float32)]
+        >>> (best,) = nearest(blocks, np.array([[1, 0]], dtype=np.float32), 2)
+        >>> best.rows, best.similarities
         (array([1, 2]), array([1., 1.]))
     """
-    rough = embeddings @ query
-    rows = np.arange(len(rough)) if allowed is None else np.flatnonzero(allowed)
-    if len(rows) > top:
-        last = np.partition(rough[rows], len(rows) - top)[len(rows) - top]
-        rows = rows[rough[rows] >= last - 2 * len(query) * UNIT_ROUNDOFF]
-    exact = (embeddings[rows].astype(np.float64) * query.astype(np.float64)).sum(axis=1)
-    order = np.lexsort((rows, -exact))[:top]
-    return rows[order].astype(np.int64), exact[order]
+    found: list[Best] = []
+    for start in range(0, len(queries), QUERIES_PER_PASS):
+        found += _one_pass(blocks, queries[start : start + QUERIES_PER_PASS], top, allowed)
+    return found
+
+
+def rounding_bound(dim: int) -> float:
+    """How far the float32 product of two unit vectors may be from the true one, at most.
+
+    In whatever order a BLAS adds, the error is at most n·u / (1 − n·u) times the lengths of both
+    vectors, with n = ``dim`` and u = 2**-24 (Higham, Accuracy and Stability, 2002, section 3.1).
+    """
+    relative = dim * UNIT_ROUNDOFF
+    return relative / (1 - relative) * (1 + UNIT_TOLERANCE) ** 2
+
+
+def _one_pass(
+    blocks: Sequence[np.ndarray], queries: np.ndarray, top: int, allowed: np.ndarray | None
+) -> list[Best]:
+    best = [Best(np.zeros(0, dtype=np.int64), np.zeros(0)) for _ in queries]
+    floors = np.full((len(queries), 1), -np.inf, dtype=np.float32)
+    first, dim = 0, queries.shape[1]
+    for block in blocks:
+        mask = None if allowed is None else allowed[first : first + len(block)]
+        rows, block_rows = np.arange(first, first + len(block)), block
+        if mask is not None and np.count_nonzero(mask) < SPARSE * len(mask):
+            rows, block_rows, mask = rows[mask], block[mask], None
+        rough = queries @ block_rows.T
+        is_candidate = rough >= floors
+        if mask is not None:
+            is_candidate &= mask
+        for number in np.flatnonzero(is_candidate.any(axis=1)):
+            chosen = _roughly_best(rough[number], np.flatnonzero(is_candidate[number]), top, dim)
+            exact = inner_products(block_rows[chosen], queries[number])
+            best[number] = merged = _merge(best[number], Best(rows[chosen], exact), top)
+            if len(merged.rows) == top:
+                floors[number] = _floor(float(merged.similarities[-1]), dim)
+        first += len(block)
+    return best
+
+
+def inner_products(
+    rows: Float32[np.ndarray, "N D"], query: Float32[np.ndarray, " D"]
+) -> Float64[np.ndarray, " N"]:
+    """In float64, every row by itself, so that they do not depend on what else is asked."""
+    exact, query = np.empty(len(rows)), query.astype(np.float64)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        exact[part] = (rows[part].astype(np.float64) * query).sum(axis=1)
+    return exact
+
+
+def _roughly_best(rough: np.ndarray, candidates: np.ndarray, top: int, dim: int) -> np.ndarray:
+    """Those candidates of a block that can be among its ``top`` best."""
+    if len(candidates) <= top:
+        return candidates
+    n_worse = len(candidates) - top
+    last = float(np.partition(rough[candidates], n_worse)[n_worse])
+    likely: np.ndarray = candidates[rough[candidates] >= _floor(last, dim, errors=2)]
+    return likely
+
+
+def _floor(similarity: float, dim: int, *, errors: int = 1) -> float:
+    """What a float32 product reaches if the true one reaches ``similarity``, rounded down."""
+    lowest = np.float32(similarity - errors * rounding_bound(dim))
+    return float(np.nextafter(lowest, np.float32(-np.inf)))
+
+
+def _merge(best: Best, others: Best, top: int) -> Best:
+    rows = np.concatenate([best.rows, others.rows])
+    similarities = np.concatenate([best.similarities, others.similarities])
+    order = np.lexsort((rows, -similarities))[:top]
+    return Best(rows[order], similarities[order])

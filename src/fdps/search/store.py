@@ -190,6 +190,21 @@ class Store(Protocol):
         """Let go of files and locks. A closed store is not used again."""
 
 
+@runtime_checkable
+class Notes(Protocol):
+    """A store that keeps texts with its stamp."""
+
+    def note(self, key: str) -> str | None:
+        """The text of a key, or ``None``."""
+
+    def write_note(self, key: str, text: str) -> None:
+        """Keep a text; an older one of this key is replaced.
+
+        Raises:
+            ArchiveError: As :meth:`Store.writing`.
+        """
+
+
 def check_model(info: IndexInfo, model_hash: str, where: object) -> None:
     """Refuse to mix the embeddings of two models.
 

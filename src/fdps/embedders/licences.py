@@ -1,0 +1,71 @@
+"""What a model may be used for: its licence, and the licences that are allowed here."""
+
+import os
+from pathlib import Path
+
+from fdps.config import DataConfig, load_recipe
+from fdps.embedders.places import is_card
+from fdps.errors import FdpsError, ModelError
+from fdps.models.bundled import LICENCE, NAMES, bundled_weights
+from fdps.runtime.card import read_card
+
+ALLOWED_VARIABLE = "FDPS_ALLOWED_LICENSES"
+RESEARCH_ONLY, UNKNOWN = "research-only", "unknown"
+RECIPE_FILE = "recipe.toml"
+
+_RESEARCH_KINDS = {"prw", "cuhk_sysu", "movienet"}
+_RESEARCH_FOLDERS = ("prw", "cuhk", "movienet", "penn_fudan", "pets_s2l1")
+
+
+def licence_of(place: Path) -> str:
+    """The licence of a model: of a card what it says, of a run what its training data allow.
+
+    Weights without recipe are ``unknown``, and so are those of data that fdps does not know: who
+    trained them knows.
+
+    Args:
+        place: Weights or a card; a file that is not there is ``unknown``.
+
+    Raises:
+        ModelError: The card makes no sense.
+    """
+    if place in [bundled_weights(name) for name in NAMES]:
+        return LICENCE
+    if is_card(place) and place.is_file():
+        return read_card(place).licence
+    data = training_data(place)
+    return RESEARCH_ONLY if data is not None and _is_research(data) else UNKNOWN
+
+
+def training_data(place: Path) -> DataConfig | None:
+    """What weights in a run folder were trained on; ``None`` where no recipe tells."""
+    recipe = place.with_name(RECIPE_FILE)
+    try:
+        return load_recipe(recipe).data if recipe.is_file() else None
+    except FdpsError:  # of another version: it tells us nothing
+        return None
+
+
+def check_licence(licence: str, model: Path | str) -> None:
+    """Refuse a model whose licence is not among ``FDPS_ALLOWED_LICENSES``, if that is set.
+
+    Raises:
+        ModelError: It is not.
+    """
+    allowed = os.environ.get(ALLOWED_VARIABLE)
+    if allowed is None:
+        return
+    names = {name.strip().lower() for name in allowed.split(",")}
+    if licence.lower() not in names:
+        raise ModelError(
+            f"{model}: licence {licence!r} is not allowed here ({ALLOWED_VARIABLE}={allowed})",
+            hint="use another model, or have the list changed by whoever is responsible for it",
+        )
+
+
+def _is_research(data: DataConfig) -> bool:
+    return any(
+        source.kind in _RESEARCH_KINDS
+        or any(part.lower().startswith(_RESEARCH_FOLDERS) for part in Path(source.root).parts)
+        for source in data.train
+    )

@@ -1,0 +1,73 @@
+"""Where models lie: in the package, in the folder of models, in run folders, or just there."""
+
+import os
+from pathlib import Path
+
+from fdps.models.bundled import NAMES, bundled_weights
+from fdps.runtime.card import SUFFIX as CARD_SUFFIX
+from fdps.searcher import WEIGHTS_FILE
+
+MODELS_VARIABLE = "FDPS_MODELS"
+CARD_FILE = f"card{CARD_SUFFIX}"
+WEIGHTS_SUFFIX = ".safetensors"
+_CALIBRATION = "calibration.json"
+
+
+def models_folder() -> Path:
+    """The folder of models: ``FDPS_MODELS``, by default ``~/.local/share/fdps/models``."""
+    named = os.environ.get(MODELS_VARIABLE)
+    if named:
+        return Path(named)
+    share = os.environ.get("XDG_DATA_HOME")
+    return (Path(share) if share else Path.home() / ".local" / "share") / "fdps" / "models"
+
+
+def find_model(path: Path | str) -> Path:
+    """The file that a path or name means: weights or a card; it need not be there.
+
+    What lies at the path comes first, then weights that come with fdps, then the folder of models
+    with ``NAME``, ``NAME.toml`` and ``NAME.safetensors``.
+    """
+    place = Path(path)
+    if place.exists():
+        return _within(place)
+    bundled = bundled_weights(str(path))
+    if bundled is not None:
+        return bundled
+    if len(place.parts) == 1:
+        there = models_folder() / place
+        for found in (there, *(Path(f"{there}{s}") for s in (CARD_SUFFIX, WEIGHTS_SUFFIX))):
+            if found.exists():
+                return _within(found)
+    return place
+
+
+def is_bundled(path: Path | str) -> bool:
+    """Whether this means weights that come with fdps, and not a file that is called so."""
+    return str(path) in NAMES and not Path(path).exists()
+
+
+def is_card(place: Path) -> bool:
+    """Whether a file is a card, by its name."""
+    return place.suffix == CARD_SUFFIX
+
+
+def calibration_file(place: Path) -> Path:
+    """Where the calibration of a model lies: beside it, or for bundled weights with the models.
+
+    Args:
+        place: As :func:`find_model` returns it.
+    """
+    if place in [bundled_weights(name) for name in NAMES]:
+        return models_folder() / f"{place.stem}.{_CALIBRATION}"
+    if place.name in (WEIGHTS_FILE, CARD_FILE):
+        return place.with_name(_CALIBRATION)
+    return place.with_name(f"{place.stem}.{_CALIBRATION}")
+
+
+def _within(place: Path) -> Path:
+    """The weights or the card of a folder."""
+    if not place.is_dir():
+        return place
+    card = place / CARD_FILE
+    return card if card.is_file() else place / WEIGHTS_FILE

@@ -1,0 +1,134 @@
+"""The person to look for: cut out of a picture by a box, by a point, or as the only one there.
+
+Axes in shapes: N people, D embedding dimension.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from fdps.boxes import clip, is_valid
+from fdps.data.pictures import read_picture
+from fdps.errors import UsageError
+from fdps.structures import Boxes, Detections, Embedder, Picture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryPerson:
+    """A person to look for, cut out of a picture.
+
+    Args:
+        box: ``x1 y1 x2 y2`` in pixels of the picture.
+        score: Confidence of the detector; 1 for a box that was drawn by hand.
+        embedding: Unit length.
+    """
+
+    box: Float32[np.ndarray, " 4"]
+    score: float
+    embedding: Float32[np.ndarray, " D"]
+
+
+@runtime_checkable
+class Searcher(Protocol):
+    """What ``fdps.load`` returns: an :class:`~fdps.structures.Embedder` for pictures and files."""
+
+    @property
+    def model_hash(self) -> str:
+        """Identifies weights and settings."""
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+
+    def detect(self, image: Picture | Path | str) -> Detections:
+        """Find and embed everybody."""
+
+    def embed(self, image: Picture | Path | str, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
+        """Embed given people, without looking for others."""
+
+    def query(
+        self,
+        image: Picture | Path | str,
+        *,
+        box: tuple[float, float, float, float] | None = None,
+        point: tuple[float, float] | None = None,
+    ) -> QueryPerson:
+        """Choose the person to look for."""
+
+
+def choose_person(
+    embedder: Embedder,
+    image: Picture,
+    *,
+    box: tuple[float, float, float, float] | None = None,
+    point: tuple[float, float] | None = None,
+) -> QueryPerson:
+    """Choose the person to look for.
+
+    Args:
+        embedder: Finds and embeds people.
+        image: RGB.
+        box: The person, drawn by hand.
+        point: A pixel on the person; the smallest detection around it is taken. Without box and
+            point the picture must show one person.
+
+    Raises:
+        UsageError: Nobody is there, or several people are and none was chosen.
+    """
+    if box is not None:
+        drawn = np.array([box], dtype=np.float32)
+        return QueryPerson(drawn[0], 1.0, embedder.embed(image, drawn)[0])
+    found = embedder.detect(image)
+    row = _choose(found, point)
+    return QueryPerson(found.boxes[row], float(found.scores[row]), found.embeddings[row])
+
+
+def pixels_of(image: Picture | Path | str) -> Picture:
+    """The picture itself, read if a file is named.
+
+    Raises:
+        PictureError: The file cannot be decoded.
+        MissingDataError: There is no such file.
+    """
+    return image if isinstance(image, np.ndarray) else read_picture(Path(image))
+
+
+def boxes_inside(image: Picture, boxes: Boxes) -> Boxes:
+    """Boxes cut at the border of their picture.
+
+    Raises:
+        UsageError: A box has no area inside the picture.
+    """
+    height, width = image.shape[:2]
+    inside = clip(boxes, width, height)
+    if not is_valid(inside).all():
+        bad = boxes[~is_valid(inside)][0].tolist()
+        raise UsageError(
+            f"box {bad} has no area inside the picture ({width}×{height})",
+            hint="a box is x1,y1,x2,y2 with x1 < x2 and y1 < y2, in pixels",
+        )
+    return inside
+
+
+def _choose(found: Detections, point: tuple[float, float] | None) -> int:
+    if len(found) == 0:
+        raise UsageError("nobody found in the query picture", hint="draw the box yourself: box=")
+    if point is None:
+        if len(found) > 1:
+            raise UsageError(
+                f"{len(found)} people found in the query picture, none chosen",
+                hint="choose one with box= or point=",
+            )
+        return 0
+    x, y = point
+    left, top, right, bottom = found.boxes.T
+    around = (left <= x) & (x < right) & (top <= y) & (y < bottom)
+    if not around.any():
+        raise UsageError(
+            f"nobody found at point ({x:g}, {y:g})", hint="draw the box yourself: box="
+        )
+    areas = np.where(around, (right - left) * (bottom - top), np.inf)
+    return int(areas.argmin())

@@ -1,0 +1,184 @@
+"""A card: a small TOML file that makes one embedder of a detector and a re-ID network.
+
+.. code-block:: toml
+
+    kind = "two_step"
+    licence = "Apache-2.0"
+    data = "COCO; a large re-ID set"
+
+    [detector]
+    kind = "yolox"
+    file = "yolox_nano.onnx"     # beside the card
+
+    [reid]
+    file = "person_reid.onnx"
+
+The other keys are the fields below. What the card says about itself (licence, data, metrics,
+notes) is not part of the model; every setting and every byte of the networks is.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from fdps.config import from_dict
+from fdps.errors import ConfigError, MissingDataError, ModelError, UsageError
+from fdps.runtime.reid import ReidNetwork, ReidSettings
+from fdps.runtime.two_step import TwoStep, joined_hash
+from fdps.runtime.yolox import YoloxDetector, YoloxSettings
+
+SUFFIX = ".toml"
+KIND = "two_step"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorPart(YoloxSettings):
+    """The section ``[detector]``."""
+
+    file: str
+    """ONNX file; a relative path starts at the card."""
+    sha256: str = ""
+    """Of that file; where it is given, another file is refused."""
+    kind: Literal["yolox"] = "yolox"
+    """How its output is read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReidPart(ReidSettings):
+    """The section ``[reid]``."""
+
+    file: str
+    """ONNX file; a relative path starts at the card."""
+    sha256: str = ""
+    """Of that file; where it is given, another file is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a card says."""
+
+    kind: Literal["two_step"]
+    """A detector, then a re-ID network."""
+    detector: DetectorPart
+    """Finds people."""
+    reid: ReidPart
+    """Describes them."""
+    name: str = ""
+    """How lists call it; by default as the file."""
+    licence: str = "unknown"
+    """Of the networks, as SPDX names it, or ``research-only``."""
+    data: str = ""
+    """What the networks were trained on."""
+    notes: str = ""
+    """Anything else that users should know."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Figures by name."""
+
+
+def read_card(path: Path) -> Card:
+    """Read a card; the networks are not looked at.
+
+    Raises:
+        MissingDataError: No such file.
+        ModelError: Not TOML, not a card, an unknown or missing key (the nearest known one is
+            named), or a value of the wrong type or out of range.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"no card at {path}", hint="docs/guides/models.md shows one")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not TOML: {error}") from error
+    if values.get("kind") != KIND:
+        raise ModelError(
+            f"{path} is not a card: kind must be {KIND!r}, got {values.get('kind')!r}",
+            hint="docs/guides/models.md shows a card",
+        )
+    metrics = _metrics(values.pop("metrics", {}), path)
+    try:
+        card = from_dict(Card, values, what="card")
+    except ConfigError as error:
+        raise ModelError(f"{path}: {error}", hint=error.hint) from error
+    _check_ranges(card, path)
+    return Card(**{**vars(card), "metrics": metrics, "name": card.name or path.stem})
+
+
+def card_hash(card: Card, folder: Path) -> str:
+    """The hash of the model that a card in a folder makes, without opening the networks.
+
+    Raises:
+        MissingDataError: A file is not there.
+        ModelError: A file is not the one that the card pins, or not an ONNX network.
+    """
+    detector, reid = _file(card.detector, folder), _file(card.reid, folder)
+    return joined_hash(card.detector.hash_with(detector), card.reid.hash_with(reid))
+
+
+def load_card(path: Path, *, min_score: float | None = None, device: str = "cpu") -> TwoStep:
+    """Make the embedder of a card.
+
+    Args:
+        path: The card.
+        min_score: Detections below are dropped; the default is that of the card. Another value
+            makes no other model.
+        device: ``cpu``.
+
+    Raises:
+        MissingDataError: The card or a file that it names is not there.
+        ModelError: The card makes no sense, or a file is not what it says.
+        UsageError: Another device, or onnxruntime is not installed.
+    """
+    card = read_card(path)
+    if torch.device(device).type != "cpu":
+        raise UsageError(f"two-step embedders run on the CPU, got {device!r}", hint="--device cpu")
+    threads = torch.get_num_threads()
+    detector = YoloxDetector(_file(card.detector, path.parent), card.detector, threads=threads)
+    if min_score is not None:
+        detector.min_score = min_score
+    reid = ReidNetwork(_file(card.reid, path.parent), card.reid, threads=threads)
+    return TwoStep(detector, reid)
+
+
+def _file(part: DetectorPart | ReidPart, folder: Path) -> Path:
+    """The network of a part, with the bytes that the card promises."""
+    path = folder / part.file
+    if not path.is_file():
+        raise MissingDataError(
+            f"no network at {path}", hint="the card names it; relative paths start at the card"
+        )
+    if part.sha256:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != part.sha256.lower():
+            raise ModelError(
+                f"{path} has the SHA-256 {found}, the card says {part.sha256}",
+                hint="this is another file than the card was written for",
+            )
+    return path
+
+
+def _metrics(values: Any, path: Path) -> dict[str, float]:
+    is_table = isinstance(values, dict)
+    if not is_table or not all(type(value) in (int, float) for value in values.values()):
+        raise ModelError(f"{path}: metrics must be a table of numbers, got {values!r}")
+    return {name: float(value) for name, value in values.items()}
+
+
+def _check_ranges(card: Card, path: Path) -> None:
+    detector, reid = card.detector, card.reid
+    limits = {
+        "detector.min_score": (detector.min_score, 0.0, 1.0),
+        "detector.max_iou": (detector.max_iou, 0.0, 1.0),
+        "detector.letterbox": (detector.letterbox, 0.0, 255.0),
+        "detector.person_class": (detector.person_class, 0, 100_000),
+    }
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise ModelError(f"{path}: {name} must be in {low}..{high}, got {value}")
+    if min(reid.std) <= 0:
+        raise ModelError(f"{path}: reid.std must be positive, got {list(reid.std)}")

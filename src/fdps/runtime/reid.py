@@ -1,0 +1,111 @@
+"""A re-ID network as an ONNX file: one crop becomes one description.
+
+Axes: N people, H and W of the input, D length of a description.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32
+
+from fdps.errors import ModelError
+from fdps.runtime.network_input import in_order, input_size, part_hash, resize
+from fdps.runtime.onnx_session import open_session, run
+from fdps.structures import Boxes, Picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReidSettings:
+    """What a re-ID network has to be told; pixels become ``(pixels * scale - mean) / std``."""
+
+    size: tuple[int, ...] = ()
+    """Height and width of its input; empty: as the file says."""
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
+    """Order of the axes of its input."""
+    colours: Literal["RGB", "BGR"] = "BGR"
+    """Order of the colours."""
+    scale: float = 1.0
+    """Pixels of 0..255 are multiplied by this."""
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Taken away from every channel after scaling, in the order of the colours."""
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """What every channel is then divided by."""
+
+    def hash_with(self, path: Path) -> str:
+        """Names the part that a file makes with these settings; the network is not opened.
+
+        Raises:
+            MissingDataError: No such file.
+            ModelError: Not an ONNX network, or it keeps weights outside its folder.
+        """
+        # A card adds the place of the file, which changes nothing.
+        values = {item.name: getattr(self, item.name) for item in fields(ReidSettings)}
+        return part_hash(path, {"kind": "reid", **values})
+
+
+class ReidNetwork:
+    """A re-ID network as an ONNX file that takes one crop at a time, compared by cosine.
+
+    Args:
+        path: The ONNX file: input 1×H×W×3 or 1×3×H×W, output 1×D.
+        settings: The rest.
+        threads: Processor threads of the network.
+
+    Raises:
+        MissingDataError: No such file.
+        ModelError: Not an ONNX network, one with another input or output, or one that keeps
+            weights outside its folder.
+        UsageError: onnxruntime is not installed.
+    """
+
+    def __init__(
+        self, path: Path, settings: ReidSettings | None = None, *, threads: int = 1
+    ) -> None:
+        self._settings = settings = settings or ReidSettings()
+        self._session = open_session(path, threads=threads)
+        shape = self._session.get_inputs()[0].shape
+        channels = settings.layout.index("C")
+        if len(shape) != 4 or shape[channels] != 3:
+            expected = "1×H×W×3" if settings.layout == "NHWC" else "1×3×H×W"
+            raise ModelError(f"{path}: the input must be {expected}, got {shape}")
+        sides = shape[1:3] if settings.layout == "NHWC" else shape[2:]
+        self._height, self._width = input_size(sides, settings.size, path)
+        output = self._session.get_outputs()[0].shape
+        if len(output) != 2 or not isinstance(output[1], int):
+            raise ModelError(f"{path}: the output must be 1×D, got {output}")
+        self.dim: int = output[1]
+        self._mean = np.array(settings.mean, dtype=np.float32)
+        self._std = np.array(settings.std, dtype=np.float32)
+        self.model_hash = settings.hash_with(path)
+
+    def embed(self, image: Picture, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
+        """Unit rows, one per box."""
+        rows = np.zeros((len(boxes), self.dim), dtype=np.float32)
+        for row, crop in enumerate(_crops(image, boxes)):
+            rows[row] = run(self._session, self._pixels(crop))[0]
+        return _unit(rows)
+
+    def _pixels(self, crop: Picture) -> np.ndarray:
+        settings = self._settings
+        pixels = in_order(resize(crop, (self._width, self._height)), settings.colours)
+        pixels = (pixels * np.float32(settings.scale) - self._mean) / self._std
+        if settings.layout == "NCHW":
+            pixels = pixels.transpose(2, 0, 1)
+        return np.ascontiguousarray(pixels[None])
+
+
+def _crops(image: Picture, boxes: Boxes) -> list[np.ndarray]:
+    """Cut people out at the nearest pixels, at least one pixel each."""
+    height, width = image.shape[:2]
+    low = np.clip(boxes[:, :2].round(), 0, [width - 1, height - 1]).astype(int)
+    high = np.maximum(np.clip(boxes[:, 2:].round(), 0, [width, height]).astype(int), low + 1)
+    return [
+        image[y1:y2, x1:x2] for (x1, y1), (x2, y2) in zip(low.tolist(), high.tolist(), strict=True)
+    ]
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(length, np.finfo(np.float32).tiny))

@@ -1,0 +1,147 @@
+"""A YOLOX detector as an ONNX file.
+
+Axes: N people, H and W of a picture, A anchor points of the detector.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32
+
+from fdps.boxes import clip, iou, is_valid
+from fdps.errors import ModelError
+from fdps.runtime.network_input import fits, in_order, input_size, part_hash, resize
+from fdps.runtime.onnx_session import open_session, run
+from fdps.structures import Boxes, Picture
+
+_STRIDES = (8, 16, 32)
+_YOLOX_FIELDS = 5  # x, y, width, height, objectness; then one score per class
+
+
+@dataclass(frozen=True, kw_only=True)
+class YoloxSettings:
+    """What a YOLOX network has to be told, and does not say itself."""
+
+    size: tuple[int, ...] = ()
+    """Height and width of its input; empty: as the file says."""
+    person_class: int = 0
+    """Number of the class that is a person."""
+    letterbox: float = 114.0
+    """Level of the border around the picture, 0..255."""
+    colours: Literal["RGB", "BGR"] = "BGR"
+    """Order of the colours."""
+    scale: float = 1.0
+    """Pixels of 0..255 are multiplied by this."""
+    min_score: float = 0.3
+    """Least objectness times person score, in [0, 1]."""
+    max_iou: float = 0.45
+    """Of two people that overlap more, the one with the lower score is dropped."""
+
+    def hash_with(self, path: Path) -> str:
+        """Names the part that a file makes with these settings; the network is not opened.
+
+        Raises:
+            MissingDataError: No such file.
+            ModelError: Not an ONNX network, or it keeps weights outside its folder.
+        """
+        # A card adds the place of the file, which changes nothing.
+        values = {item.name: getattr(self, item.name) for item in fields(YoloxSettings)}
+        return part_hash(path, {"kind": "yolox", **values})
+
+
+class YoloxDetector:
+    """A YOLOX network (Ge et al., 2021) as its authors export it to ONNX.
+
+    Args:
+        path: The ONNX file: input 1×3×H×W, output 1×A×(5 + classes).
+        settings: The rest.
+        threads: Processor threads of the network.
+
+    Attributes:
+        min_score: People below are dropped; raising it makes no other model of this one.
+
+    Raises:
+        MissingDataError: No such file.
+        ModelError: Not an ONNX network, one with another input or output, or one that keeps
+            weights outside its folder.
+        UsageError: onnxruntime is not installed.
+    """
+
+    def __init__(
+        self, path: Path, settings: YoloxSettings | None = None, *, threads: int = 1
+    ) -> None:
+        self._settings = settings = settings or YoloxSettings()
+        self._session = open_session(path, threads=threads)
+        shape = self._session.get_inputs()[0].shape
+        if len(shape) != 4 or shape[1] != 3:
+            raise ModelError(f"{path}: a YOLOX input is 1×3×H×W, got {shape}")
+        self._height, self._width = input_size(shape[2:], settings.size, path)
+        self._centres, self._strides = _anchor_points(self._height, self._width)
+        output = self._session.get_outputs()[0].shape
+        has_person = len(output) == 3 and (
+            not isinstance(output[2], int) or output[2] > _YOLOX_FIELDS + settings.person_class
+        )
+        if not has_person or not fits(output[1], len(self._centres)):
+            raise ModelError(
+                f"{path}: the output of this YOLOX is 1×{len(self._centres)}×(5 + classes), with "
+                f"class {settings.person_class} a person, got {output}"
+            )
+        self.min_score = settings.min_score
+        self.model_hash = settings.hash_with(path)
+
+    def find(self, image: Picture) -> tuple[Boxes, Float32[np.ndarray, " N"]]:
+        """Boxes inside the picture and their scores, falling."""
+        height, width = image.shape[:2]
+        scale = min(self._height / height, self._width / width)
+        raw = run(self._session, self._letterbox(image, scale))[0]
+        scores = raw[:, 4] * raw[:, _YOLOX_FIELDS + self._settings.person_class]
+        kept = scores >= self.min_score
+        raw, scores, stride = raw[kept], scores[kept], self._strides[kept]
+        centre = (raw[:, :2] + self._centres[kept]) * stride
+        half = np.exp(raw[:, 2:4]) * stride / 2
+        boxes = np.concatenate([centre - half, centre + half], axis=1) / scale
+        boxes = clip(boxes, width, height).astype(np.float32)
+        valid = is_valid(boxes)
+        boxes, scores = boxes[valid], scores[valid]
+        chosen = suppress(boxes, scores, max_iou=self._settings.max_iou)
+        return boxes[chosen], scores[chosen]
+
+    def _letterbox(self, image: Picture, scale: float) -> np.ndarray:
+        """Scale into the upper left corner of a grey input, channels first."""
+        size = (max(int(image.shape[1] * scale), 1), max(int(image.shape[0] * scale), 1))
+        canvas = np.full((self._height, self._width, 3), self._settings.letterbox, dtype=np.float32)
+        canvas[: size[1], : size[0]] = resize(image, size)
+        pixels = in_order(canvas, self._settings.colours) * np.float32(self._settings.scale)
+        return np.ascontiguousarray(pixels[None].transpose(0, 3, 1, 2))
+
+
+def suppress(boxes: Boxes, scores: Float32[np.ndarray, " N"], *, max_iou: float) -> np.ndarray:
+    """Greedy non-maximum suppression.
+
+    Returns:
+        Rows that stay, by falling score.
+
+    Example:
+        >>> boxes = np.array([[0, 0, 9, 9], [0, 0, 10, 10], [20, 0, 30, 10]], dtype=np.float32)
+        >>> suppress(boxes, np.array([0.5, 0.9, 0.7], dtype=np.float32), max_iou=0.5).tolist()
+        [1, 2]
+    """
+    order = np.argsort(-scores, kind="stable")
+    overlaps = iou(boxes[order], boxes[order]) > max_iou
+    alive = np.ones(len(order), dtype=np.bool_)
+    for rank in range(len(order)):
+        if alive[rank]:
+            alive[rank + 1 :] &= ~overlaps[rank, rank + 1 :]
+    return np.asarray(order[alive])
+
+
+def _anchor_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cell (column, row) and stride of every output row of YOLOX."""
+    cells, strides = [], []
+    for stride in _STRIDES:
+        rows, columns = np.mgrid[: height // stride, : width // stride]
+        cells.append(np.stack([columns, rows], axis=-1).reshape(-1, 2))
+        strides.append(np.full((rows.size, 1), stride))
+    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)

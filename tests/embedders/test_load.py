@@ -1,0 +1,146 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import fdps
+from fake.cards import write_card
+from fake.network import write_network
+from fake.photos import write_photos
+from fake.runs import tiny_recipe
+from fdps.cli.main import main
+from fdps.config import to_toml
+from fdps.embedders import calibration_file, find_model, licence_of
+from fdps.errors import MissingDataError, ModelError
+from fdps.models.bundled import bundled_weights
+from fdps.query import Searcher
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of models."""
+    monkeypatch.setenv("FDPS_MODELS", str(tmp_path / "models"))
+    monkeypatch.delenv("FDPS_ALLOWED_LICENSES", raising=False)
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def card(shared_data: Path, tmp_path: Path) -> Path:
+    pytest.importorskip("onnxruntime")
+    return write_card(tmp_path / "small.toml", shared_data / "models")
+
+
+def test_names_lead_to_the_folder_of_models(folder: Path) -> None:
+    network = write_network(folder / "mine.safetensors", n_people=1)
+    (folder / "run").mkdir()
+    shutil.copy(network, folder / "run" / "weights.safetensors")
+    (folder / "two").mkdir()
+    (folder / "two" / "card.toml").touch()
+    (folder / "other.toml").touch()
+    assert find_model("mine") == network
+    assert find_model("run") == folder / "run" / "weights.safetensors"
+    assert find_model("two") == folder / "two" / "card.toml"
+    assert find_model("other") == folder / "other.toml"
+    assert find_model("drawn-people") == bundled_weights("drawn-people")
+    assert isinstance(fdps.load("mine"), Searcher)
+    with pytest.raises(MissingDataError):
+        fdps.load("nothing")
+
+
+def test_without_the_variable_models_lie_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fdps.embedders import models_folder
+
+    monkeypatch.delenv("FDPS_MODELS")
+    monkeypatch.setenv("XDG_DATA_HOME", "/share")
+    assert models_folder() == Path("/share/fdps/models")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    assert models_folder() == Path.home() / ".local/share/fdps/models"
+
+
+def test_calibrations_lie_beside_their_models(folder: Path) -> None:
+    assert calibration_file(Path("run/weights.safetensors")) == Path("run/calibration.json")
+    assert calibration_file(Path("a/net.safetensors")) == Path("a/net.calibration.json")
+    assert calibration_file(Path("a/two.toml")) == Path("a/two.calibration.json")
+    bundled = folder / "drawn-people.calibration.json"
+    assert calibration_file(find_model("drawn-people")) == bundled
+
+
+@pytest.mark.parametrize(
+    ("kind", "root", "licence"),
+    [
+        ("prw", "somewhere", "research-only"),
+        ("coco", "data/penn_fudan", "research-only"),
+        ("prw", "data/prw_c6", "research-only"),
+        ("coco", "our_people", "unknown"),  # whoever trained on it knows
+    ],
+)
+def test_a_run_carries_the_licence_of_its_data(
+    kind: str, root: str, licence: str, tmp_path: Path
+) -> None:
+    recipe = to_toml(tiny_recipe(Path(root))).replace('kind = "coco"', f'kind = "{kind}"')
+    (tmp_path / "recipe.toml").write_text(recipe)
+    assert licence_of(tmp_path / "weights.safetensors") == licence
+
+
+def test_licences_of_the_others(tmp_path: Path) -> None:
+    assert licence_of(find_model("drawn-people")) == "Apache-2.0"
+    assert licence_of(write_card(tmp_path / "a.toml", tmp_path)) == "Apache-2.0"
+    assert licence_of(tmp_path / "weights.safetensors") == "unknown"
+    (tmp_path / "recipe.toml").write_text("of = 'another version'")
+    assert licence_of(tmp_path / "weights.safetensors") == "unknown"
+
+
+def test_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = write_network(tmp_path / "weights.safetensors", n_people=1)
+    monkeypatch.setenv("FDPS_ALLOWED_LICENSES", "MIT, apache-2.0")
+    assert fdps.load("drawn-people").dim > 0
+    with pytest.raises(ModelError, match=r"licence 'unknown' is not allowed here \(FDPS_ALLOWED"):
+        fdps.load(network)
+    assert main(["detect", str(tmp_path), "--model", str(network)]) != 0
+    write_photos(tmp_path / "photos", 1)
+    assert main(["detect", str(tmp_path / "photos"), "--model", str(network)]) == 5
+    monkeypatch.setenv("FDPS_ALLOWED_LICENSES", "MIT,unknown")
+    assert fdps.load(network).dim == 16
+    monkeypatch.setenv("FDPS_ALLOWED_LICENSES", "")
+    with pytest.raises(ModelError, match="is not allowed here"):
+        fdps.load("drawn-people")
+
+
+def test_a_card_serves_all_commands(
+    card: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for frame in sorted((shared_data / "prw_c6/frames").iterdir())[:60:20]:
+        shutil.copy(frame, frames)
+    archive = str(tmp_path / "a.fdps")
+    assert main(["index", str(frames), "-o", archive, "--model", str(card), "-q"]) == 0
+    assert main(["detect", str(frames), "--model", str(card), "-q", "--json"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    found = json.loads(out[-1])
+    scene = next(s for s in found["scenes"] if s["people"])
+    picture, box = tmp_path / scene["scene"], scene["people"][0]["box"]
+    text = ",".join(map(str, box))
+    # The archive remembers the card; a raised least score is no other model.
+    options = ["--query", str(picture), "--box", text, "--min-score", "0.5", "--json"]
+    assert main(["search", archive, *options]) == 0
+    hit = json.loads(capsys.readouterr().out)["hits"][0]
+    assert hit["scene"] == scene["scene"]
+    assert hit["similarity"] > 0.99
+    with fdps.Index.open(archive) as index:
+        assert (index.info.model, index.info.model_hash) == (str(card), found["model_hash"])
+    write_card(card, shared_data / "models", ("min_score = 0.3", "min_score = 0.2"))
+    assert main(["search", archive, *options]) == 6
+
+
+def test_a_name_is_remembered_as_its_place(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = write_network(folder / "mine.safetensors", n_people=1)
+    write_photos(tmp_path / "photos", 1)
+    archive = tmp_path / "a.fdps"
+    assert main(["index", str(tmp_path / "photos"), "-o", str(archive), "--model", "mine"]) == 0
+    with fdps.Index.open(archive) as index:
+        assert index.info.model == str(network)
