@@ -167,9 +167,11 @@ class SqliteStore:
         if scene.time is not None:
             clock = (instant(scene.time), second_of_day(scene.time))
         with self._transaction():
-            for old in self.find_all(path=scene.path):
-                if old.frame == scene.frame:
-                    self._erase("scenes", "name", old.name)
+            old = self._connection.execute(
+                "SELECT id FROM scenes WHERE path = ? AND frame = ?", (scene.path, scene.frame)
+            ).fetchone()
+            if old:
+                self._erase("scenes", "id", old[0])
             marks = ", ".join("?" * (len(fields(SceneRecord)) + len(clock)))
             scene_id = self._connection.execute(
                 f"INSERT INTO scenes ({_SCENE_COLUMNS}, instant, second_of_day) VALUES ({marks})",
