@@ -21,13 +21,14 @@ BELOW = {
     "config": FOUNDATION,
     "predictions": FOUNDATION,
     "data": FOUNDATION | {"boxes", "config"},
+    "decoding": FOUNDATION | {"data"},
     "losses": FOUNDATION,
     "models": FOUNDATION | {"boxes", "config", "losses"},
     "engine": FOUNDATION | {"boxes", "config", "predictions", "data", "losses", "models"},
     "query": FOUNDATION | {"boxes", "data"},
     "searcher": FOUNDATION | {"boxes", "config", "data", "models", "query"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
-    "search": FOUNDATION | {"boxes", "data", "predictions"},
+    "search": FOUNDATION | {"boxes", "data", "decoding", "predictions"},
     "runtime": FOUNDATION | {"boxes", "config", "query"},
     # Above the network of ours and those of others: the one place where a path becomes an embedder.
     "embedders": FOUNDATION
@@ -39,7 +40,8 @@ BELOW = {
 OPTIONAL = ["av", "beartype", "matplotlib", "onnxruntime", "pydantic", "rich", "tensorboard"]
 OPTIONAL += ["typer"]
 WITHOUT_OPTIONAL = ["durable", "boxes", "config", "predictions", "data", "losses", "models"]
-WITHOUT_OPTIONAL += ["engine", "query", "searcher", "evaluation", "search", "runtime", "embedders"]
+WITHOUT_OPTIONAL += ["engine", "query", "searcher", "evaluation", "decoding"]
+WITHOUT_OPTIONAL += ["search", "runtime", "embedders"]
 
 
 def part(file: Path) -> str:

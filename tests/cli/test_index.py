@@ -6,7 +6,8 @@ import pytest
 
 from fake.network import write_network
 from fake.photos import write_photos
-from fdps.cli import index as index_module
+from fake.videos import people_frames, write_video
+from fdps.cli import index_report
 from fdps.cli.main import main
 from fdps.search import Index
 
@@ -36,7 +37,7 @@ def test_an_archive_is_built_and_the_next_command_named(
     assert index(photos, "-o", archive, "--model", network) == 0
     assert capsys.readouterr().out.splitlines() == [
         "Added   3 pictures with 6 people",
-        f"Skipped {photos / 'clip.mp4'}: a video; this version reads pictures only",
+        f"Skipped {photos / 'clip.mp4'}: the file is empty",
         f"Archive {archive}: 6 people in 3 pictures",
         f"Next    fdps search {archive} --query PICTURE",
     ]
@@ -99,7 +100,7 @@ def test_bundled_weights_are_remembered_by_name(
     with Index.open(archive) as opened:
         assert opened.info.model == "drawn-people"
     assert index(photos, "-o", archive) == 0  # nothing new, and the model is still there
-    assert "3 pictures were in the archive already" in capsys.readouterr().out
+    assert "3 files were in the archive already" in capsys.readouterr().out
 
 
 def test_a_model_that_was_moved_has_to_be_named(
@@ -151,5 +152,37 @@ def test_many_skipped_files_are_counted(
         (photos / f"{number}.txt").touch()
     assert index(photos, "-o", tmp_path / "a.fdps", "--model", network) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Skipped")]
-    assert len(lines) == index_module._SHOWN + 1
+    assert len(lines) == index_report._SHOWN + 1
     assert lines[-1] == f"Skipped 7 files in all; {tmp_path / 'a.fdps'}/skipped.csv names each"
+
+
+def test_videos_cameras_and_times(
+    network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "event.fdps"
+    write_video(photos / "gate_20260502_143107.mp4", people_frames(20))
+    command = [
+        *(photos, "-o", archive, "--model", network, "--every", "1s", "--workers", 2),
+        *("--camera-from", "(?P<camera>gate|hall)_", "--time-from", "exif,name:%Y%m%d_%H%M%S"),
+    ]
+    assert index(*command, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["n_added"] == 5
+    with Index.open(archive) as opened:
+        scene = opened.scene("photos/gate_20260502_143107.mp4@00:00:01.000")
+    assert scene
+    assert scene.time
+    assert (scene.camera, scene.time[:19], scene.offset_s) == ("gate", "2026-05-02T14:31:08", 1.0)
+    assert index(*command, "--only", "missing", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["n_known"] == 4
+    assert index(*command, "--all", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["n_replaced"] == 5
+
+
+@pytest.mark.parametrize(
+    "option", [("--every", "often"), ("--camera-from", "gate"), ("--time-from", "gps")]
+)
+def test_rules_that_make_no_sense_are_refused(
+    option: tuple[str, str], network: Path, photos: Path, tmp_path: Path
+) -> None:
+    assert index(photos, "-o", tmp_path / "a.fdps", "--model", network, *option) == 2
+    assert not (tmp_path / "a.fdps").exists()

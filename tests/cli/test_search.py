@@ -75,8 +75,8 @@ def test_the_table_says_that_these_are_candidates(
     assert search(folder, "--person", 1, "--top", 2) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].endswith("event.fdps: 8 people in 4 pictures")
-    assert lines[2].split() == ["rank", "similarity", "scene", "box"]
-    assert lines[3].split()[:3] == ["1", "1.000", "photos/002.png"]
+    assert lines[2].split() == ["rank", "similarity", "camera", "scene", "box"]
+    assert lines[3].split()[:4] == ["1", "1.000", "hall", "photos/002.png"]
     assert lines[-1] == f"Note    {NOTE}"
 
 
@@ -181,3 +181,33 @@ def test_a_damaged_archive(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.fdps/index.sqlite").write_bytes(np.random.default_rng(0).bytes(9000))
     picture = str(folder / "photos/000.png")
     assert main(["search", str(tmp_path / "a.fdps"), "--query", picture]) == 6
+
+
+def test_results_show_when_and_by_which_camera(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photos(tmp_path / "photos", 1)
+    write_photos(tmp_path / "day", 3, seed=1)
+    for number in range(3):
+        (tmp_path / f"day/{number:03}.png").rename(tmp_path / f"day/20260502_14000{number}.png")
+    network = write_network(tmp_path / "weights.safetensors", n_people=2)
+    with Index.create(tmp_path / "a.fdps", load(network), model=str(network)) as index:
+        index.add(tmp_path / "day", camera="gate", time_from="name:%Y%m%d_%H%M%S")
+        index.add(tmp_path / "photos")
+    command = ["search", str(tmp_path / "a.fdps"), "--query", str(tmp_path / "photos/000.png")]
+    command += ["--person", "1"]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["rank", "similarity", "when", "camera", "scene", "box"]
+    assert lines[3].split()[2:5] == ["—", "—", "photos/000.png"]
+    assert any("2026-05-02 14:00:01  gate    day/20260502_140001.png" in line for line in lines)
+    at_two = ["--after", "2026-05-02T14:00:01", "--before", "2026-05-02T14:00:02"]
+    for filters, n_hits in (
+        (at_two, 2),
+        (["--time-of-day", "14:00-14:01"], 6),
+        (["--source", "*/day/*2.png"], 2),
+        (["--time-of-day", "14:00-14:01", "--source", "*/photos/*"], 0),
+    ):
+        assert main([*command, *filters, "--json"]) == 0
+        assert len(found(capsys)["hits"]) == n_hits
+    assert main([*command, "--after", "noon"]) == 2

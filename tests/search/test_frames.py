@@ -63,7 +63,7 @@ def test_what_is_not_a_picture_is_named_with_the_reason(tmp_path: Path) -> None:
     make(tmp_path, "p/a.jpg", "p/clip.MP4", "p/list.txt", "p/README")
     reasons = {file.path.name: file.reason for file in find_pictures(tmp_path / "p").skipped}
     assert reasons == {
-        "clip.MP4": "a video; this version reads pictures only",
+        "clip.MP4": "a video; this command reads pictures only",
         "list.txt": "not a picture by its name (.txt)",
         "README": "not a picture by its name (no suffix)",
     }
@@ -99,7 +99,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_pictures_says_what_is_there(tmp_path: Path) -> None:
-    make(tmp_path, "p/a.heic", "p/b.heic", "p/c.mp4")
+    make(tmp_path, "p/a.heics", "p/b.heics", "p/c.mp4")
     with pytest.raises(DataError, match=r"\(0 of 3 files\)") as caught:
         find_pictures(tmp_path / "p")
-    assert ".heic ×2, .mp4 ×1" in caught.value.hint
+    assert ".heics ×2, .mp4 ×1" in caught.value.hint

@@ -25,11 +25,17 @@ SCENES = 20
 def scene(number: int) -> SceneRecord:
     camera = ("gate", "hall")[number % 2]
     name = f"photos/{number:03}.png"
-    return SceneRecord(name, f"/disk/{name}", f"{number:064x}", 160, 120, camera)
+    time = f"2026-05-02T{number % 24:02}:30:00+02:00" if number % 5 else None
+    return SceneRecord(name, f"/disk/{name}", f"{number:064x}", 160, 120, camera, time)
 
 
 def people_of(number: int) -> Detections:
     return random_people(np.random.default_rng(number), number % 4, DIM)
+
+
+def hour(scene: SceneRecord) -> int:
+    assert scene.time
+    return int(scene.time[11:13])
 
 
 def new_store(folder: Path) -> SqliteStore:
@@ -94,6 +100,13 @@ def brute_force(
             lambda s, box: s.camera == "gate" and s.name > "photos/01" and box[3] - box[1] >= 20,
         ),
         (Filters(cameras=("roof",)), lambda scene, box: False),
+        (
+            Filters(after="2026-05-02T06:30:00+02:00", before="2026-05-02T07:30:00Z"),
+            lambda scene, box: scene.time and 6 <= hour(scene) < 9,
+        ),
+        (Filters(time_of_day="17:00-02:30"), lambda s, box: s.time and hour(s) not in range(2, 17)),
+        (Filters(time_of_day="02:30-03:30"), lambda scene, box: scene.time and hour(scene) == 2),
+        (Filters(source="/disk/*/01?.png"), lambda scene, box: "/01" in scene.path),
     ],
 )
 def test_search_equals_brute_force(
@@ -107,6 +120,33 @@ def test_search_equals_brute_force(
     assert [[(h.scene, h.box.tolist(), h.item) for h in hits] for hits in found] == [
         brute_force(query, top, keep) for query in queries
     ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"after": "noon"}, {"before": "noon"}, {"time_of_day": "noon"}], ids=str
+)
+def test_a_filter_that_makes_no_sense_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="a time"):
+        Filters(**wrong)
+
+
+def test_frames_of_one_file_are_scenes_of_their_own(store: SqliteStore) -> None:
+    frames = [
+        replace(scene(0), name=f"clip@{n}", path="/clip", sha256="c" * 64, frame=n, offset_s=n / 2)
+        for n in range(3)
+    ]
+    for frame in frames:
+        store.add(frame, people_of(3))
+    assert store.find_all(path="/clip") == store.find_all(sha256="c" * 64) == frames
+    store.add(replace(frames[1], camera="new"), people_of(1))
+    assert [frame.camera for frame in store.find_all(path="/clip")] == ["gate", "gate", "new"]
+    assert not store.is_finished("c" * 64, "0.5s")
+    store.finish("c" * 64, "0.5s")
+    store.finish("c" * 64, "0.5s")
+    assert store.is_finished("c" * 64, "0.5s")
+    assert not store.is_finished("c" * 64, "1s")
+    store.remove(scenes=["clip@2"])
+    assert not store.is_finished("c" * 64, "0.5s")
 
 
 def test_what_goes_in_comes_out_after_opening_again(store: SqliteStore) -> None:
@@ -127,7 +167,7 @@ def test_what_goes_in_comes_out_after_opening_again(store: SqliteStore) -> None:
 
 def test_the_stamp_says_which_model(store: SqliteStore) -> None:
     assert (store.info.model_hash, store.info.dim, store.info.model) == (MODEL, DIM, "runs/x")
-    assert store.info.format_version == 1
+    assert store.info.format_version == 2
 
 
 def test_an_open_store_sees_what_others_add_and_remove(store: SqliteStore) -> None:
@@ -307,8 +347,8 @@ def test_a_damaged_archive_says_so(store: SqliteStore, damage: Callable[[Path], 
 def test_an_archive_of_a_later_format_is_refused(store: SqliteStore) -> None:
     assert store.folder
     store.close()
-    execute(store.folder / "index.sqlite", "PRAGMA user_version = 2")
-    with pytest.raises(ArchiveError, match="format version 2, this fdps reads 1"):
+    execute(store.folder / "index.sqlite", "PRAGMA user_version = 3")
+    with pytest.raises(ArchiveError, match="format version 3, this fdps reads 2"):
         SqliteStore(store.folder)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
+from fdps.cli.hits_table import show_hits
 from fdps.cli.query_person import described, query_person
 from fdps.cli.reading import calibration_of, reading, reading_figures
 
@@ -48,6 +49,14 @@ def search(
     min_height: Annotated[
         float, typer.Option(metavar="PIXELS", help="Only people at least so high.")
     ] = 0.0,
+    after: Annotated[str, typer.Option(metavar="TIME", help="Only at this time, or later.")] = "",
+    before: Annotated[str, typer.Option(metavar="TIME", help="Only before this time.")] = "",
+    time_of_day: Annotated[
+        str, typer.Option(metavar="HH:MM-HH:MM", help="Only at these hours of any day.")
+    ] = "",
+    source: Annotated[
+        str, typer.Option(metavar="PATTERN", help="Only files whose path fits, as '*/gate.mp4'.")
+    ] = "",
     fail_if_none: Annotated[
         bool, typer.Option("--fail-if-none", help="Exit with 10 if there is no result.")
     ] = False,
@@ -71,6 +80,10 @@ def search(
             cameras=cameras or (),
             scenes=scenes or "",
             min_height=min_height,
+            after=after,
+            before=before,
+            time_of_day=time_of_day,
+            source=source,
         )
         place = str(model or index.info.model)
         calibration, why = calibration_of(index, place)
@@ -80,7 +93,7 @@ def search(
         else:
             print(f"Query   {query}: {described(wanted.box.tolist())}, score {wanted.score:.2f}")
             print(f"Archive {archive}: {len(index)} people in {index.n_scenes} pictures")
-            _show(hits, calibration)
+            show_hits(index, hits, calibration)
             print("\n".join(reading(calibration, hits, len(index), place, why)))
             print(f"Note    {NOTE}")
     if fail_if_none and not hits:
@@ -109,6 +122,8 @@ def _figures(
                 "item": hit.item,
                 "path": scene.path if scene else None,  # None: removed since the search
                 "camera": scene.camera if scene else None,
+                "time": scene.time if scene else None,
+                "offset_s": scene.offset_s if scene else None,
             }
         )
     return {
@@ -119,16 +134,3 @@ def _figures(
         "hits": rows,
         "note": NOTE,
     }
-
-
-def _show(hits: "list[Hit]", calibration: "Calibration | None") -> None:
-    if not hits:
-        print("Nobody  in the archive fits")
-        return
-    width = max(len("scene"), *(len(hit.scene) for hit in hits))
-    level = f"{'level':<12}  " if calibration else ""
-    print(f"  rank  similarity  {level}{'scene':<{width}}  box")
-    for rank, hit in enumerate(hits, start=1):
-        place = described(hit.box.tolist())
-        level = f"{calibration.level(hit.similarity):<12}  " if calibration else ""
-        print(f"  {rank:>4}  {hit.similarity:>10.3f}  {level}{hit.scene:<{width}}  {place}")

@@ -22,7 +22,14 @@ try:
 except ImportError:  # the extra `fast`; without it Pillow decodes everything
     simplejpeg = None
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+try:
+    import pillow_heif
+except ImportError:  # the extra `heic`
+    pillow_heif = None  # type: ignore[assignment]
+else:
+    pillow_heif.register_heif_opener(thumbnails=False)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", *(() if pillow_heif is None else ("HEIF",)))
 """What is decoded; Pillow knows many more, some of which start other programs."""
 
 MAX_PIXELS = 89_478_485
@@ -135,7 +142,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 def _orientation(picture: Image.Image) -> int:
     """EXIF orientation 1..8 that is still to be applied."""
-    if picture.format == "TIFF":  # Pillow turns these itself
+    if picture.format in ("TIFF", "HEIF"):  # Pillow and libheif turn these themselves
         return 1
     try:
         # Not picture.getexif(): for PNG that decodes all pixels to look for EXIF behind them.

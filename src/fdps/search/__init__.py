@@ -2,7 +2,7 @@
 
 from fdps.search.frames import Found, Frame, Skipped, find_pictures
 from fdps.search.index import Index
-from fdps.search.ingest import IngestSummary, ingest
+from fdps.search.ingest import IngestOptions, IngestSummary, ingest
 from fdps.search.sqlite import SqliteStore
 from fdps.search.store import Filters, IndexInfo, SceneRecord, Store
 
@@ -12,6 +12,7 @@ __all__ = [
     "Frame",
     "Index",
     "IndexInfo",
+    "IngestOptions",
     "IngestSummary",
     "SceneRecord",
     "Skipped",

@@ -3,7 +3,7 @@
 .. code-block:: text
 
     name.fdps/
-      index.sqlite   everything: meta, scenes, people (WAL; -wal and -shm beside it while in use)
+      index.sqlite   everything: meta, scenes, people, videos (WAL; -wal and -shm while in use)
       writer.lock    a second, tiny database; its write lock is held by the one writer
       skipped.csv    files that were not indexed, with the reason
 
@@ -20,25 +20,42 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fdps.errors import ArchiveError, FdpsError, MissingDataError, ResourceError, UsageError
+from fdps.search.migration import migrate_1_to_2
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 APPLICATION_ID = 0x66647073  # "fdps"; tells our files from other SQLite databases
 DATABASE, LOCK = "index.sqlite", "writer.lock"
 READER_TIMEOUT_S = 30.0  # a commit blocks readers for milliseconds; this is for slow disks
 
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE scenes (
+SCENES = """
+CREATE TABLE {name} (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
-    path TEXT NOT NULL UNIQUE,
-    sha256 TEXT NOT NULL UNIQUE,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,  -- of the file
     width INTEGER NOT NULL,
     height INTEGER NOT NULL,
     camera TEXT,
-    time TEXT
+    time TEXT,             -- ISO 8601 with an offset from UTC
+    frame INTEGER NOT NULL DEFAULT 0,  -- number in the video; 0 for a picture
+    offset_s REAL,                     -- from the beginning of the video; NULL for a picture
+    instant REAL,          -- the time as seconds since 1970, and ...
+    second_of_day REAL,    -- ... where the camera stood, for filters
+    UNIQUE (path, frame),
+    UNIQUE (sha256, frame)
 );
-CREATE TABLE people (
+"""
+VIDEOS = """
+-- Videos of which every frame that a sampling takes is here.
+CREATE TABLE videos (
+    sha256 TEXT NOT NULL,
+    sampling TEXT NOT NULL,
+    PRIMARY KEY (sha256, sampling)
+) WITHOUT ROWID;
+"""
+SCHEMA = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+{SCENES.format(name="scenes")}{VIDEOS}CREATE TABLE people (
     id INTEGER PRIMARY KEY AUTOINCREMENT,  -- AUTOINCREMENT: a number is never used again
     scene_id INTEGER NOT NULL REFERENCES scenes (id) ON DELETE CASCADE,
     x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
@@ -93,7 +110,8 @@ def open_database(folder: Path) -> sqlite3.Connection:
 
     Raises:
         MissingDataError: There is no archive.
-        ArchiveError: It is damaged, of a newer format, or not an archive.
+        ArchiveError: It is damaged, of a newer format, or not an archive; or it is of an older
+            format and cannot be migrated now.
     """
     database = folder / DATABASE
     if not database.is_file():
@@ -101,6 +119,9 @@ def open_database(folder: Path) -> sqlite3.Connection:
             f"no archive at {folder}", hint=f"build one: fdps index SOURCE -o {folder} --model RUN"
         )
     with sqlite_errors(folder):
+        if _version(database) == 1:
+            with writer_lock(folder):
+                migrate_1_to_2(database, SCENES, VIDEOS)
         connection = _connect(database)
         try:
             application = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -119,6 +140,14 @@ def open_database(folder: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _version(database: Path) -> int:
+    """Format of an archive; 0 for whatever is none."""
+    with closing(_connect(database)) as connection:
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            return 0
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _connect(database: Path) -> sqlite3.Connection:

@@ -1,21 +1,29 @@
-"""Sources, as users name them, become pictures with names: files, folders and patterns.
+"""Sources, as users name them, become files with names: files, folders, patterns and lists.
 
 A picture is named after the folder it was found from: ``photos``, ``/home/ann/photos`` and
 ``photos/*.jpg`` all give ``photos/a.jpg``. Whatever is not a picture is named with the reason.
 """
 
+import csv
 import glob
+import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
 
 from fdps.errors import DataError, MissingDataError
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+PICTURE_SUFFIXES = frozenset(
+    {".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm"}
 )
+LIST_SUFFIXES = frozenset({".csv", ".txt"})
+LIST_MARK = "@"
+LIST_COLUMNS = ("file", "path", "image")
 ARCHIVE_SUFFIX = ".fdps"
 
 Source = str | Path
@@ -23,15 +31,17 @@ Source = str | Path
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture to look at.
+    """One file to look at.
 
     Args:
         name: With forward slashes, never absolute.
         path: The file, absolute.
+        is_video: By its suffix.
     """
 
     name: str
     path: Path
+    is_video: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +75,24 @@ class Found:
     skipped: tuple[Skipped, ...] = ()
 
 
-def find_pictures(sources: Source | Iterable[Source]) -> Found:
-    """List the pictures of one or several sources.
+def find_pictures(sources: Source | Iterable[Source], *, videos: bool = False) -> Found:
+    """List the pictures of one or several sources, and the videos if wanted.
 
     Folders are searched with their subfolders. Hidden files and folders (``.name``) and archives
     (``name.fdps``) are passed over. In a folder the suffix decides what is a picture; a file that
-    is named itself is taken for one unless it is a video.
+    is named itself is taken for one unless it is a video or a list.
+
+    A list is a file of sources, one a line: ``@list``, or any named file that ends in ``.txt``;
+    or the column ``file``, ``path`` or ``image`` of a ``.csv``, such as ``skipped.csv``. What a
+    list names is meant from the folder of the list. Entries that do not exist are skipped.
 
     Args:
-        sources: Files, folders, or patterns such as ``photos/**/*.jpg``.
+        sources: Files, folders, patterns such as ``photos/**/*.jpg``, or lists.
+        videos: Whether videos are listed too.
 
     Raises:
         MissingDataError: A source does not exist, or a pattern fits nothing.
-        DataError: There is no picture in any source.
+        DataError: There is no picture in any source, or a list cannot be read.
     """
     if isinstance(sources, str | Path):
         sources = [sources]
@@ -85,8 +100,7 @@ def find_pictures(sources: Source | Iterable[Source]) -> Found:
     frames: dict[Path, Frame] = {}
     skipped: dict[Path, Skipped] = {}
     for source in sources:
-        for frame, is_named in _files(source):
-            reason = _why_not(frame.path, is_named)
+        for frame, reason in _judged(source, videos):
             if reason:
                 skipped.setdefault(frame.path, Skipped(frame.path, reason))
             else:
@@ -97,6 +111,48 @@ def find_pictures(sources: Source | Iterable[Source]) -> Found:
             hint=_what_there_is(skipped),
         )
     return Found(tuple(frames.values()), tuple(skipped.values()))
+
+
+def _judged(source: Source, videos: bool) -> Iterator[tuple[Frame, str]]:
+    """The files of a source, each with why it is not looked at; empty if it is."""
+    listed = _list_of(source)
+    if listed is None:
+        for frame, is_named in _files(source):
+            yield frame, _why_not(frame, is_named, videos)
+        return
+    for entry in _entries(listed):
+        try:
+            for frame, is_named in _files(entry):
+                yield frame, _why_not(frame, is_named, videos)
+        except MissingDataError:
+            yield Frame(entry.name, entry), "no such file or folder"
+
+
+def _list_of(source: Source) -> Path | None:
+    """The file, if a source is a list of others."""
+    text, path = str(source), Path(source)
+    if text.startswith(LIST_MARK) and not path.exists():
+        return Path(text.removeprefix(LIST_MARK))
+    return path if path.suffix.lower() in LIST_SUFFIXES and path.is_file() else None
+
+
+def _entries(listed: Path) -> list[Path]:
+    try:
+        text = listed.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise MissingDataError(f"no list at {listed}: {error.strerror}") from error
+    lines = [line.strip() for line in text.splitlines()]
+    if listed.suffix.lower() == ".csv":
+        rows = csv.DictReader(io.StringIO(text))
+        column = next((name for name in LIST_COLUMNS if name in (rows.fieldnames or ())), None)
+        if column is None:
+            raise DataError(
+                f"{listed} has no column of files, it has {', '.join(rows.fieldnames or ())}",
+                hint=f"name one of its columns {' or '.join(LIST_COLUMNS)}",
+            )
+        lines = [row[column] or "" for row in rows]
+    folder = listed.absolute().parent
+    return [Path(os.path.normpath(folder / line)) for line in lines if line and line[0] != "#"]
 
 
 def _files(source: Source) -> Iterator[tuple[Frame, bool]]:
@@ -139,17 +195,24 @@ def _is_passed_over(folder: str) -> bool:
 
 
 def _frame(path: Path, relative_to: Path) -> Frame:
-    return Frame(name=path.relative_to(relative_to).as_posix(), path=path)
+    name = path.relative_to(relative_to).as_posix()
+    return Frame(name, path, is_video=path.suffix.lower() in VIDEO_SUFFIXES)
 
 
-def _why_not(path: Path, is_named: bool) -> str:
-    """Why a file is not taken for a picture; empty if it is."""
-    suffix = path.suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
-        return "a video; this version reads pictures only"
+def _why_not(frame: Frame, is_named: bool, videos: bool) -> str:
+    """Why a file is not looked at; empty if it is."""
+    suffix = frame.path.suffix.lower()
+    if frame.is_video:
+        return _why_no_video() if videos else "a video; this command reads pictures only"
+    if suffix in (".heic", ".heif") and not util.find_spec("pillow_heif"):
+        return "HEIC needs pillow-heif: pip install 'fdps[heic]'"
     if suffix in PICTURE_SUFFIXES or is_named:
         return ""
     return f"not a picture by its name ({suffix or 'no suffix'})"
+
+
+def _why_no_video() -> str:
+    return "" if util.find_spec("av") else "videos need PyAV: pip install 'fdps[video]'"
 
 
 def _what_there_is(skipped: dict[Path, Skipped]) -> str:

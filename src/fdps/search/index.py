@@ -11,10 +11,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float32
 
+from fdps.decoding.sampling import DEFAULT_EVERY
 from fdps.errors import UsageError
 from fdps.search.calibration import Calibration, from_json, to_json
 from fdps.search.frames import Found, Source, find_pictures
-from fdps.search.ingest import IngestSummary, Progress, ingest
+from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
+from fdps.search.origins import DEFAULT_TIME_FROM
 from fdps.search.sqlite import SqliteStore
 from fdps.search.store import EVERYBODY, Filters, IndexInfo, Notes, SceneRecord, Store, check_model
 from fdps.structures import Embedder, Hit
@@ -121,20 +123,33 @@ class Index:
         source: Source | Iterable[Source] | Found,
         *,
         camera: str | None = None,
+        camera_from: str = "",
+        time_from: str = DEFAULT_TIME_FROM,
+        every: str = DEFAULT_EVERY,
+        again: bool = False,
+        workers: int = 1,
         progress: Progress | None = None,
     ) -> IngestSummary:
-        """Find everybody in pictures and add them; pictures in the archive are passed over.
+        """Find everybody in pictures and videos and add them; what is known is passed over.
 
         Args:
-            source: A picture, a folder, a pattern such as ``photos/*.jpg``, or several of these.
-            camera: Name of the camera that took these pictures.
-            progress: Told after every file how many are done, and of how many.
+            source: A picture, a video, a folder, a pattern such as ``photos/*.jpg``, a list of
+                these (``@list.txt``), or several.
+            camera: Name of the camera, where ``camera_from`` tells none.
+            camera_from: Regular expression for paths; its group ``camera`` is the name.
+            time_from: Where times come from: ``exif``, ``container``, ``name:PATTERN``, separated
+                by commas.
+            every: Frames of a video to look at: ``0.5s``, ``500ms``, ``10f`` or ``keyframes``.
+            again: Look also at what is in the archive, and replace it.
+            workers: Processes that decode, at least 1.
+            progress: Told after every file, and frame of a video, how many are done, and of how
+                many.
 
         Returns:
             How many files became what, and why some were skipped.
 
         Raises:
-            UsageError: The index was opened without a model.
+            UsageError: The index was opened without a model, or a rule is malformed.
             DataError: There are no pictures.
             ArchiveError: Another process writes, the archive is read-only or damaged.
             ResourceError: The disk is full; what was added before stays.
@@ -144,8 +159,16 @@ class Index:
                 "adding pictures needs the model that made the archive",
                 hint=f"fdps.Index.open(path, fdps.load({self.info.model!r}))",
             )
-        found = source if isinstance(source, Found) else find_pictures(source)
-        return ingest(self._store, self._embedder, found, camera=camera, progress=progress)
+        options = IngestOptions.parse(
+            camera=camera,
+            camera_from=camera_from,
+            time_from=time_from,
+            every=every,
+            again=again,
+            workers=workers,
+        )
+        found = source if isinstance(source, Found) else find_pictures(source, videos=True)
+        return ingest(self._store, self._embedder, found, options=options, progress=progress)
 
     def search(
         self,
@@ -156,6 +179,10 @@ class Index:
         cameras: Sequence[str] = (),
         scenes: str = "",
         min_height: float = 0.0,
+        after: str = "",
+        before: str = "",
+        time_of_day: str = "",
+        source: str = "",
     ) -> list[Hit]:
         """The people most similar to one person, best first.
 
@@ -166,12 +193,17 @@ class Index:
             cameras: Look only at pictures of these cameras.
             scenes: Look only at scenes whose name fits this pattern, such as ``photos/hall/*``.
             min_height: Look only at people at least this high, in pixels.
+            after: Look only at scenes of this time, ISO 8601, or later.
+            before: Look only at scenes before this time.
+            time_of_day: Look only at scenes between these times of any day, ``HH:MM-HH:MM``.
+            source: Look only at files whose path fits this pattern, such as ``*/gate_cam.mp4``.
 
         Raises:
-            UsageError: ``top`` is below 1, or the embedding does not fit the archive.
+            UsageError: ``top`` is below 1, a time is malformed, or the embedding does not fit the
+                archive.
         """
         embedding = query if isinstance(query, np.ndarray) else query.embedding
-        filters = Filters(cameras=tuple(cameras), scenes=scenes, min_height=min_height)
+        filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         rows = np.asarray(embedding, dtype=np.float32)[np.newaxis]
         (hits,) = self._store.search(rows, top=top, filters=filters)
         return [hit for hit in hits if hit.similarity >= min_similarity]

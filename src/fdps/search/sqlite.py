@@ -22,8 +22,10 @@ from fdps.search.database import (
     writer_lock,
 )
 from fdps.search.matrix import EmbeddingMatrix
+from fdps.search.migration import BACKUPS
 from fdps.search.ranking import nearest
 from fdps.search.store import EVERYBODY, Filters, IndexInfo, SceneRecord, check_embeddings
+from fdps.search.times import day_range, instant, second_of_day
 from fdps.structures import Detections, Hit
 
 _SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
@@ -121,15 +123,27 @@ class SqliteStore:
 
     def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
         """The scene that agrees with every property given, or ``None``."""
-        given = {"sha256": sha256, "name": name, "path": path}
-        given = {column: value for column, value in given.items() if value}
-        where = " AND ".join(f"{column} = ?" for column in given) or "1"
+        found = self._scenes({"sha256": sha256, "name": name, "path": path}, "LIMIT 1")
+        return found[0] if found else None
+
+    def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
+        """All scenes that agree with every property given, in the order of addition."""
+        return self._scenes({"sha256": sha256, "path": path})
+
+    def is_finished(self, sha256: str, sampling: str) -> bool:
+        """Whether every frame that a sampling takes of a video is in the archive."""
         with sqlite_errors(self._folder):
             row = self._connection.execute(
-                f"SELECT {_SCENE_COLUMNS} FROM scenes WHERE {where} ORDER BY id LIMIT 1",
-                tuple(given.values()),
+                "SELECT 1 FROM videos WHERE sha256 = ? AND sampling = ?", (sha256, sampling)
             ).fetchone()
-        return SceneRecord(*row) if row else None
+        return row is not None
+
+    def finish(self, sha256: str, sampling: str) -> None:
+        """Note that it is; removing one of its scenes takes that back."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO videos VALUES (?, ?)", (sha256, sampling)
+            )
 
     def note(self, key: str) -> str | None:
         """A text that is kept with the stamp, or ``None``."""
@@ -147,14 +161,21 @@ class SqliteStore:
             )
 
     def add(self, scene: SceneRecord, people: Detections) -> None:
-        """Add a scene and its people in one transaction; a scene of the same path is replaced."""
+        """Add a scene and its people in one transaction; its earlier state is replaced."""
         check_embeddings(people.embeddings, self._info.dim)
+        clock: tuple[float | None, float | None] = (None, None)
+        if scene.time is not None:
+            clock = (instant(scene.time), second_of_day(scene.time))
         with self._transaction():
-            if self.find(path=scene.path):
-                self._erase("scenes", "path", scene.path)
-            marks = ", ".join("?" * len(fields(SceneRecord)))
+            old = self._connection.execute(
+                "SELECT id FROM scenes WHERE path = ? AND frame = ?", (scene.path, scene.frame)
+            ).fetchone()
+            if old:
+                self._erase("scenes", "id", old[0])
+            marks = ", ".join("?" * (len(fields(SceneRecord)) + len(clock)))
             scene_id = self._connection.execute(
-                f"INSERT INTO scenes ({_SCENE_COLUMNS}) VALUES ({marks})", astuple(scene)
+                f"INSERT INTO scenes ({_SCENE_COLUMNS}, instant, second_of_day) VALUES ({marks})",
+                (*astuple(scene), *clock),
             ).lastrowid
             self._connection.executemany(
                 "INSERT INTO people (scene_id, x1, y1, x2, y2, score, embedding) "
@@ -173,12 +194,19 @@ class SqliteStore:
             before = len(self)
             with self._transaction():
                 for name in scenes:
+                    self._connection.execute(
+                        "DELETE FROM videos WHERE sha256 IN "
+                        "(SELECT sha256 FROM scenes WHERE name = ?)",
+                        (name,),
+                    )
                     self._erase("scenes", "name", name)
                 for item in items:
                     self._erase("people", "id", int(item))
             with sqlite_errors(self._folder):
                 # The log still holds the pages as they were; a reader at work may delay this.
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            for backup in self._folder.glob(BACKUPS):  # of a migration; erased is erased there too
+                backup.unlink()
             return before - len(self)
 
     def search(
@@ -219,6 +247,16 @@ class SqliteStore:
                 if self._connection.in_transaction:
                     self._connection.execute("COMMIT")
 
+    def _scenes(self, wanted: dict[str, str], limit: str = "") -> list[SceneRecord]:
+        given = {column: value for column, value in wanted.items() if value}
+        where = " AND ".join(f"{column} = ?" for column in given) or "1"
+        with sqlite_errors(self._folder):
+            rows = self._connection.execute(
+                f"SELECT {_SCENE_COLUMNS} FROM scenes WHERE {where} ORDER BY id {limit}",
+                tuple(given.values()),
+            ).fetchall()
+        return [SceneRecord(*row) for row in rows]
+
     def _erase(self, table: str, column: str, value: str | int) -> None:
         self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (value,))
         self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'removals'")
@@ -242,21 +280,11 @@ class SqliteStore:
             return None
         if self._last_filters and self._last_filters[0] == filters:
             return self._last_filters[1]
-        conditions: list[str] = []
-        arguments: list[str | float] = []
-        if filters.min_height > 0:
-            conditions.append("people.y2 - people.y1 >= ?")
-            arguments.append(filters.min_height)
-        if filters.cameras:
-            conditions.append(f"scenes.camera IN ({', '.join('?' * len(filters.cameras))})")
-            arguments.extend(filters.cameras)
-        if filters.scenes:
-            conditions.append("scenes.name GLOB ?")
-            arguments.append(filters.scenes)
+        conditions, arguments = _conditions(filters)
         # One text instead of a row each: half the time for a filter that most people pass.
         (passing,) = self._connection.execute(
             "SELECT group_concat(people.id) FROM scenes JOIN people ON scenes.id = people.scene_id "
-            f"WHERE {' AND '.join(conditions) or '1'}",
+            f"WHERE {conditions}",
             arguments,
         ).fetchone()
         items = np.fromstring(passing or "0", dtype=np.int64, sep=",")  # nobody is item 0
@@ -283,3 +311,31 @@ class SqliteStore:
             score=score,
             item=item,
         )
+
+
+def _conditions(filters: Filters) -> tuple[str, list[str | float]]:
+    """What a row of ``scenes JOIN people`` has to fulfil, and the values of its question marks."""
+    conditions: list[str] = ["1"]
+    arguments: list[str | float] = []
+
+    def demand(condition: str, *values: str | float) -> None:
+        conditions.append(condition)
+        arguments.extend(values)
+
+    if filters.min_height > 0:
+        demand("people.y2 - people.y1 >= ?", filters.min_height)
+    if filters.cameras:
+        demand(f"scenes.camera IN ({', '.join('?' * len(filters.cameras))})", *filters.cameras)
+    if filters.scenes:
+        demand("scenes.name GLOB ?", filters.scenes)
+    if filters.source:
+        demand("scenes.path GLOB ?", filters.source)
+    if filters.after:
+        demand("scenes.instant >= ?", instant(filters.after))
+    if filters.before:
+        demand("scenes.instant < ?", instant(filters.before))
+    if filters.time_of_day:
+        start, end = day_range(filters.time_of_day)
+        joined = "AND" if start < end else "OR"
+        demand(f"(scenes.second_of_day >= ? {joined} scenes.second_of_day < ?)", start, end)
+    return " AND ".join(conditions), arguments

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps.errors import ArchiveError, UsageError
+from fdps.search.times import day_range, instant
 from fdps.structures import Detections, Hit
 
 UNIT_TOLERANCE = 1e-3  # far above what float32 or float16 arithmetic leaves of a unit length
@@ -51,16 +52,19 @@ class IndexInfo:
 
 @dataclass(frozen=True, slots=True)
 class SceneRecord:
-    """One picture in an archive.
+    """One picture in an archive, or one frame of a video.
 
     Args:
         name: Unique in the archive; what results show.
-        path: The file, absolute, when it was added.
-        sha256: Of the bytes of the file, 64 hexadecimal digits; unique in the archive.
+        path: The file, absolute, when it was added; unique together with ``frame``.
+        sha256: Of the bytes of the file, 64 hexadecimal digits; unique together with ``frame``.
         width: Pixels, upright.
         height: Pixels, upright.
         camera: Name of the camera, where it is known.
-        time: When it was taken, ISO 8601, where it is known.
+        time: When it was taken, ISO 8601, where it is known. Without an offset from UTC it is the
+            time of day of this machine.
+        frame: Number of the frame in the video, from 0; 0 for a picture.
+        offset_s: Seconds from the beginning of the video; ``None`` for a picture.
     """
 
     name: str
@@ -70,21 +74,44 @@ class SceneRecord:
     height: int
     camera: str | None = None
     time: str | None = None
+    frame: int = 0
+    offset_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which people a search looks at. Filters are exact: they never cost a hit that passes.
 
+    A scene of unknown time passes no filter of time.
+
     Args:
         cameras: Names, any of which will do; empty for all.
         scenes: Pattern for scene names (``*``, ``?`` and ``[...]``); empty for all.
         min_height: Least height of a box, in pixels.
+        after: At this time or later, ISO 8601; empty for all. Without an offset from UTC it is the
+            time of this machine.
+        before: Earlier than this time, likewise.
+        time_of_day: ``HH:MM-HH:MM`` on the clock of the camera, the first minute included and the
+            last one not; over midnight if the first is later. Empty for all.
+        source: Pattern for the paths of the files; ``*`` also stands for slashes. Empty for all.
+
+    Raises:
+        UsageError: A time is malformed.
     """
 
     cameras: tuple[str, ...] = ()
     scenes: str = ""
     min_height: float = 0.0
+    after: str = ""
+    before: str = ""
+    time_of_day: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for time in filter(None, (self.after, self.before)):
+            instant(time)
+        if self.time_of_day:
+            day_range(self.time_of_day)
 
 
 EVERYBODY = Filters()
@@ -120,8 +147,23 @@ class Store(Protocol):
     def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
         """The scene that agrees with every property given, or ``None``."""
 
+    def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
+        """All scenes that agree with every property given, in the order of addition."""
+
+    def is_finished(self, sha256: str, sampling: str) -> bool:
+        """Whether every frame that a sampling takes of a video is in the archive."""
+
+    def finish(self, sha256: str, sampling: str) -> None:
+        """Note that it is; removing one of its scenes takes that back.
+
+        Raises:
+            ArchiveError: As :meth:`writing`.
+        """
+
     def add(self, scene: SceneRecord, people: Detections) -> None:
-        """Add a scene and its people in one transaction; a scene of the same path is replaced.
+        """Add a scene and its people in one transaction; its earlier state is replaced.
+
+        That is the scene of the same path and frame.
 
         Raises:
             ArchiveError: Another scene has this name or content; or as :meth:`writing`.

@@ -1,0 +1,54 @@
+"""What ``fdps index`` prints when it is done."""
+
+import json
+from typing import TYPE_CHECKING
+
+from fdps.errors import DataError
+
+if TYPE_CHECKING:
+    from fdps.search import Index, IngestSummary
+
+_SHOWN = 5  # skipped files; the others are in skipped.csv
+
+
+def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output: bool) -> None:
+    """Print what became of the files.
+
+    Args:
+        out: The archive, as the user named it.
+        archive: Open.
+        summary: Of the ingest.
+        json_output: One object instead of lines.
+
+    Raises:
+        DataError: No file could be indexed.
+    """
+    if summary.n_added + summary.n_known == 0:
+        raise DataError(
+            f"none of {summary.n_files} files could be indexed",
+            hint="\n".join(f"{file.path}: {file.reason}" for file in summary.skipped[:_SHOWN]),
+        )
+    if json_output:
+        figures = {
+            "archive": out,
+            "n_files": summary.n_files,
+            "n_added": summary.n_added,
+            "n_replaced": summary.n_replaced,
+            "n_known": summary.n_known,
+            "n_people_added": summary.n_people,
+            "skipped": [{"file": str(f.path), "reason": f.reason} for f in summary.skipped],
+            "n_scenes": archive.n_scenes,
+            "n_people": len(archive),
+        }
+        print(json.dumps(figures))
+        return
+    replaced = f", {summary.n_replaced} of them changed files" if summary.n_replaced else ""
+    print(f"Added   {summary.n_added} pictures with {summary.n_people} people{replaced}")
+    if summary.n_known:
+        print(f"Known   {summary.n_known} files were in the archive already")
+    for file in summary.skipped[:_SHOWN]:
+        print(f"Skipped {file.path}: {file.reason}")
+    if len(summary.skipped) > _SHOWN:
+        print(f"Skipped {len(summary.skipped)} files in all; {out}/skipped.csv names each")
+    print(f"Archive {out}: {len(archive)} people in {archive.n_scenes} pictures")
+    print(f"Next    fdps search {out} --query PICTURE")

@@ -1,0 +1,143 @@
+"""The child: ``python -m fdps.decoding.worker``; it decodes one file after another.
+
+Requests come on standard input, replies go to what was standard output. While a file is open the
+kernel grants no descriptor beyond those that the decoder is known to need, so it can open neither
+another file nor a socket, whatever the file at hand makes of it.
+"""
+
+import contextlib
+import os
+import pkgutil
+import sys
+import time
+import types
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fdps.decoding.limits import Limits, arm, descriptors, restrict
+from fdps.decoding.messages import (
+    BrokenMessageError,
+    DecodedFrame,
+    read_header,
+    write_message,
+)
+
+ALIVE_EVERY_S = 0.5
+REQUEST_BYTES = 1 << 26  # the numbers of the frames to skip may be many
+PICTURE_DESCRIPTORS = 3  # Pillow, simplejpeg and libtiff open the file by themselves
+
+
+def main() -> None:
+    """Serve requests until the parent ends."""
+    limits = Limits(seconds=float(sys.argv[1]), memory=int(sys.argv[2]), frames=int(sys.argv[3]))
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)
+    _load_decoders()
+    restrict(limits)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):  # what C libraries print must not get between the replies
+        os.dup2(nothing, standard)
+    write_message(replies, {"kind": "ready"})
+    while True:
+        try:
+            request = read_header(requests, REQUEST_BYTES)
+        except BrokenMessageError:
+            return
+        _serve(request, replies, limits)
+
+
+def _load_decoders() -> None:
+    """Import everything now: later no module could be opened."""
+    # fdps.data reads data sets, and for that loads torch. Its module for pictures needs none of
+    # that, and torch alone is larger than all a decoder may use.
+    import fdps
+
+    package = types.ModuleType("fdps.data")
+    package.__path__ = [str(Path(folder) / "data") for folder in fdps.__path__]
+    sys.modules["fdps.data"] = package
+    from PIL import Image
+
+    import fdps.data.pictures
+    import fdps.decoding.pictures
+    import fdps.decoding.videos
+
+    Image.init()
+    with contextlib.suppress(ImportError):  # without the extra there are no videos
+        import av
+
+        for module in pkgutil.walk_packages(av.__path__, "av."):  # it loads some when it meets them
+            if not module.name.endswith(("__main__", "datasets")):
+                import_module(module.name)
+
+
+def _serve(request: dict[str, Any], replies: BinaryIO, limits: Limits) -> None:
+    arm(limits.seconds)
+    problem, is_spent = "", False
+    try:
+        if request["do"] == "video":
+            _video(request, replies, limits)
+        else:
+            _picture(request, replies)
+    except BrokenPipeError:
+        os._exit(0)
+    except MemoryError:
+        problem, is_spent = f"it needs more than {limits.memory / 1e9:.1f} GB of memory", True
+    except Exception as error:
+        problem = str(error) or type(error).__name__
+    arm(0)
+    write_message(replies, {"kind": "end", "problem": problem})
+    if is_spent:  # what is left of its memory is in pieces
+        os._exit(0)
+
+
+def _picture(request: dict[str, Any], replies: BinaryIO) -> None:
+    from fdps.data.pictures import read_picture
+    from fdps.decoding.pictures import picture_time
+
+    path = Path(request["path"])
+    with descriptors(PICTURE_DESCRIPTORS):
+        image = read_picture(path)
+        time_taken = picture_time(path) if request.get("wants_time") else None
+    _reply(replies, DecodedFrame(image, time_taken))
+
+
+def _video(request: dict[str, Any], replies: BinaryIO, limits: Limits) -> None:
+    from fdps.decoding.sampling import Sampling
+    from fdps.decoding.videos import read_video
+
+    told = time.monotonic()
+    with Path(request["path"]).open("rb") as file, descriptors(0):
+        for frame in read_video(
+            file,
+            Sampling.parse(request["every"]),
+            skip=frozenset(request.get("skip", ())),
+            max_frames=limits.frames,
+        ):
+            if frame is not None:
+                _reply(replies, frame)
+            elif time.monotonic() - told > ALIVE_EVERY_S:
+                write_message(replies, {"kind": "alive"})
+            else:
+                continue
+            told = time.monotonic()
+            arm(limits.seconds)
+
+
+def _reply(replies: BinaryIO, frame: DecodedFrame) -> None:
+    arm(0)  # the parent may be busy for as long as it likes
+    height, width = frame.image.shape[:2]
+    header = {
+        "kind": "frame",
+        "width": width,
+        "height": height,
+        "time": frame.time,
+        "frame": frame.frame,
+        "offset_s": frame.offset_s,
+        "duration_s": frame.duration_s,
+    }
+    write_message(replies, header, frame.image.reshape(-1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Bring an archive of an older format to the present one, with a backup beside it."""
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from fdps.errors import UsageError
+from fdps.search.times import instant, second_of_day
+
+BACKUPS = "index.sqlite.v*.bak*"
+
+
+def migrate_1_to_2(database: Path, scenes: str, videos: str) -> None:
+    """Add what videos and times need; people and their numbers stay.
+
+    It happens whole or not at all, and after ``index.sqlite.v1.bak`` is safe on the disk. Removing
+    a person later removes that backup as well.
+
+    Args:
+        database: The file; the caller is the one writer.
+        scenes: Table of format 2, with a place for its name.
+        videos: Table of format 2.
+    """
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
+            return  # another process was faster
+        _back_up(connection, database.with_name(f"{database.name}.v1.bak"))
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA foreign_keys = OFF")  # or dropping the old table drops people
+        connection.execute("BEGIN EXCLUSIVE")
+        try:
+            _change(connection, scenes, videos)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _change(connection: sqlite3.Connection, scenes: str, videos: str) -> None:
+    connection.execute(scenes.format(name="scenes_2"))
+    connection.execute(videos)
+    columns = "id, name, path, sha256, width, height, camera, time"
+    connection.execute(f"INSERT INTO scenes_2 ({columns}) SELECT {columns} FROM scenes")
+    timed = connection.execute("SELECT id, time FROM scenes WHERE time IS NOT NULL").fetchall()
+    for scene_id, time in timed:
+        with suppress(
+            UsageError
+        ):  # format 1 took any text for a time; it stays, and no filter fits
+            connection.execute(
+                "UPDATE scenes_2 SET instant = ?, second_of_day = ? WHERE id = ?",
+                (instant(time), second_of_day(time), scene_id),
+            )
+    connection.execute("DROP TABLE scenes")
+    connection.execute("ALTER TABLE scenes_2 RENAME TO scenes")
+    connection.execute("PRAGMA user_version = 2")
+
+
+def _back_up(connection: sqlite3.Connection, backup: Path) -> None:
+    aside = backup.with_name(f"{backup.name}.part")
+    aside.unlink(missing_ok=True)
+    with closing(sqlite3.connect(aside)) as copy:
+        connection.backup(copy)
+    descriptor = os.open(aside, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    aside.replace(backup)
