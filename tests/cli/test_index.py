@@ -121,7 +121,7 @@ def test_a_new_archive_needs_a_model(photos: Path, tmp_path: Path) -> None:
 
 
 def test_archives_elsewhere_are_not_supported(photos: Path, network: Path) -> None:
-    assert index(photos, "-o", "milvus://host:19530/people", "--model", network) == 2
+    assert index(photos, "-o", "qdrant://host:6333/people", "--model", network) == 2
 
 
 def test_nothing_is_created_for_an_empty_folder(

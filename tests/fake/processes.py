@@ -15,8 +15,10 @@ import numpy as np
 
 from fake.embedder import ColourEmbedder
 from fake.photos import random_people
-from fdps.search import Index, SceneRecord, SqliteStore
+from fdps.errors import FdpsError
+from fdps.search import Index, SceneRecord, SqliteStore, milvus_journal
 from fdps.search.database import writer_lock
+from fdps.search.open_store import open_store
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # Python 3.11 does not hand sys.path to the server, so it cannot load this module itself.
@@ -53,6 +55,27 @@ def add_scenes_of_three(folder: Path, n_scenes: int) -> None:
         for number in range(n_scenes):
             record = SceneRecord(f"new/{number}", f"/new/{number}", f"new {number}", 9, 9)
             store.add(record, random_people(np.random.default_rng(number), 3))
+
+
+def add_scenes_to_milvus(where: str, n_scenes: int, lease_s: float, one_done: Connection) -> None:
+    """Scenes ``new/0`` ... as above, each twice with another content; tell after every addition."""
+    milvus_journal.LEASE_S = lease_s  # so that the test need not wait long for it to expire
+    with open_store(where) as store, store.writing():
+        for number in range(n_scenes):
+            for take in "ab":
+                record = SceneRecord(f"new/{number}", f"/new/{number}", f"{take}{number}", 9, 9)
+                store.add(record, random_people(np.random.default_rng(number), 3))
+                one_done.send(number)
+
+
+def open_milvus(where: str, answer: Connection) -> None:
+    """Tell how opening an archive ends."""
+    try:
+        open_store(where).close()
+    except FdpsError as error:
+        answer.send(f"{type(error).__name__}: {error}")
+    else:
+        answer.send("opened")
 
 
 def index_photos(folder: Path, photos: Path, one_done: Connection) -> None:

@@ -49,6 +49,7 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
     for file in summary.skipped[:_SHOWN]:
         print(f"Skipped {file.path}: {file.reason}")
     if len(summary.skipped) > _SHOWN:
-        print(f"Skipped {len(summary.skipped)} files in all; {out}/skipped.csv names each")
+        rest = f"{out}/skipped.csv names each" if archive.folder else "--json names each"
+        print(f"Skipped {len(summary.skipped)} files in all; {rest}")
     print(f"Archive {out}: {len(archive)} people in {archive.n_scenes} pictures")
     print(f"Next    fdps search {out} --query PICTURE")

@@ -16,8 +16,8 @@ from fdps.errors import UsageError
 from fdps.search.calibration import Calibration, from_json, to_json
 from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
+from fdps.search.open_store import create_store, open_store
 from fdps.search.origins import DEFAULT_TIME_FROM
-from fdps.search.sqlite import SqliteStore
 from fdps.search.store import EVERYBODY, Filters, IndexInfo, Notes, SceneRecord, Store, check_model
 from fdps.structures import Embedder, Hit
 
@@ -64,17 +64,18 @@ class Index:
         """Begin an archive for the embeddings of one model.
 
         Args:
-            path_or_uri: A new folder, by custom ``NAME.fdps``.
+            path_or_uri: A new folder, by custom ``NAME.fdps``, or a new collection on Milvus,
+                ``milvus://HOST:PORT/COLLECTION``.
             searcher: The model, as ``fdps.load`` returns it.
             model: Where the model was loaded from; kept in the archive for later commands.
 
         Raises:
-            ArchiveError: There is an archive already, or the folder cannot be written.
-            UsageError: A URI of an unknown kind, or the folder holds other things.
+            ArchiveError: There is an archive already, or it cannot be written or reached.
+            UsageError: A URI of an unknown kind, its package is not installed, or the folder
+                holds other things.
         """
-        folder = _folder(path_or_uri)
-        store = SqliteStore.create(
-            folder, model_hash=searcher.model_hash, dim=searcher.dim, model=model
+        store = create_store(
+            path_or_uri, model_hash=searcher.model_hash, dim=searcher.dim, model=model
         )
         return cls(store, searcher)
 
@@ -88,10 +89,10 @@ class Index:
 
         Raises:
             MissingDataError: There is no archive.
-            ArchiveError: Another model made it, or it is damaged.
-            UsageError: A URI of an unknown kind.
+            ArchiveError: Another model made it, it is damaged, or it cannot be reached.
+            UsageError: A URI of an unknown kind, or its package is not installed.
         """
-        store = SqliteStore(_folder(path_or_uri))
+        store = open_store(path_or_uri)
         try:
             if searcher is not None:
                 check_model(store.info, searcher.model_hash, path_or_uri)
@@ -104,6 +105,11 @@ class Index:
     def info(self) -> IndexInfo:
         """The stamp: model, dimension, when it was created."""
         return self._store.info
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the archive; ``None`` where it is kept on a server."""
+        return self._store.folder
 
     @property
     def n_scenes(self) -> int:
@@ -277,13 +283,3 @@ class Index:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _folder(path_or_uri: str | Path) -> Path:
-    scheme, separator, _ = str(path_or_uri).partition("://")
-    if separator:
-        raise UsageError(
-            f"archives at {scheme}:// are not supported, got {path_or_uri}",
-            hint="give a folder, such as event.fdps",
-        )
-    return Path(path_or_uri)

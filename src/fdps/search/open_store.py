@@ -1,0 +1,52 @@
+"""From what users write to the store that is meant: a folder, or ``milvus://``."""
+
+from pathlib import Path
+
+from fdps.errors import UsageError
+from fdps.search.milvus_address import SCHEME, MilvusAddress, parse_address
+from fdps.search.sqlite import SqliteStore
+from fdps.search.store import Store
+
+
+def open_store(path_or_uri: str | Path) -> Store:
+    """Open an archive.
+
+    Raises:
+        MissingDataError: There is no archive.
+        ArchiveError: It is damaged, of a newer format, or cannot be reached.
+        UsageError: An address of an unknown kind, or its package is not installed.
+    """
+    place = _place(path_or_uri)
+    if isinstance(place, Path):
+        return SqliteStore(place)
+    from fdps.search.milvus import MilvusStore
+
+    return MilvusStore(place)
+
+
+def create_store(path_or_uri: str | Path, *, model_hash: str, dim: int, model: str = "") -> Store:
+    """Begin an archive.
+
+    Raises:
+        ArchiveError: There is an archive already, or it cannot be written or reached.
+        UsageError: An address of an unknown kind, its package is not installed, or the folder
+            holds other things.
+    """
+    place = _place(path_or_uri)
+    if isinstance(place, Path):
+        return SqliteStore.create(place, model_hash=model_hash, dim=dim, model=model)
+    from fdps.search.milvus import MilvusStore
+
+    return MilvusStore.create(place, model_hash=model_hash, dim=dim, model=model)
+
+
+def _place(path_or_uri: str | Path) -> Path | MilvusAddress:
+    scheme, separator, _ = str(path_or_uri).partition("://")
+    if not separator:
+        return Path(path_or_uri)
+    if scheme == SCHEME:
+        return parse_address(str(path_or_uri))
+    raise UsageError(
+        f"archives at {scheme}:// are not supported, got {path_or_uri}",
+        hint="give a folder, such as event.fdps, or milvus://HOST:PORT/COLLECTION",
+    )
