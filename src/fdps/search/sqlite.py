@@ -24,7 +24,14 @@ from fdps.search.database import (
 from fdps.search.matrix import EmbeddingMatrix
 from fdps.search.migration import BACKUPS
 from fdps.search.ranking import nearest
-from fdps.search.store import EVERYBODY, Filters, IndexInfo, SceneRecord, check_embeddings
+from fdps.search.store import (
+    EVERYBODY,
+    ArchivedPerson,
+    Filters,
+    IndexInfo,
+    SceneRecord,
+    check_embeddings,
+)
 from fdps.search.times import day_range, instant, second_of_day
 from fdps.structures import Detections, Hit
 
@@ -129,6 +136,15 @@ class SqliteStore:
     def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
         """All scenes that agree with every property given, in the order of addition."""
         return self._scenes({"sha256": sha256, "path": path})
+
+    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
+        """People by their numbers, in the order asked for; whoever is not there is left out."""
+        found = (self._people("people.id = ?", int(item)) for item in items)
+        return [person for of_item in found for person in of_item]
+
+    def people_in(self, scene: str) -> list[ArchivedPerson]:
+        """Everybody in a scene, by item."""
+        return self._people("scenes.name = ?", scene)
 
     def is_finished(self, sha256: str, sampling: str) -> bool:
         """Whether every frame that a sampling takes of a video is in the archive."""
@@ -256,6 +272,24 @@ class SqliteStore:
                 tuple(given.values()),
             ).fetchall()
         return [SceneRecord(*row) for row in rows]
+
+    def _people(self, condition: str, value: int | str) -> list[ArchivedPerson]:
+        with sqlite_errors(self._folder):
+            rows = self._connection.execute(
+                "SELECT people.id, name, x1, y1, x2, y2, score, embedding FROM people "
+                f"JOIN scenes ON scenes.id = people.scene_id WHERE {condition} ORDER BY people.id",
+                (value,),
+            ).fetchall()
+        return [
+            ArchivedPerson(
+                item,
+                name,
+                np.array(box, dtype=np.float32),
+                score,
+                np.frombuffer(embedding, dtype="<f4").astype(np.float32),
+            )
+            for item, name, *box, score, embedding in rows
+        ]
 
     def _erase(self, table: str, column: str, value: str | int) -> None:
         self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (value,))
