@@ -3,6 +3,7 @@
 Axes in shapes: Q queries, D embedding dimension.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -216,7 +217,7 @@ class Index:
         *,
         unlike: Sequence[Person] = (),
         rerank: str = "",
-        min_similarity: float = -1.0,
+        min_similarity: float = -math.inf,
         cameras: Sequence[str] = (),
         scenes: str = "",
         min_height: float = 0.0,
