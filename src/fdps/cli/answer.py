@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fdps.cli.hits_table import UNKNOWN, show_hits, shown_time
 from fdps.cli.reading import reading, reading_figures
-from fdps.durable import write_file
 from fdps.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,6 +90,8 @@ class Answer:
             folder: Made if it is not there; files of an earlier answer are replaced.
             bystanders: Show other people on the sheet.
         """
+        from fdps.durable import write_file
+
         folder.mkdir(parents=True, exist_ok=True)
         contents: dict[str, bytes] = {}
         for name, format_ in _FILES.items():

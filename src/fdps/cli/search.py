@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fdps.cli import search_options as option
 from fdps.cli.answer import Answer, Format
 from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
 from fdps.cli.question import Question
@@ -17,71 +18,30 @@ NOTHING_FOUND = 10
 
 def search(
     archive: Annotated[str, typer.Argument(metavar="NAME.fdps", help="Archive to search.")],
-    query: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PICTURE[@WHO]",
-            help="Picture of the person; repeatable. WHO is a number, x,y or x1,y1,x2,y2.",
-        ),
-    ] = None,
-    box: Annotated[
-        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="The person, in pixels.")
-    ] = None,
-    point: Annotated[str | None, typer.Option(metavar="X,Y", help="A pixel on the person.")] = None,
-    person: Annotated[
-        int | None, typer.Option(metavar="N", help="Person N of those found, best first.")
-    ] = None,
-    item: Annotated[
-        list[int] | None,
-        typer.Option(metavar="ITEM", help="Somebody of the archive who is the person; repeatable."),
-    ] = None,
-    unlike: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PICTURE[@WHO]", help="Picture of somebody else; repeatable."),
-    ] = None,
-    unlike_item: Annotated[
-        list[int] | None,
-        typer.Option(metavar="ITEM", help="Somebody of the archive who is not; repeatable."),
-    ] = None,
-    rerank: Annotated[
-        str, typer.Option(metavar="NAME", help="Order otherwise: expansion, k-reciprocal.")
-    ] = "",
-    top: Annotated[int, typer.Option(metavar="N", help="Results wanted.")] = 10,
-    min_similarity: Annotated[
-        float | None, typer.Option(help="Leave out results below, in [-1, 1].")
-    ] = None,
-    cameras: Annotated[
-        list[str] | None,
-        typer.Option("--camera", metavar="NAME", help="Only this camera; repeatable."),
-    ] = None,
-    scenes: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Only scenes named so, as 'photos/hall/*'.")
-    ] = "",
-    min_height: Annotated[
-        float, typer.Option(metavar="PIXELS", help="Only people at least so high.")
-    ] = 0.0,
-    after: Annotated[str, typer.Option(metavar="TIME", help="Only at this time, or later.")] = "",
-    before: Annotated[str, typer.Option(metavar="TIME", help="Only before this time.")] = "",
-    time_of_day: Annotated[
-        str, typer.Option(metavar="HH:MM-HH:MM", help="Only at these hours of any day.")
-    ] = "",
-    source: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Only files whose path fits, as '*/gate.mp4'.")
-    ] = "",
+    query: option.Query = None,
+    box: option.Box = None,
+    point: option.Point = None,
+    person: option.Person = None,
+    item: option.Item = None,
+    unlike: option.Unlike = None,
+    unlike_item: option.UnlikeItem = None,
+    rerank: option.Rerank = "",
+    top: option.Top = 10,
+    min_similarity: option.MinSimilarity = None,
+    cameras: option.Cameras = None,
+    scenes: option.Scenes = "",
+    min_height: option.MinHeight = 0.0,
+    after: option.After = "",
+    before: option.Before = "",
+    time_of_day: option.TimeOfDay = "",
+    source: option.From = "",
     format_: Annotated[Format, typer.Option("--format", help="How to print the results.")] = (
         "table"
     ),
-    json_output: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    save: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Also write all formats, and a contact sheet."),
-    ] = None,
-    bystanders: Annotated[
-        bool, typer.Option("--bystanders", help="Do not blur other people on the sheet.")
-    ] = False,
-    fail_if_none: Annotated[
-        bool, typer.Option("--fail-if-none", help="Exit with 10 if there is no result.")
-    ] = False,
+    json_output: option.Json = False,
+    save: option.Save = None,
+    bystanders: option.Bystanders = False,
+    fail_if_none: option.FailIfNone = False,
     model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS|CARD", help=MODEL_HELP)] = None,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
