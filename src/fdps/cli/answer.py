@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fdps.cli.hits_table import UNKNOWN, show_hits, shown_time
+from fdps.cli.hits_table import show_hits, shown_time
 from fdps.cli.reading import reading, reading_figures
 from fdps.errors import UsageError
 
@@ -148,14 +148,13 @@ def _candidate(candidate: "Candidate", pictures: dict[str, Any]) -> "Shown":
 
     hit, scene = candidate.hit, candidate.scene
     known = [
-        f"item {hit.item}",
         (scene and scene.time and shown_time(scene.time)) or "",
         (scene and scene.camera) or "",
         hit.scene,
     ]
     return Shown(
-        f"{candidate.rank}   {hit.similarity:.2f}   {candidate.level or ''}".rstrip(),
-        "   ".join(filter(None, known)).replace(UNKNOWN, ""),
+        f"{candidate.rank}   {hit.similarity:.2f}   {candidate.level or ''}   item {hit.item}",
+        "   ".join(filter(None, known)),
         hit.box,
         pictures.get(hit.scene, "removed from the archive"),
         candidate.level or "",
