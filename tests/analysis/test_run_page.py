@@ -273,7 +273,7 @@ def test_only_a_running_page_loads_itself_again(tmp_path, is_running, n_steps, s
     assert refreshes == (["10"] if is_running else [])
     assert re.search(r'<p class="state \w+">(\w+)</p>', page.source)[1] == state
     assert ("Time left" in page.text) == is_running
-    assert ("the same command continues it" in page.text) == (state == "Stopped")
+    assert ("fdps resume continues it" in page.text) == (state == "Stopped")
 
 
 def test_the_page_loads_and_runs_nothing(full):
