@@ -18,7 +18,17 @@ from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
 from fdps.search.open_store import create_store, open_store
 from fdps.search.origins import DEFAULT_TIME_FROM
-from fdps.search.store import EVERYBODY, Filters, IndexInfo, Notes, SceneRecord, Store, check_model
+from fdps.search.store import (
+    EVERYBODY,
+    Appearance,
+    Filters,
+    IndexInfo,
+    Notes,
+    SceneRecord,
+    Store,
+    Tracks,
+    check_model,
+)
 from fdps.structures import Embedder, Hit
 
 
@@ -213,6 +223,52 @@ class Index:
         rows = np.asarray(embedding, dtype=np.float32)[np.newaxis]
         (hits,) = self._store.search(rows, top=top, filters=filters)
         return [hit for hit in hits if hit.similarity >= min_similarity]
+
+    def search_appearances(
+        self,
+        query: Person,
+        top: int = 50,
+        *,
+        min_similarity: float = -1.0,
+        cameras: Sequence[str] = (),
+        scenes: str = "",
+        min_height: float = 0.0,
+        after: str = "",
+        before: str = "",
+        time_of_day: str = "",
+        source: str = "",
+    ) -> list[Appearance]:
+        """The appearances most similar to one person, best first; ties by track.
+
+        An appearance is one person for a while in a video, or a person of a picture. It is
+        compared as a whole, by the mean of the embeddings of its sightings. Sightings that do not
+        pass the filters do not count.
+
+        Args:
+            query: As for :meth:`search`.
+            top: Results wanted, at least 1.
+            min_similarity: Leave out what is less similar.
+            cameras: As for :meth:`search`, and so are the others.
+            scenes: Look only at scenes whose name fits this pattern.
+            min_height: Look only at people at least this high, in pixels.
+            after: Look only at scenes of this time, ISO 8601, or later.
+            before: Look only at scenes before this time.
+            time_of_day: Look only at scenes between these times of any day, ``HH:MM-HH:MM``.
+            source: Look only at files whose path fits this pattern.
+
+        Raises:
+            UsageError: As :meth:`search`, or an archive of this kind does not know tracks.
+        """
+        if not isinstance(self._store, Tracks):
+            raise UsageError(
+                "an archive of this kind cannot search appearances",
+                hint="search people instead, or index the videos into an archive in a folder",
+            )
+        embedding = query if isinstance(query, np.ndarray) else query.embedding
+        filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
+        rows = np.asarray(embedding, dtype=np.float32)[np.newaxis]
+        (found,) = self._store.search_appearances(rows, top=top, filters=filters)
+        return [appearance for appearance in found if appearance.similarity >= min_similarity]
 
     def search_many(
         self, embeddings: Float[np.ndarray, "Q D"], top: int = 50, *, filters: Filters = EVERYBODY
