@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fake.embedder import ColourEmbedder
 from fake.network import write_network
 from fake.photos import write_photos
+from fake.videos import walking_frames, write_video
 from fdps.cli.answer import NOTE
 from fdps.cli.main import main
 from fdps.search import Index
@@ -342,3 +344,28 @@ def test_a_folder_that_cannot_be_written(
     (tmp_path / "file").write_text("here")
     assert ask(folder, "--item", 2, "--save", tmp_path / "file/case") == 7
     assert "file" in capsys.readouterr().err
+
+
+def test_appearances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    walks = {1: lambda n: 4 + 5 * n, 6: lambda n: 120 - 4 * n, 9: lambda n: 70 if n > 5 else None}
+    write_video(tmp_path / "clip.mp4", walking_frames(12, walks))
+    with Index.create(tmp_path / "a.fdps", ColourEmbedder()) as index:
+        index.add(tmp_path / "clip.mp4", every="1f")
+        expected = index.search_appearances(index.person(1))
+        n_people = len(index)
+    assert 1 < len(expected) < n_people / 2
+    command = ["search", str(tmp_path / "a.fdps"), "--item", "1", "--appearances", "--top", "50"]
+    assert main([*command, "--json"]) == 0
+    rows = found(capsys)["appearances"]
+    assert [tuple(row["items"]) for row in rows] == [one.items for one in expected]
+    assert [row["best"]["item"] for row in rows] == [one.best.item for one in expected]
+    assert main([*command, "--save", str(tmp_path / "case")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["rank", "similarity", "seen", "from-to", "best"]
+    assert len(lines) > 3 + len(expected)
+    with (tmp_path / "case/results.csv").open() as file:
+        assert len(file.readlines()) == 1 + len(expected)
+    with Image.open(tmp_path / "case/sheet.jpg") as sheet:
+        assert sheet.width > 300
+    assert main([*command, "--rerank", "expansion"]) == 2
+    assert "appearances are not re-ranked" in capsys.readouterr().err

@@ -30,12 +30,18 @@ def draw_scene(
         w, h = int(slot * rng.uniform(0.5, 0.7)), int(height * rng.uniform(0.6, 0.8))
         x = int(place * slot + rng.integers(0, slot - w))
         y = int(rng.integers(0, height - h))
-        shirt, trousers = _colours(person_ids[row])
-        picture[y : y + h // 2, x : x + w] = shirt
-        picture[y + h // 2 : y + h, x : x + w] = trousers
+        draw_person(picture, person_ids[row], (x, y, w, h))
         boxes[row] = x, y, w, h
     noise = rng.integers(-12, 13, size=picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8), boxes
+
+
+def draw_person(picture: np.ndarray, person_id: int, box: tuple[int, int, int, int]) -> None:
+    """Draw somebody into a picture, at ``x y w h``."""
+    x, y, w, h = box
+    shirt, trousers = _colours(person_id)
+    picture[y : y + h // 2, x : x + w] = shirt
+    picture[y + h // 2 : y + h, x : x + w] = trousers
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

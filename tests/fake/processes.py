@@ -4,6 +4,7 @@ They start in a fraction of a second, because the server that forks them has loa
 """
 
 import multiprocessing
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import numpy as np
 from fake.embedder import ColourEmbedder
 from fake.photos import random_people
 from fdps.errors import FdpsError
-from fdps.search import Index, SceneRecord, SqliteStore, milvus_journal
+from fdps.search import Index, SceneRecord, SqliteStore, milvus_journal, sqlite
 from fdps.search.database import writer_lock
 from fdps.search.open_store import open_store
 
@@ -38,6 +39,30 @@ def running(task: Callable[..., None], *arguments: object) -> Iterator[BaseProce
 def pipe() -> tuple[Connection, Connection]:
     """Receiving and sending end, for the tasks below."""
     return _CONTEXT.Pipe(duplex=False)
+
+
+def index_until_linking(
+    folder: Path, videos: Path, is_in_transaction: bool, reached: Connection
+) -> None:
+    """Index a video; tell when its people are linked, before or after the commit, and wait."""
+
+    def wait(*_: object) -> None:
+        reached.send("here")
+        threading.Event().wait()
+
+    if is_in_transaction:
+        link_video = sqlite.link_video
+
+        def link_and_wait(connection: sqlite3.Connection, sha256: str) -> None:
+            link_video(connection, sha256)
+            assert connection.execute("SELECT count(*) FROM tracks").fetchone() != (0,)
+            wait()
+
+        sqlite.link_video = link_and_wait
+    else:
+        SqliteStore.finish = wait  # type: ignore[method-assign]
+    with Index.create(folder, ColourEmbedder()) as index:
+        index.add(videos)
 
 
 def hold_the_lock(folder: Path, held: Connection) -> None:

@@ -1,13 +1,13 @@
 """Small videos of people who walk, and of plain colours whose frames can be told apart."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
-from fake.people import draw_scene
+from fake.people import draw_person, draw_scene
 
 TICKS = 1000  # timestamps are in milliseconds
 SIZE = (160, 120)
@@ -61,6 +61,24 @@ def people_frames(n: int, *, seed: int = 0) -> list[np.ndarray]:
         draw_scene(rng, rng.choice(12, size=rng.integers(1, 4), replace=False).tolist())[0]
         for _ in range(n)
     ]
+
+
+def walking_frames(n: int, walks: Mapping[int, Callable[[int], int | None]]) -> list[np.ndarray]:
+    """People who walk before a grey wall.
+
+    Args:
+        n: Frames.
+        walks: Person → where their left edge is in a frame; ``None`` while they are away.
+    """
+    frames = []
+    for number in range(n):
+        picture = np.full((SIZE[1], SIZE[0], 3), 100, dtype=np.uint8)
+        for person_id, walk in walks.items():
+            x = walk(number)
+            if x is not None:
+                draw_person(picture, person_id, (x, 30, 20, 60))
+        frames.append(picture)
+    return frames
 
 
 def turned(path: Path, quarter_turns: int) -> Path:

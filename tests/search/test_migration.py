@@ -89,6 +89,8 @@ def test_everything_is_kept(old: Path) -> None:
         )
         (hits,) = store.search(random_people(np.random.default_rng(9), 1).embeddings, top=1)
         assert hits[0].item == SCENES * PEOPLE + 1
+        everybody = store.search_appearances(unit_rows(np.random.default_rng(0), 1), top=99)[0]
+        assert len(everybody) == len(store)  # pictures have no tracks
         store.remove(scenes=["p/1"])
         assert len(store) == SCENES * PEOPLE - PEOPLE
     assert before  # it was there

@@ -350,6 +350,11 @@ def test_a_note_that_was_not_finished_leaves_the_old_one(
     assert store.note("key") == "a newer text"
 
 
+def test_it_knows_no_appearances(store: MilvusStore) -> None:
+    with pytest.raises(UsageError, match="cannot search appearances"):
+        Index(store).search_appearances(QUERY[0])
+
+
 def test_an_embedded_archive_is_a_file_of_one_process(tmp_path: Path) -> None:
     pytest.importorskip("milvus_lite")
     where = f"milvus://{tmp_path}/event.db?collection=party"

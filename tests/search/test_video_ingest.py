@@ -39,8 +39,10 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 
 def contents(index: Index) -> list[tuple[object, ...]]:
-    (hits,) = index.search_many(unit_rows(np.random.default_rng(0), 1), top=10_000)
-    return [(h.scene, h.box.tolist(), h.similarity, h.score, h.item) for h in hits]
+    query = unit_rows(np.random.default_rng(0), 1)
+    (hits,) = index.search_many(query, top=10_000)
+    tracks = [(a.similarity, a.items) for a in index.search_appearances(query[0], 10_000)]
+    return [(h.scene, h.box.tolist(), h.similarity, h.score, h.item) for h in hits] + tracks
 
 
 def scenes(index: Index) -> list[str]:

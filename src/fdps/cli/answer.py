@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fdps.cli.appearances_table import appearance_rows, show_appearances
 from fdps.cli.hits_table import show_hits, shown_time
 from fdps.cli.reading import reading, reading_figures
 from fdps.errors import UsageError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from fdps.analysis.candidate_sheet import Shown
     from fdps.cli.question import Asked
-    from fdps.search import Index
+    from fdps.search import Appearance, Index
     from fdps.search.calibration import Calibration
     from fdps.search.candidates import Candidate
 
@@ -47,6 +48,7 @@ class Answer:
         calibration: Of the model, if there is one.
         model: As the user names it.
         why: Why there is no calibration, if there might be one.
+        appearances: Where the search was for these; ``found`` is then the best sighting of each.
     """
 
     archive: str
@@ -56,6 +58,7 @@ class Answer:
     calibration: "Calibration | None"
     model: str
     why: str = ""
+    appearances: "Sequence[Appearance] | None" = None
 
     def show(self) -> None:
         """Print it for people."""
@@ -63,7 +66,10 @@ class Answer:
             print(f"{'Unlike ' if asked.is_unlike else 'Query  '} {asked}")
         n_people = len(self.index)
         print(f"Archive {self.archive}: {n_people} people in {self.index.n_scenes} pictures")
-        show_hits(self.found)
+        if self.appearances is None:
+            show_hits(self.found)
+        else:
+            show_appearances(self.appearances, self.calibration)
         hits = [candidate.hit for candidate in self.found]
         print("\n".join(reading(self.calibration, hits, n_people, self.model, self.why)))
         print(f"Note    {NOTE}")
@@ -108,12 +114,15 @@ class Answer:
         from fdps.search.candidates import as_json
 
         hits = [candidate.hit for candidate in self.found]
+        in_a_row = {}
+        if self.appearances is not None:
+            in_a_row["appearances"] = appearance_rows(self.appearances, self.calibration)
         return {
             "archive": self.archive,
             "n_people": len(self.index),
             "n_scenes": self.index.n_scenes,
             "queries": [asked.figures() for asked in self.asked],
-            "hits": as_json(self.found),
+            **(in_a_row or {"hits": as_json(self.found)}),
             "note": NOTE,
         } | reading_figures(self.calibration, hits, len(self.index))
 

@@ -3,7 +3,7 @@
 import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from fdps.cli.answer import Answer, Format
 from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
 from fdps.cli.question import Question
 from fdps.cli.reading import calibration_of
+from fdps.errors import UsageError
 
 NOTHING_FOUND = 10
 
@@ -26,6 +27,7 @@ def search(
     unlike: option.Unlike = None,
     unlike_item: option.UnlikeItem = None,
     rerank: option.Rerank = "",
+    appearances: option.Appearances = False,
     top: option.Top = 10,
     min_similarity: option.MinSimilarity = None,
     cameras: option.Cameras = None,
@@ -54,29 +56,35 @@ def search(
         query or (), item or (), unlike or (), unlike_item or (), box, point, person
     )
     question.choices()  # before a model is loaded
+    if appearances and rerank:
+        raise UsageError("appearances are not re-ranked", hint="leave out one of the two options")
     with Index.open(archive) as index:
         searcher = None
         if question.needs_model:
             searcher = load_model_of(archive, index.info, model, min_score=min_score, device=device)
         asked = question.ask(index, searcher)
-        hits = index.search(
-            [one.person for one in asked if not one.is_unlike],
-            top,
-            unlike=[one.person for one in asked if one.is_unlike],
-            rerank=rerank,
-            min_similarity=-math.inf if min_similarity is None else min_similarity,
-            cameras=cameras or (),
-            scenes=scenes,
-            min_height=min_height,
-            after=after,
-            before=before,
-            time_of_day=time_of_day,
-            source=source,
-        )
+        like = [one.person for one in asked if not one.is_unlike]
+        narrow: dict[str, Any] = {
+            "unlike": [one.person for one in asked if one.is_unlike],
+            "min_similarity": -math.inf if min_similarity is None else min_similarity,
+            "cameras": cameras or (),
+            "scenes": scenes,
+            "min_height": min_height,
+            "after": after,
+            "before": before,
+            "time_of_day": time_of_day,
+            "source": source,
+        }
+        in_a_row = None
+        if appearances:
+            in_a_row = index.search_appearances(like, top, **narrow)
+            hits = [appearance.best for appearance in in_a_row]
+        else:
+            hits = index.search(like, top, rerank=rerank, **narrow)
         place = str(model or index.info.model)
         calibration, why = calibration_of(index, place)
         found = candidates(index, hits, calibration)
-        answer = Answer(archive, index, asked, found, calibration, place, why)
+        answer = Answer(archive, index, asked, found, calibration, place, why, in_a_row)
         if json_output or format_ != "table":
             print(answer.text("json" if json_output else format_), end="")
         else:

@@ -32,6 +32,10 @@ UnlikeItem = Annotated[
 Rerank = Annotated[
     str, typer.Option(metavar="NAME", help="Order otherwise: expansion, k-reciprocal.")
 ]
+Appearances = Annotated[
+    bool,
+    typer.Option("--appearances", help="Join sightings in a row: a result is from-to in a video."),
+]
 Top = Annotated[int, typer.Option(metavar="N", help="Results wanted.")]
 MinSimilarity = Annotated[float | None, typer.Option(help="Leave out results below, in [-1, 1].")]
 Cameras = Annotated[

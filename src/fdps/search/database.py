@@ -3,7 +3,7 @@
 .. code-block:: text
 
     name.fdps/
-      index.sqlite   everything: meta, scenes, people, videos (WAL; -wal and -shm while in use)
+      index.sqlite   everything: meta, scenes, people, videos, tracks (WAL; -wal and -shm in use)
       writer.lock    a second, tiny database; its write lock is held by the one writer
       skipped.csv    files that were not indexed, with the reason
 
@@ -53,6 +53,13 @@ CREATE TABLE videos (
     PRIMARY KEY (sha256, sampling)
 ) WITHOUT ROWID;
 """
+TRACKS = """
+-- People of a video who are one person for a while. Who is not here is alone.
+CREATE TABLE tracks (
+    item INTEGER PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE,
+    track INTEGER NOT NULL  -- lowest item of these people when they were linked
+);
+"""
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 {SCENES.format(name="scenes")}{VIDEOS}CREATE TABLE people (
@@ -64,7 +71,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 );
 -- Holds all that filters ask for, so that they never read past the embeddings.
 CREATE INDEX people_of_scene ON people (scene_id, y1, y2);
-"""
+{TRACKS}"""
 
 
 def create_database(folder: Path, meta: Mapping[str, str]) -> None:
@@ -121,7 +128,7 @@ def open_database(folder: Path) -> sqlite3.Connection:
     with sqlite_errors(folder):
         if _version(database) == 1:
             with writer_lock(folder):
-                migrate_1_to_2(database, SCENES, VIDEOS)
+                migrate_1_to_2(database, SCENES, (VIDEOS, TRACKS))
         connection = _connect(database)
         try:
             application = connection.execute("PRAGMA application_id").fetchone()[0]

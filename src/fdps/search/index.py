@@ -19,15 +19,17 @@ from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
 from fdps.search.open_store import create_store, open_store
 from fdps.search.origins import DEFAULT_TIME_FROM
-from fdps.search.reranking import find
+from fdps.search.reranking import find, find_appearances
 from fdps.search.store import (
     EVERYBODY,
+    Appearance,
     ArchivedPerson,
     Filters,
     IndexInfo,
     Notes,
     SceneRecord,
     Store,
+    Tracks,
     check_embeddings,
     check_model,
 )
@@ -252,17 +254,65 @@ class Index:
             UsageError: ``top`` is below 1, a time is malformed, an embedding does not fit the
                 archive, ``rerank`` is unknown, or nobody is looked for.
         """
-        like = [query] if isinstance(query, np.ndarray | HasEmbedding) else list(query)
-        rows, others = self._embeddings(like), self._embeddings(unlike)
-        hits = find(
-            self._store,
-            Wanted.of(rows, others),
-            top,
-            filters=Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source),
-            rerank=rerank,
-            known={p.item for p in (*like, *unlike) if isinstance(p, ArchivedPerson)},
-        )
+        wanted, known = self._wanted(query, unlike)
+        filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
+        hits = find(self._store, wanted, top, filters=filters, rerank=rerank, known=known)
         return [hit for hit in hits if hit.similarity >= min_similarity]
+
+    def search_appearances(
+        self,
+        query: Person | Sequence[Person],
+        top: int = 50,
+        *,
+        unlike: Sequence[Person] = (),
+        min_similarity: float = -math.inf,
+        cameras: Sequence[str] = (),
+        scenes: str = "",
+        min_height: float = 0.0,
+        after: str = "",
+        before: str = "",
+        time_of_day: str = "",
+        source: str = "",
+    ) -> list[Appearance]:
+        """The appearances most similar to one person, best first; ties by track.
+
+        An appearance is one person for a while in a video, or a person of a picture. It is
+        compared as a whole, by the mean of the embeddings of its sightings. Sightings that do not
+        pass the filters do not count.
+
+        Args:
+            query: As for :meth:`search`.
+            top: Results wanted, at least 1.
+            unlike: As for :meth:`search`.
+            min_similarity: Leave out what is less similar.
+            cameras: As for :meth:`search`, and so are the others.
+            scenes: Look only at scenes whose name fits this pattern.
+            min_height: Look only at people at least this high, in pixels.
+            after: Look only at scenes of this time, ISO 8601, or later.
+            before: Look only at scenes before this time.
+            time_of_day: Look only at scenes between these times of any day, ``HH:MM-HH:MM``.
+            source: Look only at files whose path fits this pattern.
+
+        Raises:
+            UsageError: As :meth:`search`, or an archive of this kind does not know tracks.
+        """
+        if not isinstance(self._store, Tracks):
+            raise UsageError(
+                "an archive of this kind cannot search appearances",
+                hint="search people instead, or index the videos into an archive in a folder",
+            )
+        wanted, known = self._wanted(query, unlike)
+        filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
+        found = find_appearances(self._store, wanted, top, filters=filters, known=known)
+        return [appearance for appearance in found if appearance.similarity >= min_similarity]
+
+    def _wanted(
+        self, query: Person | Sequence[Person], unlike: Sequence[Person]
+    ) -> tuple[Wanted, set[int]]:
+        """Whom to look for, and the items that are part of the question."""
+        like = [query] if isinstance(query, np.ndarray | HasEmbedding) else list(query)
+        wanted = Wanted.of(self._embeddings(like), self._embeddings(unlike))
+        return wanted, {p.item for p in (*like, *unlike) if isinstance(p, ArchivedPerson)}
 
     def _embeddings(self, people: Sequence[Person]) -> Float32[np.ndarray, "_ D"]:
         rows = [

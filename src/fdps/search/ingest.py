@@ -20,7 +20,7 @@ from fdps.search.file_plan import FilePlan, Planner
 from fdps.search.frames import Found, Frame, Skipped
 from fdps.search.origins import DEFAULT_TIME_FROM, Origins
 from fdps.search.skipped import note_skipped
-from fdps.search.store import SceneRecord, Store, check_model
+from fdps.search.store import SceneRecord, Store, Tracks, check_model
 from fdps.structures import Detections, Embedder
 
 Progress = Callable[[int, int], None]
@@ -229,6 +229,8 @@ class _Ingest:
 
     def _finish(self, plan: FilePlan) -> None:
         path = plan.file.path
+        if plan.file.is_video and plan.job and isinstance(self._store, Tracks):
+            self._store.link(plan.sha256)
         if plan.problem:
             n_there = plan.n_added + len(plan.known_frames)
             what_is = f"; {n_there} frames of it are in the archive" if n_there else ""

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from fdps.search.times import instant, second_of_day
 BACKUPS = "index.sqlite.v*.bak*"
 
 
-def migrate_1_to_2(database: Path, scenes: str, videos: str) -> None:
+def migrate_1_to_2(database: Path, scenes: str, tables: Sequence[str]) -> None:
     """Add what videos and times need; people and their numbers stay.
 
     It happens whole or not at all, and after ``index.sqlite.v1.bak`` is safe on the disk. Removing
@@ -20,7 +21,7 @@ def migrate_1_to_2(database: Path, scenes: str, videos: str) -> None:
     Args:
         database: The file; the caller is the one writer.
         scenes: Table of format 2, with a place for its name.
-        videos: Table of format 2.
+        tables: The tables that format 1 has not.
     """
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
@@ -31,7 +32,7 @@ def migrate_1_to_2(database: Path, scenes: str, videos: str) -> None:
         connection.execute("PRAGMA foreign_keys = OFF")  # or dropping the old table drops people
         connection.execute("BEGIN EXCLUSIVE")
         try:
-            _change(connection, scenes, videos)
+            _change(connection, scenes, tables)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -39,9 +40,10 @@ def migrate_1_to_2(database: Path, scenes: str, videos: str) -> None:
             raise
 
 
-def _change(connection: sqlite3.Connection, scenes: str, videos: str) -> None:
+def _change(connection: sqlite3.Connection, scenes: str, tables: Sequence[str]) -> None:
     connection.execute(scenes.format(name="scenes_2"))
-    connection.execute(videos)
+    for table in tables:
+        connection.execute(table)
     columns = "id, name, path, sha256, width, height, camera, time"
     connection.execute(f"INSERT INTO scenes_2 ({columns}) SELECT {columns} FROM scenes")
     timed = connection.execute("SELECT id, time FROM scenes WHERE time IS NOT NULL").fetchall()

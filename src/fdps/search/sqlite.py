@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from fdps import __version__
 from fdps.errors import ArchiveError, UsageError
+from fdps.search.appearances import Groups
 from fdps.search.database import (
     FORMAT_VERSION,
     create_database,
@@ -24,15 +25,18 @@ from fdps.search.database import (
 from fdps.search.matrix import EmbeddingMatrix
 from fdps.search.migration import BACKUPS
 from fdps.search.ranking import nearest
+from fdps.search.sqlite_filters import sql_conditions
 from fdps.search.store import (
     EVERYBODY,
+    Appearance,
     ArchivedPerson,
     Filters,
     IndexInfo,
     SceneRecord,
     check_embeddings,
 )
-from fdps.search.times import day_range, instant, second_of_day
+from fdps.search.times import instant, second_of_day
+from fdps.search.tracks import appearance, link_video, track_labels
 from fdps.structures import Detections, Hit
 
 _SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
@@ -57,6 +61,7 @@ class SqliteStore:
             raise
         self._matrix = EmbeddingMatrix(self._info.dim)
         self._last_filters: tuple[Filters, Bool[np.ndarray, " N"]] | None = None
+        self._last_groups: tuple[Filters, Groups] | None = None
 
     @classmethod
     def create(cls, folder: Path, *, model_hash: str, dim: int, model: str = "") -> "SqliteStore":
@@ -161,6 +166,11 @@ class SqliteStore:
                 "INSERT OR REPLACE INTO videos VALUES (?, ?)", (sha256, sampling)
             )
 
+    def link(self, sha256: str) -> None:
+        """Link the people of a video anew, from all its frames that are in the archive."""
+        with self._transaction():
+            link_video(self._connection, sha256)
+
     def note(self, key: str) -> str | None:
         """A text that is kept with the stamp, or ``None``."""
         with sqlite_errors(self._folder):
@@ -229,15 +239,25 @@ class SqliteStore:
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Hit]]:
         """The ``top`` most similar people to each query, best first; ties by item."""
-        check_embeddings(embeddings, self._info.dim)
-        if top < 1:
-            raise UsageError(f"top must be at least 1, got {top}")
-        with self._snapshot():
-            if self._matrix.refresh(self._connection, self._own_changes):
-                self._last_filters = None
+        with self._searching(embeddings, top):
             allowed = self._allowed(filters)
             best = nearest(self._matrix.blocks, embeddings, top, allowed)
             return [self._hits(*of_query) for of_query in best]
+
+    def search_appearances(
+        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Appearance]]:
+        """The ``top`` most similar appearances to each query, best first; ties by track."""
+        with self._searching(embeddings, top):
+            blocks, items = self._matrix.blocks, self._matrix.items
+            if self._last_groups is None or self._last_groups[0] != filters:
+                labels = track_labels(self._connection, items)
+                self._last_groups = (filters, Groups(blocks, labels, self._allowed(filters)))
+            best = self._last_groups[1].nearest(blocks, embeddings, top)
+            return [
+                [appearance(self._connection, found, items) for found in of_query]
+                for of_query in best
+            ]
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -251,6 +271,17 @@ class SqliteStore:
                     self._connection.execute("ROLLBACK")
                 raise
             self._own_changes += 1
+
+    @contextmanager
+    def _searching(self, embeddings: np.ndarray, top: int) -> Iterator[None]:
+        """The matrix holds one state of the archive, and everything read inside is of it."""
+        check_embeddings(embeddings, self._info.dim)
+        if top < 1:
+            raise UsageError(f"top must be at least 1, got {top}")
+        with self._snapshot():
+            if self._matrix.refresh(self._connection, self._own_changes):
+                self._last_filters = self._last_groups = None
+            yield
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
@@ -314,7 +345,7 @@ class SqliteStore:
             return None
         if self._last_filters and self._last_filters[0] == filters:
             return self._last_filters[1]
-        conditions, arguments = _conditions(filters)
+        conditions, arguments = sql_conditions(filters)
         # One text instead of a row each: half the time for a filter that most people pass.
         (passing,) = self._connection.execute(
             "SELECT group_concat(people.id) FROM scenes JOIN people ON scenes.id = people.scene_id "
@@ -345,31 +376,3 @@ class SqliteStore:
             score=score,
             item=item,
         )
-
-
-def _conditions(filters: Filters) -> tuple[str, list[str | float]]:
-    """What a row of ``scenes JOIN people`` has to fulfil, and the values of its question marks."""
-    conditions: list[str] = ["1"]
-    arguments: list[str | float] = []
-
-    def demand(condition: str, *values: str | float) -> None:
-        conditions.append(condition)
-        arguments.extend(values)
-
-    if filters.min_height > 0:
-        demand("people.y2 - people.y1 >= ?", filters.min_height)
-    if filters.cameras:
-        demand(f"scenes.camera IN ({', '.join('?' * len(filters.cameras))})", *filters.cameras)
-    if filters.scenes:
-        demand("scenes.name GLOB ?", filters.scenes)
-    if filters.source:
-        demand("scenes.path GLOB ?", filters.source)
-    if filters.after:
-        demand("scenes.instant >= ?", instant(filters.after))
-    if filters.before:
-        demand("scenes.instant < ?", instant(filters.before))
-    if filters.time_of_day:
-        start, end = day_range(filters.time_of_day)
-        joined = "AND" if start < end else "OR"
-        demand(f"(scenes.second_of_day >= ? {joined} scenes.second_of_day < ?)", start, end)
-    return " AND ".join(conditions), arguments

@@ -97,6 +97,29 @@ class ArchivedPerson:
     embedding: Float32[np.ndarray, " D"]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Appearance:
+    """One person for a while in a video, or once in a picture.
+
+    Args:
+        similarity: Of the query with the pooled embedding, in [-1, 1].
+        best: The member that is most similar to the query.
+        items: The members, in order of time. Where filters were given, those that pass.
+        first: Scene of the first member.
+        last: Scene of the last member.
+    """
+
+    similarity: float
+    best: Hit
+    items: tuple[int, ...]
+    first: SceneRecord
+    last: SceneRecord
+
+    def __len__(self) -> int:
+        """Sightings."""
+        return len(self.items)
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which people a search looks at. Filters are exact: they never cost a hit that passes.
@@ -227,6 +250,27 @@ class Notes(Protocol):
 
         Raises:
             ArchiveError: As :meth:`Store.writing`.
+        """
+
+
+@runtime_checkable
+class Tracks(Protocol):
+    """A store that links the people of videos, and finds them as appearances."""
+
+    def link(self, sha256: str) -> None:
+        """Link the people of a video anew, from all its frames that are in the archive.
+
+        Raises:
+            ArchiveError: As :meth:`Store.writing`.
+        """
+
+    def search_appearances(
+        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Appearance]]:
+        """The ``top`` most similar appearances to each query, best first; ties by track.
+
+        Raises:
+            UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
         """
 
 
