@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fdps.decoding.pool import Decoders, Job
 from fdps.decoding.sampling import Sampling
 from fdps.errors import PictureError
 from fdps.search.frames import Frame
@@ -21,63 +20,58 @@ class FilePlan:
     Args:
         file: Name and path.
         sha256: Of its content.
-        job: Its decoding, if it is decoded.
+        request: What a decoder is asked for, if it is decoded.
         is_known: It is in the archive, and stays as it is.
         is_replacement: The archive has other content of this path, or is asked to look again.
         known_frames: Numbers of the frames that are in the archive.
         problem: Why it is not in the archive, or not all of it.
-        is_refused: Nothing more of it goes into the archive.
         n_added: Scenes that were added.
         n_expected: Scenes that will be, about.
-        has_begun: Something of it was decoded.
     """
 
     file: Frame
     sha256: str = ""
-    job: Job | None = None
+    request: dict[str, Any] | None = None
     is_known: bool = False
     is_replacement: bool = False
     known_frames: frozenset[int] = frozenset()
     problem: str = ""
-    is_refused: bool = False
     n_added: int = 0
     n_expected: int = 1
-    has_begun: bool = False
 
-    def refuse(self, problem: str) -> None:
-        """Take nothing more of it."""
-        self.problem, self.is_refused = problem, True
+    def refuse(self, problem: str) -> "FilePlan":
+        """Take nothing of it; returns the plan."""
+        self.problem, self.request = problem, None
+        return self
 
 
 class Planner:
-    """Decides, and starts the decoding.
+    """Decides what is asked of the decoders.
 
     Args:
         store: The archive; the plan is made in the thread that writes it.
-        decoders: Where files are decoded.
         origins: Whether EXIF is needed.
         sampling: Which frames of a video are looked at.
         again: Whether known files are looked at again.
     """
 
-    def __init__(
-        self, store: Store, decoders: Decoders, origins: Origins, sampling: Sampling, again: bool
-    ) -> None:
-        self._store, self._decoders = store, decoders
-        self._origins, self._sampling, self._again = origins, sampling, again
+    def __init__(self, store: Store, origins: Origins, sampling: Sampling, again: bool) -> None:
+        self._store, self._origins = store, origins
+        self._sampling, self._again = sampling, again
 
     def plan(self, file: Frame) -> FilePlan:
         """Look at the content of a file, not at its pixels."""
-        plan = FilePlan(file)
         try:
-            plan.sha256 = content_hash(file.path)
+            return self.plan_of(file, content_hash(file.path))
         except PictureError as error:
-            plan.refuse(str(error))
-            return plan
-        twin = self._store.find(sha256=plan.sha256)
+            return FilePlan(file).refuse(str(error))
+
+    def plan_of(self, file: Frame, sha256: str) -> FilePlan:
+        """As :meth:`plan`, for a file whose content somebody else has looked at."""
+        plan = FilePlan(file, sha256)
+        twin = self._store.find(sha256=sha256)
         if twin and twin.path != str(file.path):
-            plan.refuse(f"same content as {twin.name}, which is in the archive")
-            return plan
+            return plan.refuse(f"same content as {twin.name}, which is in the archive")
         return self._known(plan) if twin and not self._again else self._new(plan)
 
     def _known(self, plan: FilePlan) -> FilePlan:
@@ -87,7 +81,7 @@ class Planner:
             return plan
         scenes = self._store.find_all(sha256=plan.sha256)
         plan.known_frames = frozenset(scene.frame for scene in scenes)
-        plan.job = self._decoders.submit(self._request(plan))
+        plan.request = self._request(plan)
         return plan
 
     def _new(self, plan: FilePlan) -> FilePlan:
@@ -95,7 +89,7 @@ class Planner:
         plan.is_replacement = bool(old)
         if any(_is_frame(scene) for scene in old):  # a picture is replaced in one transaction
             self._store.remove(scenes=[scene.name for scene in old])
-        plan.job = self._decoders.submit(self._request(plan))
+        plan.request = self._request(plan)
         return plan
 
     def _request(self, plan: FilePlan) -> dict[str, Any]:
