@@ -182,6 +182,14 @@ class Embedder(Protocol):
         """Embed given people, without looking for others."""
 
 
+@runtime_checkable
+class BatchEmbedder(Embedder, Protocol):
+    """An embedder that looks at several pictures at once."""
+
+    def detect_batch(self, images: Sequence[Picture]) -> list[Detections]:
+        """Find and embed everybody in RGB pictures of one size, as one after another would."""
+
+
 def empty_boxes() -> NDArray[np.float32]:
     """No boxes, in the shape and dtype of boxes."""
     return np.zeros((0, 4), dtype=np.float32)

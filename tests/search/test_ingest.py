@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from fake.embedder import ColourEmbedder
+from fake.network import write_network
 from fake.people import write_picture
 from fake.photos import unit_rows, write_photos
 from fake.processes import index_photos, pipe, running
+from fake.videos import grey_steps, people_frames, write_video
 from fdps.data.pictures import read_picture
 from fdps.errors import ArchiveError, DataError, UsageError
 from fdps.search import Index, find_pictures
+from fdps.searcher import load
 
 N_PHOTOS = 12
 
@@ -124,11 +127,11 @@ def test_the_list_of_skipped_files_follows_the_files(
 
 def test_the_same_content_is_indexed_once(index: Index, photos: Path, tmp_path: Path) -> None:
     shutil.copy(photos / "003.png", photos / "copy of 003.png")
+    shutil.copy(photos / "003.png", photos / "0031 another copy.png")  # planned before it is there
     for _ in range(2):
         summary = index.add(photos)
-        assert [file.reason for file in summary.skipped] == [
-            "same content as photos/003.png, which is in the archive"
-        ]
+        reasons = [file.reason for file in summary.skipped]
+        assert reasons == ["same content as photos/003.png"] * 2
     assert index.n_scenes == N_PHOTOS
 
 
@@ -250,3 +253,36 @@ def test_killed_at_any_moment_it_continues_where_it_was(tmp_path: Path) -> None:
     with Index.open(folder, ColourEmbedder()) as index:
         index.add(photos)
         assert contents(index) == expected
+
+
+@pytest.mark.parametrize("batch", [2, 3, 64])
+def test_looking_at_several_frames_together_changes_nothing(tmp_path: Path, batch: int) -> None:
+    write_photos(tmp_path / "in/a", 5)
+    (tmp_path / "in/a/002.png").write_bytes(b"no picture")
+    write_video(tmp_path / "in/b.mp4", people_frames(7))  # of the size of the pictures
+    write_video(tmp_path / "in/c.mp4", grey_steps(3, (320, 240)))
+    write_photos(tmp_path / "in/d", 2, seed=3)
+    shutil.copy(tmp_path / "in/a/001.png", tmp_path / "in/d/twin.png")
+    searcher = load(write_network(tmp_path / "weights.safetensors", n_people=2))
+    archives = {}
+    for size in (1, batch):
+        with Index.create(tmp_path / f"{size}.fdps", searcher) as index:
+            summary = index.add(tmp_path / "in", every="1f", batch=size)
+            scenes = [f"in/a/00{k}.png" for k in (0, 1, 3, 4)]
+            scenes += [f"in/b.mp4@00:00:00.{k}00" for k in range(7)]
+            people = [index.people_in(name) for name in scenes]
+            archives[size] = (summary, index.n_scenes, people)
+    (plain, n_plain, alone), (batched, n_batched, together) = archives.values()
+    assert (batched, n_batched) == (plain, n_plain) == (plain, 4 + 7 + 3 + 2)
+    assert [file.path.name for file in batched.skipped] == ["002.png", "twin.png"]
+    assert all(len(people) == 2 for people in alone)
+    for one, other in zip(alone, together, strict=True):
+        for mine, theirs in zip(one, other, strict=True):
+            assert (mine.item, mine.scene) == (theirs.item, theirs.scene)
+            np.testing.assert_allclose(mine.box, theirs.box, atol=1e-3)
+            np.testing.assert_allclose(mine.embedding, theirs.embedding, atol=1e-5)
+
+
+def test_a_batch_is_of_one_at_least(index: Index, photos: Path) -> None:
+    with pytest.raises(UsageError, match="batch must be at least 1, got 0"):
+        index.add(photos, batch=0)

@@ -94,7 +94,7 @@ def test_a_video_is_known_by_its_content_and_by_how_it_was_sampled(
     (twin,) = index.add(tmp_path / "in", every="1s").skipped
     assert (twin.path.name, twin.reason) == (
         "copy.mp4",
-        f"same content as in/{clip.name}@00:00:00.000, which is in the archive",
+        f"same content as in/{clip.name}@00:00:00.000",
     )
     assert index.n_scenes == 6
 

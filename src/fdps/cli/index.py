@@ -52,6 +52,9 @@ def index(
         bool, typer.Option("--all", help="Look at everything again, and replace it.")
     ] = False,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that decode.")] = 1,
+    batch: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Frames that the network looks at together.")
+    ] = 1,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 if a file was skipped.")] = (
@@ -72,6 +75,7 @@ def index(
         "every": every,
         "again": again,
         "workers": workers,
+        "batch": batch,
     }
     IngestOptions.parse(**rules)
     found = find_pictures(sources, videos=True)  # before anything is created or loaded

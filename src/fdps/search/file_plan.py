@@ -58,6 +58,7 @@ class Planner:
     def __init__(self, store: Store, origins: Origins, sampling: Sampling, again: bool) -> None:
         self._store, self._origins = store, origins
         self._sampling, self._again = sampling, again
+        self._planned: dict[str, Frame] = {}
 
     def plan(self, file: Frame) -> FilePlan:
         """Look at the content of a file, not at its pixels."""
@@ -71,7 +72,10 @@ class Planner:
         plan = FilePlan(file, sha256)
         twin = self._store.find(sha256=sha256)
         if twin and twin.path != str(file.path):
-            return plan.refuse(f"same content as {twin.name}, which is in the archive")
+            return plan.refuse(f"same content as {twin.name}")
+        first = self._planned.setdefault(sha256, file)
+        if first.path != file.path:
+            return plan.refuse(f"same content as {first.name}")
         return self._known(plan) if twin and not self._again else self._new(plan)
 
     def _known(self, plan: FilePlan) -> FilePlan:

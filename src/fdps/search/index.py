@@ -7,10 +7,9 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from fdps.decoding.sampling import DEFAULT_EVERY
 from fdps.errors import UsageError
@@ -30,26 +29,12 @@ from fdps.search.store import (
     SceneRecord,
     Store,
     Tracks,
-    check_embeddings,
     check_model,
 )
-from fdps.search.wanted import Wanted, unit_rows
+from fdps.search.wanted import Person, wanted_people
 from fdps.structures import Embedder, Hit
 
-
-@runtime_checkable
-class HasEmbedding(Protocol):
-    """A person to look for, such as ``PersonSearcher.query`` returns."""
-
-    @property
-    def embedding(self) -> Float32[np.ndarray, " D"]:
-        """Unit length."""
-
-
 _CALIBRATION = "calibration"
-
-Person = HasEmbedding | Float[np.ndarray, " D"]
-"""Someone to look for: a query, or the embedding itself."""
 
 
 class Index:
@@ -149,6 +134,7 @@ class Index:
         every: str = DEFAULT_EVERY,
         again: bool = False,
         workers: int = 1,
+        batch: int = 1,
         progress: Progress | None = None,
     ) -> IngestSummary:
         """Find everybody in pictures and videos and add them; what is known is passed over.
@@ -163,6 +149,8 @@ class Index:
             every: Frames of a video to look at: ``0.5s``, ``500ms``, ``10f`` or ``keyframes``.
             again: Look also at what is in the archive, and replace it.
             workers: Processes that decode, at least 1.
+            batch: Frames of one size that the network looks at together, at least 1; more than 1
+                keeps a GPU busy.
             progress: Told after every file, and frame of a video, how many are done, and of how
                 many.
 
@@ -187,6 +175,7 @@ class Index:
             every=every,
             again=again,
             workers=workers,
+            batch=batch,
         )
         found = source if isinstance(source, Found) else find_pictures(source, videos=True)
         return ingest(self._store, self._embedder, found, options=options, progress=progress)
@@ -254,7 +243,7 @@ class Index:
             UsageError: ``top`` is below 1, a time is malformed, an embedding does not fit the
                 archive, ``rerank`` is unknown, or nobody is looked for.
         """
-        wanted, known = self._wanted(query, unlike)
+        wanted, known = wanted_people(query, unlike, self.info.dim)
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         hits = find(self._store, wanted, top, filters=filters, rerank=rerank, known=known)
         return [hit for hit in hits if hit.similarity >= min_similarity]
@@ -301,27 +290,10 @@ class Index:
                 "an archive of this kind cannot search appearances",
                 hint="search people instead, or index the videos into an archive in a folder",
             )
-        wanted, known = self._wanted(query, unlike)
+        wanted, known = wanted_people(query, unlike, self.info.dim)
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         found = find_appearances(self._store, wanted, top, filters=filters, known=known)
         return [appearance for appearance in found if appearance.similarity >= min_similarity]
-
-    def _wanted(
-        self, query: Person | Sequence[Person], unlike: Sequence[Person]
-    ) -> tuple[Wanted, set[int]]:
-        """Whom to look for, and the items that are part of the question."""
-        like = [query] if isinstance(query, np.ndarray | HasEmbedding) else list(query)
-        wanted = Wanted.of(self._embeddings(like), self._embeddings(unlike))
-        return wanted, {p.item for p in (*like, *unlike) if isinstance(p, ArchivedPerson)}
-
-    def _embeddings(self, people: Sequence[Person]) -> Float32[np.ndarray, "_ D"]:
-        rows = [
-            np.asarray(p if isinstance(p, np.ndarray) else p.embedding, dtype=np.float32)
-            for p in people
-        ]
-        for row in rows:
-            check_embeddings(row[np.newaxis], self.info.dim)
-        return unit_rows(rows, self.info.dim)
 
     def search_many(
         self, embeddings: Float[np.ndarray, "Q D"], top: int = 50, *, filters: Filters = EVERYBODY

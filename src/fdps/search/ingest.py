@@ -34,12 +34,14 @@ class IngestOptions:
         sampling: Which frames of a video are looked at.
         again: Look also at what is in the archive, and replace it.
         workers: Processes that decode, at least 1.
+        batch: Frames that the network looks at together, at least 1.
     """
 
     origins: Origins = field(default_factory=Origins)
     sampling: Sampling = field(default_factory=lambda: Sampling.parse(DEFAULT_EVERY))
     again: bool = False
     workers: int = 1
+    batch: int = 1
 
     @classmethod
     def parse(
@@ -51,16 +53,18 @@ class IngestOptions:
         every: str = DEFAULT_EVERY,
         again: bool = False,
         workers: int = 1,
+        batch: int = 1,
     ) -> "IngestOptions":
         """Read the rules as users write them; they are those of ``Index.add``.
 
         Raises:
             UsageError: A rule is malformed.
         """
-        if workers < 1:
-            raise UsageError(f"workers must be at least 1, got {workers}")
+        for name, number in (("workers", workers), ("batch", batch)):
+            if number < 1:
+                raise UsageError(f"{name} must be at least 1, got {number}")
         origins = Origins(camera, camera_from, time_from)
-        return cls(origins, Sampling.parse(every), again, workers)
+        return cls(origins, Sampling.parse(every), again, workers, batch)
 
 
 def ingest(
@@ -96,7 +100,7 @@ def ingest(
     with store.writing(), Decoders(options.workers) as decoders:
         try:
             plans = map(planner.plan, found.frames)
-            for plan, events in look_at_all(plans, decoders, embedder):
+            for plan, events in look_at_all(plans, decoders, embedder, options.batch):
                 writer.write(plan, events)
         finally:
             if store.folder:

@@ -66,13 +66,13 @@ class SceneWriter:
         self.done = [file.path for file in found.skipped]
 
     def write(self, plan: FilePlan, events: Iterable[SeenFrame | Ending]) -> None:
-        """Add what a file gives; the events of one that is refused are not asked for.
+        """Add what a file gives.
 
         Raises:
             ArchiveError: As :meth:`Store.add <fdps.search.store.Store.add>`.
             UsageError: Likewise.
         """
-        if plan.request and not self._is_twin(plan):
+        if plan.request:
             for event in events:
                 if isinstance(event, Ending):
                     plan.problem = event.problem
@@ -90,14 +90,6 @@ class SceneWriter:
             n_people=self._counts["people"],
             skipped=tuple(self.skipped),
         )
-
-    def _is_twin(self, plan: FilePlan) -> bool:
-        """Whether a file that was planned with this one has the same content, and came first."""
-        twin = self._store.find(sha256=plan.sha256)
-        if twin and twin.path != str(plan.file.path):
-            plan.refuse(f"same content as {twin.name}, which is in the archive")
-            return True
-        return False
 
     def _add(self, plan: FilePlan, seen: SeenFrame) -> None:
         if not plan.n_added:

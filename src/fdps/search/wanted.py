@@ -5,11 +5,13 @@ Axes in shapes: K pictures of the person, R of others, D embedding dimension.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from fdps.errors import UsageError
+from fdps.search.store import ArchivedPerson, check_embeddings
 
 UNLIKE_WEIGHT = 0.5
 """How much a similarity to somebody else counts against the similarity to the person.
@@ -17,6 +19,19 @@ UNLIKE_WEIGHT = 0.5
 ``benchmarks/feedback.py`` compares other values."""
 
 _NO_DIRECTION = 1e-6
+
+
+@runtime_checkable
+class HasEmbedding(Protocol):
+    """A person to look for, such as ``PersonSearcher.query`` or ``Index.person`` returns."""
+
+    @property
+    def embedding(self) -> Float32[np.ndarray, " D"]:
+        """Unit length."""
+
+
+Person = HasEmbedding | Float[np.ndarray, " D"]
+"""Someone to look for: a query, or the embedding itself."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +84,30 @@ class Wanted:
     def similarity(self, embeddings: Float[np.ndarray, "N D"]) -> Float64[np.ndarray, " N"]:
         """Of other people, as a search would tell it."""
         return np.asarray(embeddings.astype(np.float64) @ self.direction) * self.length
+
+
+def wanted_people(
+    query: Person | Sequence[Person], unlike: Sequence[Person], dim: int
+) -> tuple[Wanted, set[int]]:
+    """Whom to look for, and the items of the archive that are part of the question.
+
+    Args:
+        query: One person, or several pictures of one.
+        unlike: People who are somebody else.
+        dim: D of the archive.
+
+    Raises:
+        UsageError: An embedding does not fit the archive; or as :meth:`Wanted.of`.
+    """
+    like = [query] if isinstance(query, np.ndarray | HasEmbedding) else list(query)
+    groups = []
+    for people in (like, unlike):
+        rows = [p if isinstance(p, np.ndarray) else p.embedding for p in people]
+        for row in rows:
+            check_embeddings(row[np.newaxis], dim)
+        groups.append(unit_rows(rows, dim))
+    known = {p.item for p in (*like, *unlike) if isinstance(p, ArchivedPerson)}
+    return Wanted.of(*groups), known
 
 
 def unit_rows(embeddings: Sequence[Float[np.ndarray, " D"]], dim: int) -> np.ndarray:
