@@ -18,6 +18,7 @@ from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
 from fdps.search.open_store import create_store, open_store
 from fdps.search.origins import DEFAULT_TIME_FROM
+from fdps.search.ray_cluster import RayCluster
 from fdps.search.store import EVERYBODY, Filters, IndexInfo, Notes, SceneRecord, Store, check_model
 from fdps.structures import Embedder, Hit
 
@@ -135,6 +136,7 @@ class Index:
         again: bool = False,
         workers: int = 1,
         progress: Progress | None = None,
+        cluster: RayCluster | None = None,
     ) -> IngestSummary:
         """Find everybody in pictures and videos and add them; what is known is passed over.
 
@@ -150,6 +152,7 @@ class Index:
             workers: Processes that decode, at least 1.
             progress: Told after every file, and frame of a video, how many are done, and of how
                 many.
+            cluster: Machines that look at the files; by default this one does.
 
         Returns:
             How many files became what, and why some were skipped.
@@ -158,7 +161,7 @@ class Index:
             UsageError: The index was opened without a model, or a rule is malformed.
             DataError: There are no pictures.
             ArchiveError: Another process writes, the archive is read-only or damaged.
-            ResourceError: The disk is full; what was added before stays.
+            ResourceError: The disk is full, or the cluster failed; what was added before stays.
         """
         if self._embedder is None:
             raise UsageError(
@@ -174,7 +177,14 @@ class Index:
             workers=workers,
         )
         found = source if isinstance(source, Found) else find_pictures(source, videos=True)
-        return ingest(self._store, self._embedder, found, options=options, progress=progress)
+        return ingest(
+            self._store,
+            self._embedder,
+            found,
+            options=options,
+            progress=progress,
+            cluster=cluster,
+        )
 
     def search(
         self,
