@@ -38,7 +38,7 @@ BELOW = {
 """What each part may import besides itself; the command line may import everything."""
 
 OPTIONAL = ["av", "beartype", "matplotlib", "milvus_lite", "onnxruntime", "pillow_heif", "pydantic"]
-OPTIONAL += ["pymilvus", "rich", "tensorboard", "typer"]
+OPTIONAL += ["pymilvus", "ray", "rich", "tensorboard", "typer"]
 WITHOUT_OPTIONAL = ["durable", "boxes", "config", "predictions", "data", "losses", "models"]
 WITHOUT_OPTIONAL += ["engine", "query", "searcher", "evaluation", "decoding"]
 WITHOUT_OPTIONAL += ["search", "runtime", "embedders"]

@@ -2,6 +2,20 @@
 
 import random
 
+HEADS = [
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xff\xff\0\0\xff\xff\x08\x02\0\0\0",
+    b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01",
+    b"II*\0\x08\0\0\0",
+    b"RIFF\xff\xff\xff\x7fWEBPVP8 ",
+    b"BM\xff\xff\xff\x7f",
+    b"GIF89a\xff\xff\xff\xff",
+    b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    b"%PDF-1.7\n",
+    b"<svg xmlns='http://www.w3.org/2000/svg'>",
+    b"\0\0\0\x18ftypmp42",
+]
+"""Beginnings of files of other kinds."""
+
 
 def damaged(content: bytes, rng: random.Random, heads: list[bytes]) -> tuple[str, bytes]:
     """Name of the damage, and the damaged file.

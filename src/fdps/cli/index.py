@@ -1,6 +1,7 @@
 """``fdps index``: pictures and videos become an archive of people, or an archive grows."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from fdps.cli.reading import remember_calibration
 from fdps.errors import MissingDataError, UsageError
 
 if TYPE_CHECKING:
-    from fdps.search import Index
+    from fdps.search import Index, RayCluster
 
 INCOMPLETE = 4
 
@@ -55,6 +56,12 @@ def index(
     batch: Annotated[
         int, typer.Option(metavar="N", min=1, help="Frames that the network looks at together.")
     ] = 1,
+    ray: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Look on a Ray cluster: local, auto, ray://HOST:PORT."
+        ),
+    ] = "",
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 if a file was skipped.")] = (
@@ -82,7 +89,8 @@ def index(
     with _archive(out, model, min_score=min_score, device=device) as archive:
         try:
             with progress_bar(f"Index {out}", hidden=quiet) as progress:
-                summary = archive.add(found, **rules, progress=progress)
+                cluster = _cluster(archive, ray, model, min_score=min_score, device=device)
+                summary = archive.add(found, **rules, progress=progress, cluster=cluster)
             remember_calibration(archive, model)
         except KeyboardInterrupt:
             print("Interrupted; the same command continues where it was", file=sys.stderr)
@@ -109,3 +117,16 @@ def _archive(out: str, model: Path | None, *, min_score: float | None, device: s
         return Index.create(out, searcher, model=remembered_as(model))
     searcher = load_model_of(out, info, model, min_score=min_score, device=device)
     return Index.open(out, searcher)
+
+
+def _cluster(
+    archive: "Index", address: str, model: Path | None, *, min_score: float | None, device: str
+) -> "RayCluster | None":
+    """The machines at an address; they load the model from the place where it is here."""
+    from fdps.embedders import load
+    from fdps.search import RayCluster
+
+    if not address:
+        return None
+    place = remembered_as(model) if model else archive.info.model
+    return RayCluster(address, partial(load, place, min_score=min_score, device=device), device)

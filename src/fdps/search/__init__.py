@@ -3,6 +3,7 @@
 from fdps.search.frames import Found, Frame, Skipped, find_pictures
 from fdps.search.index import Index
 from fdps.search.ingest import IngestOptions, IngestSummary, ingest
+from fdps.search.ray_cluster import RayCluster
 from fdps.search.sqlite import SqliteStore
 from fdps.search.store import (
     Appearance,
@@ -23,6 +24,7 @@ __all__ = [
     "IndexInfo",
     "IngestOptions",
     "IngestSummary",
+    "RayCluster",
     "SceneRecord",
     "Skipped",
     "SqliteStore",

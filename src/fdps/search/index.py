@@ -18,6 +18,7 @@ from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
 from fdps.search.open_store import create_store, open_store
 from fdps.search.origins import DEFAULT_TIME_FROM
+from fdps.search.ray_cluster import RayCluster
 from fdps.search.reranking import find, find_appearances
 from fdps.search.store import (
     EVERYBODY,
@@ -136,6 +137,7 @@ class Index:
         workers: int = 1,
         batch: int = 1,
         progress: Progress | None = None,
+        cluster: RayCluster | None = None,
     ) -> IngestSummary:
         """Find everybody in pictures and videos and add them; what is known is passed over.
 
@@ -153,6 +155,7 @@ class Index:
                 keeps a GPU busy.
             progress: Told after every file, and frame of a video, how many are done, and of how
                 many.
+            cluster: Machines that look at the files; by default this one does.
 
         Returns:
             How many files became what, and why some were skipped.
@@ -161,7 +164,7 @@ class Index:
             UsageError: The index was opened without a model, or a rule is malformed.
             DataError: There are no pictures.
             ArchiveError: Another process writes, the archive is read-only or damaged.
-            ResourceError: The disk is full; what was added before stays.
+            ResourceError: The disk is full, or the cluster failed; what was added before stays.
         """
         if self._embedder is None:
             raise UsageError(
@@ -178,7 +181,14 @@ class Index:
             batch=batch,
         )
         found = source if isinstance(source, Found) else find_pictures(source, videos=True)
-        return ingest(self._store, self._embedder, found, options=options, progress=progress)
+        return ingest(
+            self._store,
+            self._embedder,
+            found,
+            options=options,
+            progress=progress,
+            cluster=cluster,
+        )
 
     def person(self, item: int) -> ArchivedPerson:
         """A person of the archive, to look at or to look for.

@@ -8,15 +8,18 @@ Whoever looks at the files (:mod:`~fdps.search.looking`), one thread plans and w
 machine it is the thread of the network too: writing is 2 to 4 % of the time.
 """
 
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from fdps.decoding.pool import Decoders
 from fdps.decoding.sampling import DEFAULT_EVERY, Sampling
 from fdps.errors import UsageError
-from fdps.search.file_plan import Planner
+from fdps.search.file_plan import FilePlan, Planner
 from fdps.search.frames import Found
-from fdps.search.looking import look_at_all
+from fdps.search.looking import Events, look_at_all
 from fdps.search.origins import DEFAULT_TIME_FROM, Origins
+from fdps.search.ray_cluster import RayCluster
 from fdps.search.scene_writer import IngestSummary, Progress, SceneWriter
 from fdps.search.skipped import note_skipped
 from fdps.search.store import Store, check_model
@@ -74,6 +77,7 @@ def ingest(
     *,
     options: IngestOptions | None = None,
     progress: Progress | None = None,
+    cluster: RayCluster | None = None,
 ) -> IngestSummary:
     """Add every picture and every frame that is not in the archive.
 
@@ -87,22 +91,41 @@ def ingest(
         found: What :func:`~fdps.search.frames.find_pictures` returned.
         options: How files become scenes.
         progress: Told after every file, and after every frame of a video.
+        cluster: Machines that look at the files; ``None`` for this one alone.
 
     Raises:
         ArchiveError: Another model made the archive, another process writes, it is read-only or
             damaged.
-        ResourceError: The disk is full, or no decoder can be started.
+        ResourceError: The disk is full, no decoder can be started, or the cluster failed.
     """
     check_model(store.info, embedder.model_hash, store.folder or "the archive")
     options = options or IngestOptions()
     planner = Planner(store, options.origins, options.sampling, options.again)
     writer = SceneWriter(store, options.origins, options.sampling, found, progress)
-    with store.writing(), Decoders(options.workers) as decoders:
+    looked = _here(planner, embedder, found, options)
+    if cluster:
+        looked = cluster.look(
+            found.frames,
+            planner,
+            model_hash=embedder.model_hash,
+            dim=embedder.dim,
+            n_decoders=options.workers,
+            batch=options.batch,
+        )
+    with store.writing(), closing(looked):
         try:
-            plans = map(planner.plan, found.frames)
-            for plan, events in look_at_all(plans, decoders, embedder, options.batch):
+            for plan, events in looked:
                 writer.write(plan, events)
         finally:
             if store.folder:
                 note_skipped(store.folder, writer.skipped, writer.done)
     return writer.summary()
+
+
+def _here(
+    planner: Planner, embedder: Embedder, found: Found, options: IngestOptions
+) -> Generator[tuple[FilePlan, Events], None, None]:
+    """Every file, with what this machine sees in it."""
+    with Decoders(options.workers) as decoders:
+        plans = map(planner.plan, found.frames)
+        yield from look_at_all(plans, decoders, embedder, options.batch)

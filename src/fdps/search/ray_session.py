@@ -1,0 +1,110 @@
+"""A connection to Ray, or a Ray of our own that nobody else can reach."""
+
+import functools
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fdps.errors import ResourceError, UsageError
+
+LOCAL = "local"
+CLIENT_SCHEME = "ray://"
+LOCAL_STORE_BYTES = 256 << 20
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Join a cluster, or start Ray here; what was started here is ended.
+
+    Raises:
+        ResourceError: It cannot be reached, or it failed meanwhile.
+        UsageError: Ray is not installed.
+    """
+    is_local = address == LOCAL
+    with _environment(is_local):
+        try:
+            import ray
+            import ray.data
+        except ImportError as error:
+            raise UsageError(
+                "indexing on many machines needs Ray", hint="pip install 'fdps[ray]'"
+            ) from error
+        is_ours = not ray.is_initialized()
+        try:
+            if is_ours:
+                _init(address, is_local)
+            yield
+        except ray.exceptions.RayError as error:
+            raise ResourceError(
+                f"the Ray cluster failed: {_last_line(error)}",
+                hint="what was indexed before is safe; the same command continues",
+            ) from error
+        finally:
+            if is_ours:
+                ray.shutdown()
+
+
+def _init(address: str, is_local: bool) -> None:
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if is_local:
+        options |= {"include_dashboard": False, "object_store_memory": LOCAL_STORE_BYTES}
+    try:
+        ray.init(address=address, **options)
+    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
+        raise ResourceError(
+            f"cannot reach Ray at {address}: {_last_line(error)}",
+            hint="is it running, and of the same version? `--ray local` starts it here",
+        ) from error
+    if is_local:
+        _refuse_open_ports()
+
+
+@contextmanager
+def _environment(is_local: bool) -> Iterator[None]:
+    """No reports of usage to anybody; a Ray of ours listens on the loopback, and has a token.
+
+    Ray reads this when it is imported and when it starts.
+    """
+    wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    if is_local:
+        wanted |= {
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too, it means the loopback
+            "RAY_AUTH_TOKEN": _token(),
+        }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@functools.cache
+def _token() -> str:
+    """Ray keeps the first of a process."""
+    return secrets.token_hex(32)
+
+
+def _refuse_open_ports() -> None:
+    import ray
+
+    if not ray.util.get_node_ip_address().startswith("127."):
+        ray.shutdown()
+        raise UsageError(
+            "Ray was imported before this, so it would listen on all interfaces",
+            hint="call ray.init yourself, or import ray later",
+        )
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
