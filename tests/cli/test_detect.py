@@ -3,11 +3,13 @@ import io
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from fake.network import write_network
 from fake.photos import write_photos
+from fake.videos import people_frames, write_video
 from fdps.cli.main import main
 from fdps.searcher import load
 from fdps.structures import Detections
@@ -97,3 +99,94 @@ def test_nothing_readable_is_an_error(folder: Path, capsys: pytest.CaptureFixtur
 
 def test_an_unknown_format_is_wrong_usage(folder: Path) -> None:
     assert detect(folder, "--format", "xml") == 2
+
+
+@pytest.fixture(scope="module")
+def clip(folder: Path) -> Path:
+    return write_video(folder / "videos/clip.mp4", people_frames(20))
+
+
+def on(folder: Path, *arguments: object) -> int:
+    model = folder / "weights.safetensors"
+    return main([str(word) for word in ["detect", *arguments, "--model", model, "--quiet"]])
+
+
+def seen_in(folder: Path, clip: Path, every: int) -> list[Detections]:
+    """People in every so manieth frame, decoded here."""
+    searcher = load(folder / "weights.safetensors")
+    with av.open(str(clip)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return [searcher.detect(frame) for frame in frames[::every]]
+
+
+def test_mot_has_a_line_per_person_and_frame(folder: Path, clip: Path, tmp_path: Path) -> None:
+    file, rows = tmp_path / "clip.txt", tmp_path / "clip.npy"
+    options = ("--format", "mot", "--every", "5f", "-o", file, "--embeddings", rows)
+    assert on(folder, clip, *options) == 0
+    lines = [line.split(",") for line in file.read_text().splitlines()]
+    people = seen_in(folder, clip, 5)
+    assert [int(line[0]) for line in lines] == [
+        frame for frame, found in zip((1, 6, 11, 16), people, strict=True) for _ in found.scores
+    ]
+    assert all(line[1] == "-1" and line[7:] == ["-1"] * 3 for line in lines)
+    boxes = np.concatenate([found.boxes for found in people])
+    expected = np.concatenate([boxes[:, :2] + 1, boxes[:, 2:] - boxes[:, :2]], axis=1)
+    found = np.array([line[2:6] for line in lines], dtype=float)
+    np.testing.assert_allclose(found, expected, atol=0.11)
+    scores = np.concatenate([found.scores for found in people])
+    np.testing.assert_allclose([float(line[6]) for line in lines], scores, atol=6e-4)
+    embeddings = np.concatenate([found.embeddings for found in people])
+    np.testing.assert_allclose(np.load(rows), embeddings, atol=1e-5)
+
+
+def test_mot_takes_pictures_for_a_sequence(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert on(folder, folder / "photos/torn.png", folder / "photos", "--format", "mot") == 0
+    frames = [line.split(",")[0] for line in capsys.readouterr().out.splitlines()]
+    assert frames == ["2", "2", "3", "3"]  # the first could not be read
+
+
+def test_mot_holds_one_video(folder: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert on(folder, clip, folder / "photos", "--format", "mot") == 2
+    assert "got 1 videos and 3 pictures" in capsys.readouterr().err
+
+
+def test_frames_of_videos_are_scenes(
+    folder: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["videos/clip.mp4@00:00:00.000", "videos/clip.mp4@00:00:01.000"]
+    assert on(folder, clip, "--every", "1s") == 0
+    out, err = capsys.readouterr()
+    scenes = json.loads(out)["scenes"]
+    assert [(s["scene"], s["frame"], s["offset_s"]) for s in scenes] == [
+        (names[0], 0, 0.0),
+        (names[1], 10, 1.0),
+    ]
+    assert "Found   4 people in 2 pictures and frames" in err
+    assert on(folder, clip, "--every", "1s", "--format", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["scene"] for row in rows] == [name for name in names for _ in range(2)]
+    assert on(folder, clip, "--every", "1s", "--format", "coco") == 0
+    images = json.loads(capsys.readouterr().out)["images"]
+    assert [(image["file_name"], image["frame"]) for image in images] == [
+        (names[0], 0),
+        (names[1], 10),
+    ]
+
+
+def test_a_torn_video_is_read_in_part_and_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torn = write_video(tmp_path / "torn.mp4", people_frames(60), options={"movflags": "+faststart"})
+    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
+    assert on(folder, torn, "--every", "1f") == 0
+    out, err = capsys.readouterr()
+    n_frames = len(json.loads(out)["scenes"])
+    assert 10 < n_frames < 50
+    assert f"Skipped {torn}: it ends after" in err
+    assert f"{n_frames} frames of it were read" in err
+
+
+def test_frames_that_make_no_sense_are_refused(folder: Path, clip: Path) -> None:
+    assert on(folder, clip, "--every", "often") == 2

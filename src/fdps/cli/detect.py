@@ -1,10 +1,10 @@
-"""``fdps detect``: boxes and embeddings of everybody in pictures, without an archive."""
+"""``fdps detect``: boxes and embeddings of everybody in pictures and videos, without an archive."""
 
 import io
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,16 +12,21 @@ from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP
 from fdps.cli.predict import progress_bar
 from fdps.errors import DataError
 
+if TYPE_CHECKING:
+    from fdps.search.people import PictureWithPeople
+
 
 def detect(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE", help="Pictures, folders or patterns.")
+        list[str],
+        typer.Argument(metavar="SOURCE", help="Pictures, videos, folders, patterns, @lists."),
     ],
     model: Annotated[
         Path, typer.Option(metavar="RUN|WEIGHTS|CARD", help="Run folder, weights, card, or name.")
     ],
     format_: Annotated[
-        Literal["json", "csv", "coco"], typer.Option("--format", help="How to write the people.")
+        Literal["json", "csv", "coco", "mot"],
+        typer.Option("--format", help="How to write the people."),
     ] = "json",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="[default: print them]")
@@ -30,6 +35,9 @@ def detect(
         Path | None,
         typer.Option(metavar="FILE.npy", help="Write the embeddings too, one row per person."),
     ] = None,
+    every: Annotated[
+        str, typer.Option(metavar="STEP", help="Frames of videos: 0.5s, 500ms, 10f, keyframes.")
+    ] = "0.5s",
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
     json_output: Annotated[
@@ -37,24 +45,26 @@ def detect(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Find everybody in pictures: boxes, scores and, if wanted, embeddings."""
+    """Find everybody in pictures and videos: boxes, scores and, if wanted, embeddings."""
     import numpy as np
 
+    from fdps.decoding.sampling import Sampling
     from fdps.embedders import load
     from fdps.search import find_pictures
-    from fdps.search.people import as_coco, as_csv, as_json, embedding_rows, find_people
+    from fdps.search.people import as_json, check_one_sequence, embedding_rows, find_people
 
-    found = find_pictures(sources)
+    Sampling.parse(every)
+    found = find_pictures(sources, videos=True)
+    if format_ == "mot":
+        check_one_sequence(found)
     searcher = load(model, min_score=min_score, device=device)
     with progress_bar("Detect", hidden=quiet) as progress:
-        pictures, skipped = find_people(searcher, found, progress=progress)
+        pictures, skipped = find_people(searcher, found, every=every, progress=progress)
     for file in skipped:
         print(f"Skipped {file.path}: {file.reason}", file=sys.stderr)
     if not pictures:
         raise DataError(f"none of {len(skipped)} files could be read")
-    text = as_csv(pictures)
-    if format_ != "csv":
-        text = json.dumps(as_json(pictures) if format_ == "json" else as_coco(pictures)) + "\n"
+    text = _text(pictures, format_)
     if out is not None:
         _write(out, text.encode())
     if embeddings is not None:
@@ -71,9 +81,20 @@ def detect(
         print(json.dumps(figures))
     elif out is None:
         print(text, end="")
-    print(f"Found   {n_people} people in {len(pictures)} pictures", file=sys.stderr)
+    what = "pictures and frames" if any(file.is_video for file in found.frames) else "pictures"
+    print(f"Found   {n_people} people in {len(pictures)} {what}", file=sys.stderr)
     if out is not None:
         print(f"Wrote   {out}", file=sys.stderr)
+
+
+def _text(pictures: "list[PictureWithPeople]", format_: str) -> str:
+    from fdps.search.people import as_coco, as_csv, as_json, as_mot
+
+    if format_ == "csv":
+        return as_csv(pictures)
+    if format_ == "mot":
+        return as_mot(pictures)
+    return json.dumps(as_json(pictures) if format_ == "json" else as_coco(pictures)) + "\n"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Find everybody in pictures, without an archive, and write down who is where.
+"""Find everybody in pictures and videos, without an archive, and write down who is where.
 
 Axes in shapes: P people of all pictures, D embedding dimension.
 """
@@ -12,49 +12,140 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from fdps.data.pictures import read_picture
-from fdps.errors import DataError
+from fdps.decoding.messages import Ending
+from fdps.decoding.pool import Decoders
+from fdps.decoding.sampling import DEFAULT_EVERY, Sampling
+from fdps.errors import UsageError
 from fdps.search.frames import Found, Frame, Skipped
-from fdps.search.ingest import Progress
+from fdps.search.looking import Events, look_at_all
+from fdps.search.scene_writer import Progress, clock
 from fdps.structures import Detections, Embedder
 
 PERSON_CATEGORY = 1  # of COCO
+NO_TRACK = -1  # of MOTChallenge
+FIRST = 1  # frames and pixels of MOTChallenge are counted from here
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureWithPeople:
-    """Everybody in one picture.
+    """Everybody in one picture, or in one frame of a video.
 
     Args:
-        frame: The picture.
+        file: The picture or the video.
+        place: Of the file among those that were looked at, from 0.
         width: Pixels, upright.
         height: Pixels, upright.
         people: Best first.
+        frame: Number of the frame in the video, from 0; 0 for a picture.
+        offset_s: Seconds from the beginning of the video; ``None`` for a picture.
     """
 
-    frame: Frame
+    file: Frame
+    place: int
     width: int
     height: int
     people: Detections
+    frame: int = 0
+    offset_s: float | None = None
+
+    @property
+    def name(self) -> str:
+        """As an archive calls it: ``photos/a.jpg``, ``in/clip.mp4@00:00:01.500``."""
+        moment = "" if self.offset_s is None else f"@{clock(self.offset_s)}"
+        return f"{self.file.name}{moment}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    file: Frame
+    place: int
+    request: dict[str, Any]
 
 
 def find_people(
-    embedder: Embedder, found: Found, *, progress: Progress | None = None
+    embedder: Embedder,
+    found: Found,
+    *,
+    every: str = DEFAULT_EVERY,
+    progress: Progress | None = None,
 ) -> tuple[list[PictureWithPeople], list[Skipped]]:
-    """Find everybody in pictures; a picture that cannot be read is named with the reason."""
-    pictures: list[PictureWithPeople] = []
-    skipped = list(found.skipped)
-    for done, frame in enumerate(found.frames, start=1):
-        try:
-            image = read_picture(frame.path)
-        except DataError as error:
-            skipped.append(Skipped.because(frame.path, error))
-        else:
-            height, width = image.shape[:2]
-            pictures.append(PictureWithPeople(frame, width, height, embedder.detect(image)))
-        if progress:
-            progress(done, len(found.frames))
-    return pictures, skipped
+    """Find everybody in pictures, and in frames of videos.
+
+    Args:
+        embedder: Finds and embeds them.
+        found: The files.
+        every: Frames of a video to look at, as :class:`~fdps.decoding.sampling.Sampling` reads it.
+        progress: Told after every file, and frame of a video, how many are done, and of how many.
+
+    Returns:
+        The pictures and frames in order, and every file that was not read, or only in part, with
+        the reason.
+
+    Raises:
+        UsageError: ``every`` is malformed.
+        ResourceError: No decoder can be started.
+    """
+    sampling = Sampling.parse(every)
+    search = _Search(sampling, len(found.frames), progress)
+    wanted = [_wanted(file, place, sampling) for place, file in enumerate(found.frames)]
+    with Decoders() as decoders:
+        for file, events in look_at_all(wanted, decoders, embedder):
+            search.take(file, events)
+    return search.pictures, [*found.skipped, *search.skipped]
+
+
+def _wanted(file: Frame, place: int, sampling: Sampling) -> _Wanted:
+    request: dict[str, Any] = {"do": "picture", "path": str(file.path)}
+    if file.is_video:
+        request |= {"do": "video", "every": str(sampling)}
+    return _Wanted(file, place, request)
+
+
+class _Search:
+    """What was found so far."""
+
+    def __init__(self, sampling: Sampling, n_files: int, progress: Progress | None) -> None:
+        self._sampling, self._progress = sampling, progress
+        self._n_done, self._n_expected = 0, n_files
+        self.pictures: list[PictureWithPeople] = []
+        self.skipped: list[Skipped] = []
+
+    def take(self, wanted: _Wanted, events: Events) -> None:
+        """All of one file."""
+        n_frames, n_before = 0, self._n_expected - 1
+        for event in events:
+            if isinstance(event, Ending):
+                self._note(wanted.file, event.problem, n_frames)
+                continue
+            if wanted.file.is_video and not n_frames:
+                self._n_expected = n_before + self._sampling.count(event.duration_s)
+            n_frames += 1
+            self.pictures.append(
+                PictureWithPeople(
+                    file=wanted.file,
+                    place=wanted.place,
+                    width=event.width,
+                    height=event.height,
+                    people=event.people,
+                    frame=event.frame,
+                    offset_s=event.offset_s,
+                )
+            )
+            self._report()
+        self._n_expected = n_before + max(n_frames, 1)
+        if not n_frames:
+            self._report()
+
+    def _note(self, file: Frame, problem: str, n_frames: int) -> None:
+        if problem:
+            problem = problem.removeprefix(f"{file.path} ")
+            what_is = f"; {n_frames} frames of it were read" if n_frames else ""
+            self.skipped.append(Skipped(file.path, f"{problem}{what_is}"))
+
+    def _report(self) -> None:
+        self._n_done += 1
+        if self._progress:
+            self._progress(self._n_done, max(self._n_done, self._n_expected))
 
 
 def embedding_rows(pictures: Sequence[PictureWithPeople], dim: int) -> Float32[np.ndarray, "P D"]:
@@ -64,13 +155,17 @@ def embedding_rows(pictures: Sequence[PictureWithPeople], dim: int) -> Float32[n
 
 
 def as_json(pictures: Sequence[PictureWithPeople]) -> dict[str, Any]:
-    """``{"scenes": [{"scene", "width", "height", "people": [{"box", "score"}]}]}``."""
+    """``{"scenes": [{"scene", "width", "height", "people": [{"box", "score"}]}]}``.
+
+    A frame of a video also has ``frame``, its number from 0, and ``offset_s``.
+    """
     return {
         "scenes": [
             {
-                "scene": picture.frame.name,
+                "scene": picture.name,
                 "width": picture.width,
                 "height": picture.height,
+                **_moment(picture),
                 "people": [{"box": box, "score": score} for box, score in _rows(picture)],
             }
             for picture in pictures
@@ -84,7 +179,7 @@ def as_csv(pictures: Sequence[PictureWithPeople]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["scene", "x1", "y1", "x2", "y2", "score"])
     for picture in pictures:
-        writer.writerows([picture.frame.name, *box, score] for box, score in _rows(picture))
+        writer.writerows([picture.name, *box, score] for box, score in _rows(picture))
     return text.getvalue()
 
 
@@ -96,9 +191,10 @@ def as_coco(pictures: Sequence[PictureWithPeople]) -> dict[str, Any]:
         images.append(
             {
                 "id": image_id,
-                "file_name": picture.frame.name,
+                "file_name": picture.name,
                 "width": picture.width,
                 "height": picture.height,
+                **_moment(picture),
             }
         )
         for (x1, y1, x2, y2), score in _rows(picture):
@@ -115,6 +211,43 @@ def as_coco(pictures: Sequence[PictureWithPeople]) -> dict[str, Any]:
             )
     categories = [{"id": PERSON_CATEGORY, "name": "person"}]
     return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def check_one_sequence(found: Found) -> None:
+    """Refuse what one file of MOTChallenge cannot tell apart.
+
+    Raises:
+        UsageError: It is neither one video nor pictures alone.
+    """
+    n_videos = sum(file.is_video for file in found.frames)
+    if n_videos and len(found.frames) > 1:
+        raise UsageError(
+            f"mot describes one video or one sequence of pictures, got {n_videos} videos and "
+            f"{len(found.frames) - n_videos} pictures",
+            hint="call it once for each video, or use --format json, csv or coco",
+        )
+
+
+def as_mot(pictures: Sequence[PictureWithPeople]) -> str:
+    """MOTChallenge: ``frame,id,left,top,width,height,confidence,-1,-1,-1``, one line per person.
+
+    Frames and pixels are counted from 1, and nobody is tracked: every id is -1. Pictures are the
+    frames of a sequence, in their order; one that could not be read has no line.
+    """
+    lines = []
+    for picture in pictures:
+        frame = FIRST + (picture.frame if picture.file.is_video else picture.place)
+        for (x1, y1, x2, y2), score in _rows(picture):
+            left, top, width, height = x1 + FIRST, y1 + FIRST, x2 - x1, y2 - y1
+            box = f"{left:.1f},{top:.1f},{width:.1f},{height:.1f}"
+            lines.append(f"{frame},{NO_TRACK},{box},{score:.3f},-1,-1,-1\n")
+    return "".join(lines)
+
+
+def _moment(picture: PictureWithPeople) -> dict[str, Any]:
+    if picture.offset_s is None:
+        return {}
+    return {"frame": picture.frame, "offset_s": picture.offset_s}
 
 
 def _rows(picture: PictureWithPeople) -> list[tuple[list[float], float]]:
