@@ -4,10 +4,11 @@ from fdps.search.frames import Found, Frame, Skipped, find_pictures
 from fdps.search.index import Index
 from fdps.search.ingest import IngestOptions, IngestSummary, ingest
 from fdps.search.sqlite import SqliteStore
-from fdps.search.store import Appearance, Filters, IndexInfo, SceneRecord, Store
+from fdps.search.store import Appearance, ArchivedPerson, Filters, IndexInfo, SceneRecord, Store
 
 __all__ = [
     "Appearance",
+    "ArchivedPerson",
     "Filters",
     "Found",
     "Frame",

@@ -3,6 +3,7 @@
 Axes in shapes: Q queries, D embedding dimension.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,22 +14,27 @@ from jaxtyping import Float, Float32
 
 from fdps.decoding.sampling import DEFAULT_EVERY
 from fdps.errors import UsageError
+from fdps.search.appearances import find_appearances
 from fdps.search.calibration import Calibration, from_json, to_json
 from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
 from fdps.search.open_store import create_store, open_store
 from fdps.search.origins import DEFAULT_TIME_FROM
+from fdps.search.reranking import find
 from fdps.search.store import (
     EVERYBODY,
     Appearance,
+    ArchivedPerson,
     Filters,
     IndexInfo,
     Notes,
     SceneRecord,
     Store,
     Tracks,
+    check_embeddings,
     check_model,
 )
+from fdps.search.wanted import Wanted, unit_rows
 from fdps.structures import Embedder, Hit
 
 
@@ -186,12 +192,50 @@ class Index:
         found = source if isinstance(source, Found) else find_pictures(source, videos=True)
         return ingest(self._store, self._embedder, found, options=options, progress=progress)
 
+    def person(self, item: int) -> ArchivedPerson:
+        """A person of the archive, to look at or to look for.
+
+        Args:
+            item: Number of the person, as hits show it.
+
+        Raises:
+            UsageError: Nobody in the archive has this number.
+        """
+        found = self._store.people([item])
+        if not found:
+            raise UsageError(
+                f"nobody in the archive has number {item}",
+                hint="hits show the numbers; a removed person has none",
+            )
+        return found[0]
+
+    def people_in(self, scene: str) -> list[ArchivedPerson]:
+        """Everybody in a scene, by the name that hits show; nobody for an unknown scene."""
+        return self._store.people_in(scene)
+
+    def track(self, item: int) -> list[ArchivedPerson]:
+        """The sightings of one person in a row, in order of time: all that ``item`` is part of.
+
+        Searching for all of them finds people who come back better than searching for one.
+
+        Args:
+            item: Number of one of them, as hits show it.
+
+        Raises:
+            UsageError: Nobody in the archive has this number.
+        """
+        person = self.person(item)
+        items = self._store.track(item) if isinstance(self._store, Tracks) else []
+        return self._store.people(items) or [person]
+
     def search(
         self,
-        query: Person,
+        query: Person | Sequence[Person],
         top: int = 50,
         *,
-        min_similarity: float = -1.0,
+        unlike: Sequence[Person] = (),
+        rerank: str = "",
+        min_similarity: float = -math.inf,
         cameras: Sequence[str] = (),
         scenes: str = "",
         min_height: float = 0.0,
@@ -202,9 +246,17 @@ class Index:
     ) -> list[Hit]:
         """The people most similar to one person, best first.
 
+        People of the archive that are part of the question are no results. With several pictures
+        the similarity is the mean of theirs, less half the mean similarity to the people in
+        ``unlike``.
+
         Args:
-            query: What ``PersonSearcher.query`` returned, or an embedding.
+            query: What ``PersonSearcher.query`` or :meth:`person` returned, or an embedding; or
+                several of these, all of the same person.
             top: Results wanted, at least 1.
+            unlike: People who look similar and are somebody else.
+            rerank: Order the hits by something else than similarity: ``expansion`` (similarity to
+                the query and its best hit) or ``k-reciprocal`` (common neighbours).
             min_similarity: Leave out what is less similar.
             cameras: Look only at pictures of these cameras.
             scenes: Look only at scenes whose name fits this pattern, such as ``photos/hall/*``.
@@ -215,21 +267,21 @@ class Index:
             source: Look only at files whose path fits this pattern, such as ``*/gate_cam.mp4``.
 
         Raises:
-            UsageError: ``top`` is below 1, a time is malformed, or the embedding does not fit the
-                archive.
+            UsageError: ``top`` is below 1, a time is malformed, an embedding does not fit the
+                archive, ``rerank`` is unknown, or nobody is looked for.
         """
-        embedding = query if isinstance(query, np.ndarray) else query.embedding
+        wanted, known = self._asked(query, unlike)
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
-        rows = np.asarray(embedding, dtype=np.float32)[np.newaxis]
-        (hits,) = self._store.search(rows, top=top, filters=filters)
+        hits = find(self._store, wanted, top, filters=filters, rerank=rerank, known=known)
         return [hit for hit in hits if hit.similarity >= min_similarity]
 
     def search_appearances(
         self,
-        query: Person,
+        query: Person | Sequence[Person],
         top: int = 50,
         *,
-        min_similarity: float = -1.0,
+        unlike: Sequence[Person] = (),
+        min_similarity: float = -math.inf,
         cameras: Sequence[str] = (),
         scenes: str = "",
         min_height: float = 0.0,
@@ -240,35 +292,34 @@ class Index:
     ) -> list[Appearance]:
         """The appearances most similar to one person, best first; ties by track.
 
-        An appearance is one person for a while in a video, or a person of a picture. It is
-        compared as a whole, by the mean of the embeddings of its sightings. Sightings that do not
-        pass the filters do not count.
-
-        Args:
-            query: As for :meth:`search`.
-            top: Results wanted, at least 1.
-            min_similarity: Leave out what is less similar.
-            cameras: As for :meth:`search`, and so are the others.
-            scenes: Look only at scenes whose name fits this pattern.
-            min_height: Look only at people at least this high, in pixels.
-            after: Look only at scenes of this time, ISO 8601, or later.
-            before: Look only at scenes before this time.
-            time_of_day: Look only at scenes between these times of any day, ``HH:MM-HH:MM``.
-            source: Look only at files whose path fits this pattern.
+        An appearance is one person for a while in a video, or once in a picture. It is compared as
+        a whole, by the mean of the embeddings of those sightings that pass the filters. Arguments
+        are those of :meth:`search`; appearances with people of the question are no results.
 
         Raises:
             UsageError: As :meth:`search`, or an archive of this kind does not know tracks.
         """
-        if not isinstance(self._store, Tracks):
-            raise UsageError(
-                "an archive of this kind cannot search appearances",
-                hint="search people instead, or index the videos into an archive in a folder",
-            )
-        embedding = query if isinstance(query, np.ndarray) else query.embedding
+        wanted, known = self._asked(query, unlike)
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
-        rows = np.asarray(embedding, dtype=np.float32)[np.newaxis]
-        (found,) = self._store.search_appearances(rows, top=top, filters=filters)
+        found = find_appearances(self._store, wanted, top, filters=filters, known=known)
         return [appearance for appearance in found if appearance.similarity >= min_similarity]
+
+    def _asked(
+        self, query: Person | Sequence[Person], unlike: Sequence[Person]
+    ) -> tuple[Wanted, set[int]]:
+        """Whom to look for, and the items that are part of the question."""
+        like = [query] if isinstance(query, np.ndarray | HasEmbedding) else list(query)
+        wanted = Wanted.of(self._embeddings(like), self._embeddings(unlike))
+        return wanted, {p.item for p in (*like, *unlike) if isinstance(p, ArchivedPerson)}
+
+    def _embeddings(self, people: Sequence[Person]) -> Float32[np.ndarray, "_ D"]:
+        rows = [
+            np.asarray(p if isinstance(p, np.ndarray) else p.embedding, dtype=np.float32)
+            for p in people
+        ]
+        for row in rows:
+            check_embeddings(row[np.newaxis], self.info.dim)
+        return unit_rows(rows, self.info.dim)
 
     def search_many(
         self, embeddings: Float[np.ndarray, "Q D"], top: int = 50, *, filters: Filters = EVERYBODY

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from fdps import __version__
 from fdps.errors import ArchiveError, UsageError
-from fdps.search.appearances import Groups
 from fdps.search.database import (
     FORMAT_VERSION,
     create_database,
@@ -24,17 +23,20 @@ from fdps.search.database import (
 )
 from fdps.search.matrix import EmbeddingMatrix
 from fdps.search.migration import BACKUPS
+from fdps.search.pooling import Groups
 from fdps.search.ranking import nearest
+from fdps.search.sql_filters import filter_conditions
 from fdps.search.store import (
     EVERYBODY,
     Appearance,
+    ArchivedPerson,
     Filters,
     IndexInfo,
     SceneRecord,
     check_embeddings,
 )
-from fdps.search.times import day_range, instant, second_of_day
-from fdps.search.tracks import appearance, link_video, track_labels
+from fdps.search.times import instant, second_of_day
+from fdps.search.tracks import appearance, items_of_track, link_video, track_labels
 from fdps.structures import Detections, Hit
 
 _SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
@@ -140,6 +142,15 @@ class SqliteStore:
         """All scenes that agree with every property given, in the order of addition."""
         return self._scenes({"sha256": sha256, "path": path})
 
+    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
+        """People by their numbers, in the order asked for; whoever is not there is left out."""
+        found = (self._people("people.id = ?", int(item)) for item in items)
+        return [person for of_item in found for person in of_item]
+
+    def people_in(self, scene: str) -> list[ArchivedPerson]:
+        """Everybody in a scene, by item."""
+        return self._people("scenes.name = ?", scene)
+
     def is_finished(self, sha256: str, sampling: str) -> bool:
         """Whether every frame that a sampling takes of a video is in the archive."""
         with sqlite_errors(self._folder):
@@ -159,6 +170,11 @@ class SqliteStore:
         """Link the people of a video anew, from all its frames that are in the archive."""
         with self._transaction():
             link_video(self._connection, sha256)
+
+    def track(self, item: int) -> list[int]:
+        """Everybody on the track of a person, in order of time; nobody where there is none."""
+        with sqlite_errors(self._folder):
+            return items_of_track(self._connection, item)
 
     def note(self, key: str) -> str | None:
         """A text that is kept with the stamp, or ``None``."""
@@ -293,6 +309,24 @@ class SqliteStore:
             ).fetchall()
         return [SceneRecord(*row) for row in rows]
 
+    def _people(self, condition: str, value: int | str) -> list[ArchivedPerson]:
+        with sqlite_errors(self._folder):
+            rows = self._connection.execute(
+                "SELECT people.id, name, x1, y1, x2, y2, score, embedding FROM people "
+                f"JOIN scenes ON scenes.id = people.scene_id WHERE {condition} ORDER BY people.id",
+                (value,),
+            ).fetchall()
+        return [
+            ArchivedPerson(
+                item,
+                name,
+                np.array(box, dtype=np.float32),
+                score,
+                np.frombuffer(embedding, dtype="<f4").astype(np.float32),
+            )
+            for item, name, *box, score, embedding in rows
+        ]
+
     def _erase(self, table: str, column: str, value: str | int) -> None:
         self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (value,))
         self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'removals'")
@@ -316,7 +350,7 @@ class SqliteStore:
             return None
         if self._last_filters and self._last_filters[0] == filters:
             return self._last_filters[1]
-        conditions, arguments = _conditions(filters)
+        conditions, arguments = filter_conditions(filters)
         # One text instead of a row each: half the time for a filter that most people pass.
         (passing,) = self._connection.execute(
             "SELECT group_concat(people.id) FROM scenes JOIN people ON scenes.id = people.scene_id "
@@ -347,31 +381,3 @@ class SqliteStore:
             score=score,
             item=item,
         )
-
-
-def _conditions(filters: Filters) -> tuple[str, list[str | float]]:
-    """What a row of ``scenes JOIN people`` has to fulfil, and the values of its question marks."""
-    conditions: list[str] = ["1"]
-    arguments: list[str | float] = []
-
-    def demand(condition: str, *values: str | float) -> None:
-        conditions.append(condition)
-        arguments.extend(values)
-
-    if filters.min_height > 0:
-        demand("people.y2 - people.y1 >= ?", filters.min_height)
-    if filters.cameras:
-        demand(f"scenes.camera IN ({', '.join('?' * len(filters.cameras))})", *filters.cameras)
-    if filters.scenes:
-        demand("scenes.name GLOB ?", filters.scenes)
-    if filters.source:
-        demand("scenes.path GLOB ?", filters.source)
-    if filters.after:
-        demand("scenes.instant >= ?", instant(filters.after))
-    if filters.before:
-        demand("scenes.instant < ?", instant(filters.before))
-    if filters.time_of_day:
-        start, end = day_range(filters.time_of_day)
-        joined = "AND" if start < end else "OR"
-        demand(f"(scenes.second_of_day >= ? {joined} scenes.second_of_day < ?)", start, end)
-    return " AND ".join(conditions), arguments

@@ -79,6 +79,25 @@ class SceneRecord:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ArchivedPerson:
+    """A person as an archive keeps it.
+
+    Args:
+        item: Number of the person.
+        scene: Name of the scene.
+        box: In pixels of that scene.
+        score: Confidence of the detector.
+        embedding: Unit length.
+    """
+
+    item: int
+    scene: str
+    box: Float32[np.ndarray, " 4"]
+    score: float
+    embedding: Float32[np.ndarray, " D"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Appearance:
     """One person for a while in a video, or once in a picture.
 
@@ -173,6 +192,12 @@ class Store(Protocol):
     def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
         """All scenes that agree with every property given, in the order of addition."""
 
+    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
+        """People by their numbers, in the order asked for; whoever is not there is left out."""
+
+    def people_in(self, scene: str) -> list[ArchivedPerson]:
+        """Everybody in a scene, by item."""
+
     def is_finished(self, sha256: str, sampling: str) -> bool:
         """Whether every frame that a sampling takes of a video is in the archive."""
 
@@ -238,6 +263,9 @@ class Tracks(Protocol):
         Raises:
             ArchiveError: As :meth:`Store.writing`.
         """
+
+    def track(self, item: int) -> list[int]:
+        """Everybody on the track of a person, in order of time; nobody where there is none."""
 
     def search_appearances(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY

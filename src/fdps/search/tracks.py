@@ -13,7 +13,7 @@ from operator import itemgetter
 import numpy as np
 from jaxtyping import Int64
 
-from fdps.search.appearances import FoundRows
+from fdps.search.pooling import FoundRows
 from fdps.search.store import Appearance, SceneRecord
 from fdps.search.tracklets import PeopleOfFrame, link_people
 from fdps.structures import Hit
@@ -69,6 +69,17 @@ class _Items:
                 boxes=np.array([x1, y1, x2, y2], dtype=np.float32).T,
                 embeddings=np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1),
             )
+
+
+def items_of_track(connection: sqlite3.Connection, item: int) -> list[int]:
+    """Everybody on the track of a person, in order of time; nobody where there is no track."""
+    rows = connection.execute(
+        "SELECT item FROM tracks JOIN people ON people.id = item "
+        "JOIN scenes ON scenes.id = people.scene_id "
+        "WHERE track = (SELECT track FROM tracks WHERE item = ?) ORDER BY scenes.frame, item",
+        (item,),
+    )
+    return [member for (member,) in rows]
 
 
 def track_labels(
