@@ -16,7 +16,7 @@ from fake.photos import random_people, unit_rows, write_photos
 from fake.processes import index_until_linking, pipe, running
 from fake.stores import DIM, MODEL
 from fake.videos import walking_frames, write_video
-from fdps.errors import UsageError
+from fdps.errors import ArchiveError, UsageError
 from fdps.search import Appearance, Filters, Index, SceneRecord, SqliteStore, matrix, pooling
 
 N_FRAMES = 40
@@ -180,6 +180,12 @@ def test_removing_a_member_keeps_the_rest(store: SqliteStore) -> None:
     store.remove(scenes=[frame_scene(n).name for n in range(N_FRAMES)])
     assert store._connection.execute(n_tracked).fetchone() == (0,)
     assert store.search_appearances(query, top=5) == [[]]
+
+
+def test_damaged_embeddings_are_named_not_linked(store: SqliteStore) -> None:
+    store._connection.execute("UPDATE people SET embedding = x'00' WHERE id = 5")
+    with pytest.raises(ArchiveError, match=f"an embedding has not {DIM} numbers"):
+        store.link("a" * 64)
 
 
 def test_an_open_store_sees_new_tracks(store: SqliteStore) -> None:

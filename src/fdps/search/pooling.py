@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from fdps.search.ranking import inner_products, rounding_bound
+from fdps.search.ranking import SPARSE, inner_products, rounding_bound
 
 QUERIES_PER_PASS = 8  # 4 bytes each for every person in the archive
 ROWS_AT_ONCE = 8192  # in float64: 16 MB at D = 256
@@ -74,13 +74,20 @@ class Groups:
         As in :func:`~fdps.search.ranking.nearest`, float32 products only tell who cannot be among
         the best; float64 decides. A single row is as similar as its embedding, whatever its length.
         """
+        if len(self) == 0:
+            return [[] for _ in queries]
         found: list[list[FoundRows]] = []
         for start in range(0, len(queries), QUERIES_PER_PASS):
             part = queries[start : start + QUERIES_PER_PASS]
-            rough = np.concatenate([part @ block.T for block in blocks], axis=1) if blocks else None
-            for number, query in enumerate(part):
-                found.append([] if rough is None else self._best(blocks, query, rough[number], top))
+            rough = self._products(blocks, part)
+            found += [self._best(blocks, *pair, top) for pair in zip(part, rough, strict=True)]
         return found
+
+    def _products(self, blocks: Blocks, queries: np.ndarray) -> Float32[np.ndarray, "Q M"]:
+        """Of all rows that count, in the order of ``_rows``."""
+        if len(self._rows) < SPARSE * sum(map(len, blocks)):
+            return np.asarray(queries @ taken(blocks, self._rows).T)
+        return np.concatenate([queries @ block.T for block in blocks], axis=1)[:, self._rows]
 
     def _best(
         self, blocks: Blocks, query: np.ndarray, rough: np.ndarray, top: int
@@ -107,11 +114,11 @@ class Groups:
         ]
 
     def _candidates(self, rough: np.ndarray, top: int, dim: int) -> np.ndarray:
-        """Groups, rising, that can be among the best, given the float32 products of all rows."""
+        """Groups, rising, that can be among the best, given the float32 products of their rows."""
         if len(self) <= top:
             return np.arange(len(self))
         lengths = np.maximum(self._lengths, 1e-12)
-        sums = np.add.reduceat(rough[self._rows].astype(np.float64), self._starts) / lengths
+        sums = np.add.reduceat(rough.astype(np.float64), self._starts) / lengths
         errors = self._counts * rounding_bound(dim) / lengths + _SLACK
         floor = np.partition(sums - errors, len(self) - top)[len(self) - top]
         return np.flatnonzero(sums + errors >= floor)

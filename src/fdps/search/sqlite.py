@@ -169,7 +169,7 @@ class SqliteStore:
     def link(self, sha256: str) -> None:
         """Link the people of a video anew, from all its frames that are in the archive."""
         with self._transaction():
-            link_video(self._connection, sha256)
+            link_video(self._connection, sha256, self._info.dim)
 
     def track(self, item: int) -> list[int]:
         """Everybody on the track of a person, in order of time; nobody where there is none."""
