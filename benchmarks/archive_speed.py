@@ -4,9 +4,10 @@
     python benchmarks/archive_speed.py --n 100000 --rounds 9
     python benchmarks/archive_speed.py --archive /tmp/m.fdps    # keep it, and use it again
 
-The archive is built by :meth:`SqliteStore.add`, ten people a scene, a hundred cameras. Only the
-flush of every commit is switched off while it is built (``PRAGMA synchronous``), which no figure
-below depends on. Each part runs in a process of its own, so that peak memory is its own; opening is
+The archive is built by :meth:`SqliteStore.add`, ten people a scene, a hundred cameras; people of
+one place in ten scenes in a row are a track, for the search of appearances. Only the flush of every
+commit is switched off while it is built (``PRAGMA synchronous``), which no figure below depends on.
+Each part runs in a process of its own, so that peak memory is its own; opening is
 the first search of a process less an ordinary one, with the file in the page cache of the system
 as building left it. Archive and faiss take turns, ``--rounds`` times; medians and least values are
 printed, and the load of the machine beside them. CPU seconds are those of all threads; on a machine
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from fdps.search import Filters, SceneRecord, SqliteStore
 from fdps.structures import Detections
 
 PEOPLE_PER_SCENE, CAMERAS = 10, 100
+SCENES_PER_TRACK = 10
 QUERIES_SEED = 2**32  # scenes are seeded by their number
 HEIGHTS = (20.0, 400.0)  # pixels, uniform
 FILTERS = {
@@ -85,8 +87,19 @@ def build(options: argparse.Namespace) -> dict[str, float]:
                 camera = f"{number % CAMERAS:02}"
                 record = SceneRecord(name, f"/{name}", f"{number:064x}", 1500, 900, camera)
                 store.add(record, people)
+            with store._transaction():
+                rows = track_rows(options.n // PEOPLE_PER_SCENE)
+                store._connection.executemany("INSERT INTO tracks VALUES (?, ?)", rows)
     n_bytes = (options.archive / "index.sqlite").stat().st_size
     return {"build_s": time.perf_counter() - start, "disk_mb": n_bytes / 1e6}
+
+
+def track_rows(n_scenes: int) -> Iterator[tuple[int, int]]:
+    """Item and track of everybody; items count from 1."""
+    for scene in range(n_scenes):
+        first = scene - scene % SCENES_PER_TRACK
+        for place in range(1, PEOPLE_PER_SCENE + 1):
+            yield scene * PEOPLE_PER_SCENE + place, first * PEOPLE_PER_SCENE + place
 
 
 def timed(name: str, call: Callable[[], object], *, per: int = 1) -> dict[str, float]:
@@ -119,7 +132,21 @@ def search_archive(options: argparse.Namespace) -> dict[str, float]:
             search(f"{name}_again", 1, filters)
             search(f"{name}_batch_query", options.batch, filters)
         figures.update(timed("count", lambda: len(store)))
-    return figures | {"peak_mb": peak_mb()}
+        figures["peak_mb"] = peak_mb()
+
+        def search_appearances(name: str, n: int, filters: Filters = Filters()) -> None:  # noqa: B008
+            def call() -> object:
+                return store.search_appearances(queries[:n], top=options.top, filters=filters)
+
+            figures.update(timed(f"appearances_{name}", call, per=n))
+
+        search_appearances("first", 1)
+        search_appearances("single", 1)
+        search_appearances("batch_query", options.batch)
+        for name, filters in FILTERS.items():
+            search_appearances(f"{name}_first", 1, filters)
+            search_appearances(f"{name}_again", 1, filters)
+    return figures | {"appearances_peak_mb": peak_mb()}
 
 
 def search_faiss(options: argparse.Namespace) -> dict[str, float]:

@@ -45,14 +45,14 @@ def test_the_table(capsys: pytest.CaptureFixture[str], calibration: Calibration)
     head, *rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in [head, *rows]]
     assert cells == [
-        ["rank", "similarity", "level", "when", "camera", "seen", "from-to", "best"],
+        ["rank", "similarity", "item", "level", "when", "camera", "seen", "from-to", "best"],
         [
-            "1", "0.900", "strong", "2026-05-02 14:31:07 - 14:31:11", "gate", "3×",
+            "1", "0.900", "7", "strong", "2026-05-02 14:31:07 - 14:31:11", "gate", "3×",
             "in/gate.mp4@00:44:10.500 - 00:44:15.000", "@00:44:15.000 (1,2)-(30,40)",
         ],
-        ["2", "0.500", "weak", "—", "gate", "1×", "in/a.jpg", "(1,2)-(30,40)"],
+        ["2", "0.500", "7", "weak", "—", "gate", "1×", "in/a.jpg", "(1,2)-(30,40)"],
         [
-            "3", "0.900", "strong", "2026-05-02 23:59:59 - 2026-05-03 00:00:01", "gate", "3×",
+            "3", "0.900", "7", "strong", "2026-05-02 23:59:59 - 2026-05-03 00:00:01", "gate", "3×",
             "in/b.mp4@00:00:00.000 - in/b.mp4#1234abcd@00:00:02.000",
             "@00:00:02.000 (1,2)-(30,40)",
         ],

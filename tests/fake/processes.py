@@ -53,8 +53,8 @@ def index_until_linking(
     if is_in_transaction:
         link_video = sqlite.link_video
 
-        def link_and_wait(connection: sqlite3.Connection, sha256: str) -> None:
-            link_video(connection, sha256)
+        def link_and_wait(connection: sqlite3.Connection, sha256: str, dim: int) -> None:
+            link_video(connection, sha256, dim)
             assert connection.execute("SELECT count(*) FROM tracks").fetchone() != (0,)
             wait()
 

@@ -16,8 +16,8 @@ from fake.photos import random_people, unit_rows, write_photos
 from fake.processes import index_until_linking, pipe, running
 from fake.stores import DIM, MODEL
 from fake.videos import walking_frames, write_video
-from fdps.errors import UsageError
-from fdps.search import Appearance, Filters, Index, SceneRecord, SqliteStore, appearances, matrix
+from fdps.errors import ArchiveError, UsageError
+from fdps.search import Appearance, Filters, Index, SceneRecord, SqliteStore, matrix, pooling
 
 N_FRAMES = 40
 EVERYBODY = Filters()
@@ -101,8 +101,8 @@ def test_search_equals_pooling_by_hand(
     store: SqliteStore, filters: Filters, rows_per_block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matrix, "BLOCK_BYTES", 4 * DIM * rows_per_block)
-    monkeypatch.setattr(appearances, "ROWS_AT_ONCE", 5)
-    monkeypatch.setattr(appearances, "QUERIES_PER_PASS", 2)
+    monkeypatch.setattr(pooling, "ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(pooling, "QUERIES_PER_PASS", 2)
     queries = unit_rows(np.random.default_rng(1), 5, DIM)
     with SqliteStore(store.folder or Path()) as reader:
         for top in (1, 4, 1000):
@@ -182,6 +182,12 @@ def test_removing_a_member_keeps_the_rest(store: SqliteStore) -> None:
     assert store.search_appearances(query, top=5) == [[]]
 
 
+def test_damaged_embeddings_are_named_not_linked(store: SqliteStore) -> None:
+    store._connection.execute("UPDATE people SET embedding = x'00' WHERE id = 5")
+    with pytest.raises(ArchiveError, match=f"an embedding has not {DIM} numbers"):
+        store.link("a" * 64)
+
+
 def test_an_open_store_sees_new_tracks(store: SqliteStore) -> None:
     query = unit_rows(np.random.default_rng(1), 1, DIM)
     with SqliteStore(store.folder or Path()) as reader:
@@ -248,6 +254,47 @@ def test_people_of_two_videos_are_never_linked(index: Index, tmp_path: Path) -> 
     assert len(found_in(index)) == 6
     for appearance in found_in(index):
         assert appearance.first.path == appearance.last.path
+
+
+def test_the_track_of_somebody_is_a_query(index: Index, tmp_path: Path) -> None:
+    write_walks(tmp_path / "in")
+    write_photos(tmp_path / "in", 1)
+    index.add(tmp_path / "in")
+    before, after = sorted(
+        (a for a in found_in(index) if len(a) in (4, 8)), key=lambda a: a.first.offset_s or 0.0
+    )
+    track = index.track(before.items[2])
+    assert tuple(person.item for person in track) == before.items
+    (best, *others) = index.search_appearances(track)
+    assert best.items == after.items
+    assert not {item for a in others for item in a.items} & set(before.items)
+    pooled = np.sum([person.embedding for person in track], axis=0, dtype=np.float64)
+    pooled /= np.linalg.norm(pooled)
+    rows = [person.embedding for item in after.items for person in [index.person(item)]]
+    mean = np.sum(rows, axis=0, dtype=np.float64)
+    of_means = float(pooled @ mean / np.linalg.norm(mean))
+    length = np.linalg.norm(np.mean([person.embedding for person in track], axis=0))
+    assert best.similarity == pytest.approx(of_means * length, abs=1e-6)
+    picture = next(a for a in found_in(index) if a.first.offset_s is None)
+    assert [person.item for person in index.track(picture.best.item)] == [picture.best.item]
+    with pytest.raises(UsageError, match="nobody in the archive has number 999"):
+        index.track(999)
+    with pytest.raises(UsageError, match="top must be at least 1"):
+        index.search_appearances(track, 0)
+
+
+def test_others_are_looked_away_from(index: Index, tmp_path: Path) -> None:
+    write_walks(tmp_path / "in")
+    index.add(tmp_path / "in")
+    by_length = {len(a): a for a in found_in(index)}
+    crosser, walker = index.track(by_length[4].items[0]), index.track(by_length[24].items[0])
+    (plain, *_) = index.search_appearances(crosser)
+    (away,) = index.search_appearances(crosser, unlike=walker)
+    assert plain.items == away.items == by_length[8].items
+    rows = [index.person(item).embedding.astype(np.float64) for item in away.items]
+    mean = np.mean(rows, axis=0) / np.linalg.norm(np.mean(rows, axis=0))
+    like, unlike = (np.mean([p.embedding for p in t], axis=0) for t in (crosser, walker))
+    assert away.similarity == pytest.approx(float(mean @ (like - 0.5 * unlike)), abs=1e-6)
 
 
 def test_more_frames_link_the_video_anew(index: Index, tmp_path: Path) -> None:

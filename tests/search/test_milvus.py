@@ -353,6 +353,8 @@ def test_a_note_that_was_not_finished_leaves_the_old_one(
 def test_it_knows_no_appearances(store: MilvusStore) -> None:
     with pytest.raises(UsageError, match="cannot search appearances"):
         Index(store).search_appearances(QUERY[0])
+    (hits,) = store.search(QUERY, top=1)
+    assert [person.item for person in Index(store).track(hits[0].item)] == [hits[0].item]
 
 
 def test_an_embedded_archive_is_a_file_of_one_process(tmp_path: Path) -> None:

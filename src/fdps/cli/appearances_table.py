@@ -24,6 +24,7 @@ def show_appearances(
         print("Nobody  in the archive fits")
         return
     columns = {
+        "item": [str(found.best.item) for found in appearances],
         "level": [_level(found, calibration) or UNKNOWN for found in appearances],
         "when": [_when(found) or UNKNOWN for found in appearances],
         "camera": [found.first.camera or UNKNOWN for found in appearances],

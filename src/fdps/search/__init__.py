@@ -5,14 +5,7 @@ from fdps.search.index import Index
 from fdps.search.ingest import IngestOptions, IngestSummary, ingest
 from fdps.search.ray_cluster import RayCluster
 from fdps.search.sqlite import SqliteStore
-from fdps.search.store import (
-    Appearance,
-    ArchivedPerson,
-    Filters,
-    IndexInfo,
-    SceneRecord,
-    Store,
-)
+from fdps.search.store import Appearance, ArchivedPerson, Filters, IndexInfo, SceneRecord, Store
 
 __all__ = [
     "Appearance",

@@ -13,13 +13,14 @@ from jaxtyping import Float
 
 from fdps.decoding.sampling import DEFAULT_EVERY
 from fdps.errors import UsageError
+from fdps.search.appearances import find_appearances
 from fdps.search.calibration import Calibration, from_json, to_json
 from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
 from fdps.search.open_store import create_store, open_store
 from fdps.search.origins import DEFAULT_TIME_FROM
 from fdps.search.ray_cluster import RayCluster
-from fdps.search.reranking import find, find_appearances
+from fdps.search.reranking import find
 from fdps.search.store import (
     EVERYBODY,
     Appearance,
@@ -211,6 +212,21 @@ class Index:
         """Everybody in a scene, by the name that hits show; nobody for an unknown scene."""
         return self._store.people_in(scene)
 
+    def track(self, item: int) -> list[ArchivedPerson]:
+        """The sightings of one person in a row, in order of time: all that ``item`` is part of.
+
+        Searching for all of them finds people who come back better than searching for one.
+
+        Args:
+            item: Number of one of them, as hits show it.
+
+        Raises:
+            UsageError: Nobody in the archive has this number.
+        """
+        person = self.person(item)
+        items = self._store.track(item) if isinstance(self._store, Tracks) else []
+        return self._store.people(items) or [person]
+
     def search(
         self,
         query: Person | Sequence[Person],
@@ -275,31 +291,13 @@ class Index:
     ) -> list[Appearance]:
         """The appearances most similar to one person, best first; ties by track.
 
-        An appearance is one person for a while in a video, or a person of a picture. It is
-        compared as a whole, by the mean of the embeddings of its sightings. Sightings that do not
-        pass the filters do not count.
-
-        Args:
-            query: As for :meth:`search`.
-            top: Results wanted, at least 1.
-            unlike: As for :meth:`search`.
-            min_similarity: Leave out what is less similar.
-            cameras: As for :meth:`search`, and so are the others.
-            scenes: Look only at scenes whose name fits this pattern.
-            min_height: Look only at people at least this high, in pixels.
-            after: Look only at scenes of this time, ISO 8601, or later.
-            before: Look only at scenes before this time.
-            time_of_day: Look only at scenes between these times of any day, ``HH:MM-HH:MM``.
-            source: Look only at files whose path fits this pattern.
+        An appearance is one person for a while in a video, or once in a picture. It is compared as
+        a whole, by the mean of the embeddings of those sightings that pass the filters. Arguments
+        are those of :meth:`search`; appearances with people of the question are no results.
 
         Raises:
             UsageError: As :meth:`search`, or an archive of this kind does not know tracks.
         """
-        if not isinstance(self._store, Tracks):
-            raise UsageError(
-                "an archive of this kind cannot search appearances",
-                hint="search people instead, or index the videos into an archive in a folder",
-            )
         wanted, known = wanted_people(query, unlike, self.info.dim)
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         found = find_appearances(self._store, wanted, top, filters=filters, known=known)

@@ -2,7 +2,7 @@
 
 A file is known by its content. What is in the archive is not looked at again, so the same call can
 be repeated: it continues after an interruption, in the middle of a video too, and picks up what is
-new.
+new. When a video has been read its people are linked (:mod:`fdps.search.tracklets`).
 
 Whoever looks at the files (:mod:`~fdps.search.looking`), one thread plans and writes. On one
 machine it is the thread of the network too: writing is 2 to 4 % of the time.

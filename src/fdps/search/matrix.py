@@ -4,6 +4,7 @@ Axes: N people, B people of one block, D embedding dimension.
 """
 
 import sqlite3
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -88,7 +89,7 @@ class EmbeddingMatrix:
 
     def _write(self, first: int, blobs: list[bytes]) -> None:
         """Put embeddings into the rows from ``first`` on, which may reach into a new block."""
-        embeddings = _numbers(blobs, self._dim)
+        embeddings = embedding_rows(blobs, self._dim)
         block, row = divmod(first, self._rows_per_block)
         here = self._rows_per_block - row
         for number, part in ((block, embeddings[:here]), (block + 1, embeddings[here:])):
@@ -100,7 +101,12 @@ class EmbeddingMatrix:
             self._memory[number][start : start + len(part)] = part
 
 
-def _numbers(blobs: list[bytes], dim: int) -> np.ndarray:
+def embedding_rows(blobs: Sequence[bytes], dim: int) -> Float32[np.ndarray, "_ D"]:
+    """Embeddings as the database keeps them, as rows.
+
+    Raises:
+        ArchiveError: One has not ``dim`` numbers.
+    """
     if any(len(blob) != 4 * dim for blob in blobs):
         raise ArchiveError(
             f"the archive is damaged: an embedding has not {dim} numbers",

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from fdps.errors import UsageError
-from fdps.search.store import Appearance, Filters, Store, Tracks
+from fdps.search.store import Filters, Store
 from fdps.search.wanted import Wanted, unit_rows
 from fdps.structures import Hit
 
@@ -74,52 +74,9 @@ def find(
     return _as_similar_to(store, wanted, _search(store, both, top, filters, known))
 
 
-def find_appearances(
-    store: Store,
-    wanted: Wanted,
-    top: int,
-    *,
-    filters: Filters,
-    known: Set[int] = frozenset(),
-) -> list[Appearance]:
-    """The best appearances for one query; those with people of the question are no results.
-
-    Args:
-        store: The archive.
-        wanted: Whom to look for.
-        top: Results wanted.
-        filters: Whom to look at.
-        known: Items that the query was made of.
-
-    Raises:
-        UsageError: As :func:`find`, or an archive of this kind does not know tracks.
-    """
-    if not isinstance(store, Tracks):
-        raise UsageError(
-            "an archive of this kind cannot search appearances",
-            hint="search people instead, or index the videos into an archive in a folder",
-        )
-    _check_top(top)
-    rows = wanted.direction[np.newaxis]
-    (found,) = store.search_appearances(rows, top=top + len(known), filters=filters)
-    unknown = [appearance for appearance in found if known.isdisjoint(appearance.items)][:top]
-    return [
-        replace(
-            appearance,
-            similarity=appearance.similarity * wanted.length,
-            best=replace(appearance.best, similarity=appearance.best.similarity * wanted.length),
-        )
-        for appearance in unknown
-    ]
-
-
-def _check_top(top: int) -> None:
+def _search(store: Store, wanted: Wanted, top: int, filters: Filters, known: Set[int]) -> list[Hit]:
     if top < 1:
         raise UsageError(f"top must be at least 1, got {top}")
-
-
-def _search(store: Store, wanted: Wanted, top: int, filters: Filters, known: Set[int]) -> list[Hit]:
-    _check_top(top)
     rows = wanted.direction[np.newaxis]
     (hits,) = store.search(rows, top=top + len(known), filters=filters)
     unknown = [hit for hit in hits if hit.item not in known][:top]

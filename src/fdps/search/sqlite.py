@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from fdps import __version__
 from fdps.errors import ArchiveError, UsageError
-from fdps.search.appearances import Groups
 from fdps.search.database import (
     FORMAT_VERSION,
     create_database,
@@ -24,8 +23,9 @@ from fdps.search.database import (
 )
 from fdps.search.matrix import EmbeddingMatrix
 from fdps.search.migration import BACKUPS
+from fdps.search.pooling import Groups
 from fdps.search.ranking import nearest
-from fdps.search.sqlite_filters import sql_conditions
+from fdps.search.sql_filters import filter_conditions
 from fdps.search.store import (
     EVERYBODY,
     Appearance,
@@ -36,7 +36,7 @@ from fdps.search.store import (
     check_embeddings,
 )
 from fdps.search.times import instant, second_of_day
-from fdps.search.tracks import appearance, link_video, track_labels
+from fdps.search.tracks import appearance, items_of_track, link_video, track_labels
 from fdps.structures import Detections, Hit
 
 _SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
@@ -169,7 +169,12 @@ class SqliteStore:
     def link(self, sha256: str) -> None:
         """Link the people of a video anew, from all its frames that are in the archive."""
         with self._transaction():
-            link_video(self._connection, sha256)
+            link_video(self._connection, sha256, self._info.dim)
+
+    def track(self, item: int) -> list[int]:
+        """Everybody on the track of a person, in order of time; nobody where there is none."""
+        with sqlite_errors(self._folder):
+            return items_of_track(self._connection, item)
 
     def note(self, key: str) -> str | None:
         """A text that is kept with the stamp, or ``None``."""
@@ -345,7 +350,7 @@ class SqliteStore:
             return None
         if self._last_filters and self._last_filters[0] == filters:
             return self._last_filters[1]
-        conditions, arguments = sql_conditions(filters)
+        conditions, arguments = filter_conditions(filters)
         # One text instead of a row each: half the time for a filter that most people pass.
         (passing,) = self._connection.execute(
             "SELECT group_concat(people.id) FROM scenes JOIN people ON scenes.id = people.scene_id "

@@ -264,6 +264,9 @@ class Tracks(Protocol):
             ArchiveError: As :meth:`Store.writing`.
         """
 
+    def track(self, item: int) -> list[int]:
+        """Everybody on the track of a person, in order of time; nobody where there is none."""
+
     def search_appearances(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Appearance]]:

@@ -47,8 +47,8 @@ class PeopleOfFrame(NamedTuple):
 class Linking:
     """When two sightings may be one person.
 
-    The values were chosen on camera 6 of PRW, frames one second apart. Half or twice of each gives
-    nearly the same there, but for the gap.
+    The values were chosen on camera 6 of PRW, frames one second apart; see
+    ``benchmarks/linking_values.py`` for what half and twice of each give there.
 
     Args:
         max_gap_s: A person who is not seen for longer begins a new track.

@@ -13,7 +13,8 @@ from operator import itemgetter
 import numpy as np
 from jaxtyping import Int64
 
-from fdps.search.appearances import FoundRows
+from fdps.search.matrix import embedding_rows
+from fdps.search.pooling import FoundRows
 from fdps.search.store import Appearance, SceneRecord
 from fdps.search.tracklets import PeopleOfFrame, link_people
 from fdps.structures import Hit
@@ -22,7 +23,7 @@ _OF_VIDEO = "people JOIN scenes ON scenes.id = people.scene_id WHERE scenes.sha2
 _SCENE = ", ".join(f"scenes.{field.name}" for field in fields(SceneRecord))
 
 
-def link_video(connection: sqlite3.Connection, sha256: str) -> None:
+def link_video(connection: sqlite3.Connection, sha256: str, dim: int) -> None:
     """Link the people of a video anew, from all frames of it that are in the archive.
 
     The same people give the same tracks, however often and in whatever order they came.
@@ -30,10 +31,14 @@ def link_video(connection: sqlite3.Connection, sha256: str) -> None:
     Args:
         connection: Within a write transaction.
         sha256: Of the video.
+        dim: Length of an embedding.
+
+    Raises:
+        ArchiveError: An embedding has not so many numbers.
     """
     members: dict[int, list[int]] = {}
     items = _Items()
-    for numbers in link_people(lambda: items.frames(connection, sha256)):
+    for numbers in link_people(lambda: items.frames(connection, sha256, dim)):
         for number, item in zip(numbers.tolist(), items.latest, strict=True):
             members.setdefault(number, []).append(item)
     tracks = {item: min(group) for group in members.values() for item in group if len(group) > 1}
@@ -54,7 +59,9 @@ class _Items:
     def __init__(self) -> None:
         self.latest: list[int] = []
 
-    def frames(self, connection: sqlite3.Connection, sha256: str) -> Iterator[PeopleOfFrame]:
+    def frames(
+        self, connection: sqlite3.Connection, sha256: str, dim: int
+    ) -> Iterator[PeopleOfFrame]:
         """Frame after frame; frames without people are left out."""
         rows = connection.execute(
             f"SELECT frame, offset_s, people.id, x1, y1, x2, y2, embedding FROM {_OF_VIDEO} "
@@ -67,8 +74,19 @@ class _Items:
             yield PeopleOfFrame(
                 time_s=times[0] or 0.0,
                 boxes=np.array([x1, y1, x2, y2], dtype=np.float32).T,
-                embeddings=np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1),
+                embeddings=embedding_rows(blobs, dim),
             )
+
+
+def items_of_track(connection: sqlite3.Connection, item: int) -> list[int]:
+    """Everybody on the track of a person, in order of time; nobody where there is no track."""
+    rows = connection.execute(
+        "SELECT item FROM tracks JOIN people ON people.id = item "
+        "JOIN scenes ON scenes.id = people.scene_id "
+        "WHERE track = (SELECT track FROM tracks WHERE item = ?) ORDER BY scenes.frame, item",
+        (item,),
+    )
+    return [member for (member,) in rows]
 
 
 def track_labels(

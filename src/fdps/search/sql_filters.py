@@ -4,7 +4,7 @@ from fdps.search.store import Filters
 from fdps.search.times import day_range, instant
 
 
-def sql_conditions(filters: Filters) -> tuple[str, list[str | float]]:
+def filter_conditions(filters: Filters) -> tuple[str, list[str | float]]:
     """What a row of ``scenes JOIN people`` has to fulfil, and the values of its question marks."""
     conditions: list[str] = ["1"]
     arguments: list[str | float] = []
