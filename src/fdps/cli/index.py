@@ -13,6 +13,7 @@ from fdps.cli.archive_model import (
     load_model_of,
     remembered_as,
 )
+from fdps.cli.archive_retention import warn_of_overdue
 from fdps.cli.index_report import report
 from fdps.cli.predict import progress_bar
 from fdps.cli.reading import remember_calibration
@@ -52,6 +53,9 @@ def index(
         bool, typer.Option("--all", help="Look at everything again, and replace it.")
     ] = False,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that decode.")] = 1,
+    keep: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Keep scenes so long: 12h, 30d, 2w, forever.")
+    ] = None,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 if a file was skipped.")] = (
@@ -64,6 +68,7 @@ def index(
 ) -> None:
     """Find everybody in pictures and videos and keep them in an archive to search."""
     from fdps.search import IngestOptions, find_pictures
+    from fdps.search.retention import parse_keep, set_retention
 
     rules: dict[str, Any] = {
         "camera": camera,
@@ -74,8 +79,11 @@ def index(
         "workers": workers,
     }
     IngestOptions.parse(**rules)
+    retention = parse_keep(keep)
     found = find_pictures(sources, videos=True)  # before anything is created or loaded
     with _archive(out, model, min_score=min_score, device=device) as archive:
+        if keep is not None:
+            set_retention(archive.store, retention)
         try:
             with progress_bar(f"Index {out}", hidden=quiet) as progress:
                 summary = archive.add(found, **rules, progress=progress)
@@ -84,6 +92,7 @@ def index(
             print("Interrupted; the same command continues where it was", file=sys.stderr)
             raise
         report(out, archive, summary, json_output=json_output)
+        warn_of_overdue(out, archive.store)
     if strict and summary.skipped:
         raise typer.Exit(INCOMPLETE)
 

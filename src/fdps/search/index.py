@@ -4,6 +4,7 @@ Axes in shapes: Q queries, D embedding dimension.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
@@ -13,6 +14,7 @@ from jaxtyping import Float, Float32
 
 from fdps.decoding.sampling import DEFAULT_EVERY
 from fdps.errors import UsageError
+from fdps.search.audit import note_search
 from fdps.search.calibration import Calibration, from_json, to_json
 from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
@@ -53,11 +55,20 @@ class Index:
     Args:
         store: Where the archive is kept.
         embedder: The model of the archive; needed to add pictures, not to search.
+        purpose: What the archive is searched for; noted in its audit with every search.
+
+    Attributes:
+        purpose: As given; it may be changed.
+        unrecorded: Why the last search could not be noted in the audit, or empty.
     """
 
-    def __init__(self, store: Store, embedder: Embedder | None = None) -> None:
+    def __init__(
+        self, store: Store, embedder: Embedder | None = None, *, purpose: str = ""
+    ) -> None:
         self._store = store
         self._embedder = embedder
+        self.purpose = purpose
+        self.unrecorded = ""
 
     @classmethod
     def create(cls, path_or_uri: str | Path, searcher: Embedder, *, model: str = "") -> "Index":
@@ -80,12 +91,15 @@ class Index:
         return cls(store, searcher)
 
     @classmethod
-    def open(cls, path_or_uri: str | Path, searcher: Embedder | None = None) -> "Index":
+    def open(
+        cls, path_or_uri: str | Path, searcher: Embedder | None = None, *, purpose: str = ""
+    ) -> "Index":
         """Open an archive.
 
         Args:
             path_or_uri: As given to :meth:`create`.
             searcher: The model that made the archive; needed to add pictures.
+            purpose: What it is searched for; noted with every search.
 
         Raises:
             MissingDataError: There is no archive.
@@ -99,7 +113,12 @@ class Index:
         except BaseException:
             store.close()
             raise
-        return cls(store, searcher)
+        return cls(store, searcher, purpose=purpose)
+
+    @property
+    def store(self) -> Store:
+        """Where it is kept; what cares for an archive works on it."""
+        return self._store
 
     @property
     def info(self) -> IndexInfo:
@@ -212,7 +231,9 @@ class Index:
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         rows = np.asarray(embedding, dtype=np.float32)[np.newaxis]
         (hits,) = self._store.search(rows, top=top, filters=filters)
-        return [hit for hit in hits if hit.similarity >= min_similarity]
+        hits = [hit for hit in hits if hit.similarity >= min_similarity]
+        self._note(hits, filters=filters, top=top)
+        return hits
 
     def search_many(
         self, embeddings: Float[np.ndarray, "Q D"], top: int = 50, *, filters: Filters = EVERYBODY
@@ -223,7 +244,12 @@ class Index:
             UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
         """
         rows = np.asarray(embeddings, dtype=np.float32)
-        return self._store.search(rows, top=top, filters=filters)
+        hits = self._store.search(rows, top=top, filters=filters)
+        self._note(chain.from_iterable(hits), filters=filters, top=top, n_queries=len(rows))
+        return hits
+
+    def _note(self, hits: Iterable[Hit], **details: object) -> None:
+        self.unrecorded = note_search(self._store, hits, purpose=self.purpose, **details)
 
     @property
     def calibration(self) -> Calibration | None:

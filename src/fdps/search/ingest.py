@@ -10,12 +10,14 @@ thread: writing is 2 to 4 % of the time, while torch is a third slower in any th
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fdps.decoding.messages import DecodedFrame, Ending
 from fdps.decoding.pool import Decoders
 from fdps.decoding.sampling import DEFAULT_EVERY, Sampling
-from fdps.errors import UsageError
+from fdps.errors import ResourceError, UsageError
+from fdps.search.audit import note_ingest
 from fdps.search.file_plan import FilePlan, Planner
 from fdps.search.frames import Found, Frame, Skipped
 from fdps.search.origins import DEFAULT_TIME_FROM, Origins
@@ -117,11 +119,14 @@ def ingest(
     options = options or IngestOptions()
     with store.writing(), Decoders(options.workers) as decoders:
         work = _Ingest(store, embedder, options, found, progress)
+        note_ingest(store, "index", n_files=len(found.frames), again=options.again)
         try:
             work.run(Planner(store, decoders, options.origins, options.sampling, options.again))
         finally:
             if store.folder:
                 note_skipped(store.folder, work.skipped, work.done)
+            with suppress(ResourceError):  # a full disk has been reported, and hides nothing
+                note_ingest(store, "indexed", **work.counts())
     return work.summary()
 
 
@@ -167,6 +172,10 @@ class _Ingest:
             n_people=self._counts["people"],
             skipped=tuple(self.skipped),
         )
+
+    def counts(self) -> dict[str, int]:
+        """For the audit, also after an interruption."""
+        return {**self._counts, "skipped": len(self.skipped)}
 
     def _planned(self, planner: Planner, frames: Sequence[Frame]) -> Iterator[FilePlan]:
         """Plans in order; a few files ahead are being decoded."""

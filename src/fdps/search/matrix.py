@@ -59,14 +59,12 @@ class EmbeddingMatrix:
             Whether the archive may have changed.
 
         Raises:
-            ArchiveError: An embedding has not D numbers.
+            ArchiveError: An embedding has not D numbers, or removals are not counted.
         """
         state = (connection.execute("PRAGMA data_version").fetchone()[0], own_changes)
         if state == self._state:
             return False
-        (removals,) = connection.execute(
-            "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'removals'"
-        ).fetchone()
+        removals = _removals(connection)
         if removals != self._removals:
             self.items = self.items[:0]
             self._memory.clear()
@@ -100,8 +98,20 @@ class EmbeddingMatrix:
             self._memory[number][start : start + len(part)] = part
 
 
+def _removals(connection: sqlite3.Connection) -> int:
+    row = connection.execute(
+        "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'removals'"
+    ).fetchone()
+    if row is None:
+        raise ArchiveError(
+            "the archive is damaged: it does not count its removals",
+            hint="restore it from a backup, or index the pictures again",
+        )
+    return int(row[0])
+
+
 def _numbers(blobs: list[bytes], dim: int) -> np.ndarray:
-    if any(len(blob) != 4 * dim for blob in blobs):
+    if any(not isinstance(blob, bytes) or len(blob) != 4 * dim for blob in blobs):
         raise ArchiveError(
             f"the archive is damaged: an embedding has not {dim} numbers",
             hint="restore it from a backup, or index the pictures again",

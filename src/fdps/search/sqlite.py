@@ -3,9 +3,11 @@
 Axes in shapes: N people, Q queries, K results, D embedding dimension.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import asdict, astuple, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from fdps import __version__
 from fdps.errors import ArchiveError, UsageError
+from fdps.search.audit import NOTE_ACTIONS, Note, append, text_hash
 from fdps.search.database import (
     FORMAT_VERSION,
     create_database,
@@ -21,13 +24,18 @@ from fdps.search.database import (
     sqlite_errors,
     writer_lock,
 )
+from fdps.search.erasure import erase, note_removal, without_forgotten
+from fdps.search.filter_sql import conditions
 from fdps.search.matrix import EmbeddingMatrix
 from fdps.search.migration import BACKUPS
 from fdps.search.ranking import nearest
+from fdps.search.seals import scene_seal, seal_scene
 from fdps.search.store import EVERYBODY, Filters, IndexInfo, SceneRecord, check_embeddings
-from fdps.search.times import day_range, instant, second_of_day
+from fdps.search.times import instant, second_of_day
 from fdps.structures import Detections, Hit
 
+REMOVE = Note("remove")
+MOST_SHOWN = 100  # letters of a note, in the audit
 _SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
 
 
@@ -35,11 +43,16 @@ class SqliteStore:
     """An archive in the folder ``name.fdps``; the promises are those of :class:`Store`.
 
     One object serves one thread.
+
+    Attributes:
+        is_log_empty: Whether the last removal could empty the log. Otherwise a reader was at work,
+            and what was erased leaves the disk when the last process closes the archive.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._connection = open_database(folder)
+        self.is_log_empty = True
         self._nested_writers = 0
         self._own_changes = 0
         try:
@@ -49,6 +62,7 @@ class SqliteStore:
             self._connection.close()
             raise
         self._matrix = EmbeddingMatrix(self._info.dim)
+        self._whole: set[int] = set()  # scenes whose seal was compared
         self._last_filters: tuple[Filters, Bool[np.ndarray, " N"]] | None = None
 
     @classmethod
@@ -155,7 +169,8 @@ class SqliteStore:
 
     def write_note(self, key: str, text: str) -> None:
         """Keep a text with the stamp; an older one of this key is replaced."""
-        with self._transaction():
+        details = {"key": key, "sha256": text_hash(text), "text": text[:MOST_SHOWN]}
+        with self.changing(Note(NOTE_ACTIONS.get(key, "note"), details=details)):
             self._connection.execute(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"note:{key}", text)
             )
@@ -167,16 +182,20 @@ class SqliteStore:
         if scene.time is not None:
             clock = (instant(scene.time), second_of_day(scene.time))
         with self._transaction():
+            people = without_forgotten(self._connection, scene, people)
             old = self._connection.execute(
                 "SELECT id FROM scenes WHERE path = ? AND frame = ?", (scene.path, scene.frame)
             ).fetchone()
             if old:
-                self._erase("scenes", "id", old[0])
-            marks = ", ".join("?" * (len(fields(SceneRecord)) + len(clock)))
+                self._connection.execute("DELETE FROM scenes WHERE id = ?", old)
+                note_removal(self._connection)
+            marks = ", ".join("?" * (len(fields(SceneRecord)) + len(clock) + 1))
             scene_id = self._connection.execute(
-                f"INSERT INTO scenes ({_SCENE_COLUMNS}, instant, second_of_day) VALUES ({marks})",
-                (*astuple(scene), *clock),
+                f"INSERT INTO scenes ({_SCENE_COLUMNS}, instant, second_of_day, added) "
+                f"VALUES ({marks})",
+                (*astuple(scene), *clock, time.time()),
             ).lastrowid
+            assert scene_id is not None
             self._connection.executemany(
                 "INSERT INTO people (scene_id, x1, y1, x2, y2, score, embedding) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -187,27 +206,39 @@ class SqliteStore:
                     )
                 ],
             )
+            seal_scene(self._connection, scene_id)
 
-    def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
-        """Erase scenes with their people, and single people, also from the log and free pages."""
+    def remove(
+        self,
+        *,
+        scenes: Sequence[str] = (),
+        items: Sequence[int] = (),
+        note: Note = REMOVE,
+        for_good: bool = False,
+    ) -> int:
+        """Erase scenes with their people, and single people, also from the log and free pages.
+
+        Args:
+            scenes: Names.
+            items: Numbers of people.
+            note: For the audit, in the same transaction.
+            for_good: Indexing the same files again passes over who was there.
+        """
         with self.writing():
-            before = len(self)
             with self._transaction():
-                for name in scenes:
-                    self._connection.execute(
-                        "DELETE FROM videos WHERE sha256 IN "
-                        "(SELECT sha256 FROM scenes WHERE name = ?)",
-                        (name,),
-                    )
-                    self._erase("scenes", "name", name)
-                for item in items:
-                    self._erase("people", "id", int(item))
-            with sqlite_errors(self._folder):
-                # The log still holds the pages as they were; a reader at work may delay this.
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            for backup in self._folder.glob(BACKUPS):  # of a migration; erased is erased there too
-                backup.unlink()
-            return before - len(self)
+                erased = erase(self._connection, scenes, items, for_good=for_good)
+                details = {**(note.details or {}), **asdict(erased)}
+                append(self._connection, note.action, purpose=note.purpose, details=details)
+                for backup in self._folder.glob(BACKUPS):  # of a migration; erased there too
+                    backup.unlink()
+            self._empty_log()
+            return erased.n_people
+
+    def vacuum(self) -> None:
+        """Write the file anew without its free pages; whole or not at all."""
+        with self.writing(), sqlite_errors(self._folder):
+            self._connection.execute("VACUUM")
+            self._empty_log()
 
     def search(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
@@ -219,9 +250,47 @@ class SqliteStore:
         with self._snapshot():
             if self._matrix.refresh(self._connection, self._own_changes):
                 self._last_filters = None
+                self._whole.clear()
             allowed = self._allowed(filters)
             best = nearest(self._matrix.blocks, embeddings, top, allowed)
             return [self._hits(*of_query) for of_query in best]
+
+    def record(self, note: Note) -> None:
+        """Add an entry to the audit; also while another process writes."""
+        with self._audited(note):
+            pass
+
+    @contextmanager
+    def changing(self, note: Note) -> Iterator[sqlite3.Connection]:
+        """A change by the one writer that is noted in the audit, in one transaction."""
+        with self.writing(), self._audited(note):
+            yield self._connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Everything read inside is one state of the archive."""
+        with self._snapshot():
+            yield self._connection
+
+    def _empty_log(self) -> None:
+        """It still holds pages as they were; a reader at work may delay this."""
+        with sqlite_errors(self._folder):
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self.is_log_empty = not busy
+
+    @contextmanager
+    def _audited(self, note: Note) -> Iterator[None]:
+        """Like a transaction, but nothing that searches read changes in it."""
+        with sqlite_errors(self._folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                append(self._connection, note.action, purpose=note.purpose, details=note.details)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -257,10 +326,6 @@ class SqliteStore:
             ).fetchall()
         return [SceneRecord(*row) for row in rows]
 
-    def _erase(self, table: str, column: str, value: str | int) -> None:
-        self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (value,))
-        self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'removals'")
-
     def _read_info(self) -> IndexInfo:
         meta = dict(self._connection.execute("SELECT key, value FROM meta"))
         try:
@@ -280,11 +345,11 @@ class SqliteStore:
             return None
         if self._last_filters and self._last_filters[0] == filters:
             return self._last_filters[1]
-        conditions, arguments = _conditions(filters)
+        demands, arguments = conditions(filters)
         # One text instead of a row each: half the time for a filter that most people pass.
         (passing,) = self._connection.execute(
             "SELECT group_concat(people.id) FROM scenes JOIN people ON scenes.id = people.scene_id "
-            f"WHERE {conditions}",
+            f"WHERE {demands}",
             arguments,
         ).fetchone()
         items = np.fromstring(passing or "0", dtype=np.int64, sep=",")  # nobody is item 0
@@ -299,11 +364,17 @@ class SqliteStore:
         return [self._hit(*pair) for pair in zip(items, similarities.tolist(), strict=True)]
 
     def _hit(self, item: int, similarity: float) -> Hit:
-        name, *box, score = self._connection.execute(
-            "SELECT name, x1, y1, x2, y2, score FROM people "
+        row = self._connection.execute(
+            "SELECT scenes.id, name, seal, x1, y1, x2, y2, score FROM people "
             "JOIN scenes ON scenes.id = people.scene_id WHERE people.id = ?",
             (item,),
         ).fetchone()
+        if row is None or not self._is_whole(row[0], row[2]):
+            raise ArchiveError(
+                f"{self._folder} is damaged: item {item} is not what was added",
+                hint="fdps archive verify names all that is damaged; remove it, then index again",
+            )
+        _, name, _, *box, score = row
         return Hit(
             scene=name,
             box=np.array(box, dtype=np.float32),
@@ -312,30 +383,8 @@ class SqliteStore:
             item=item,
         )
 
-
-def _conditions(filters: Filters) -> tuple[str, list[str | float]]:
-    """What a row of ``scenes JOIN people`` has to fulfil, and the values of its question marks."""
-    conditions: list[str] = ["1"]
-    arguments: list[str | float] = []
-
-    def demand(condition: str, *values: str | float) -> None:
-        conditions.append(condition)
-        arguments.extend(values)
-
-    if filters.min_height > 0:
-        demand("people.y2 - people.y1 >= ?", filters.min_height)
-    if filters.cameras:
-        demand(f"scenes.camera IN ({', '.join('?' * len(filters.cameras))})", *filters.cameras)
-    if filters.scenes:
-        demand("scenes.name GLOB ?", filters.scenes)
-    if filters.source:
-        demand("scenes.path GLOB ?", filters.source)
-    if filters.after:
-        demand("scenes.instant >= ?", instant(filters.after))
-    if filters.before:
-        demand("scenes.instant < ?", instant(filters.before))
-    if filters.time_of_day:
-        start, end = day_range(filters.time_of_day)
-        joined = "AND" if start < end else "OR"
-        demand(f"(scenes.second_of_day >= ? {joined} scenes.second_of_day < ?)", start, end)
-    return " AND ".join(conditions), arguments
+    def _is_whole(self, scene_id: int, seal: bytes) -> bool:
+        """Nobody is shown on the word of a damaged row; each scene is compared once."""
+        if scene_id not in self._whole and scene_seal(self._connection, scene_id) == seal:
+            self._whole.add(scene_id)
+        return scene_id in self._whole
