@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fake.processes import add_scenes_of_three, hold_the_lock, pipe, running
-from fake.stores import DIM, MODEL, fill, people_of
+from fake.stores import DIM, MODEL, fill, people_of, scene
 from fdps.search import Filters, Index, SqliteStore
 from fdps.search.audit import AuditEntry, Note, append, entries, faults, kept_head
 
@@ -104,6 +104,21 @@ def test_noting_a_search_does_not_read_the_embeddings_again(store: SqliteStore) 
     store.record(Note("search"))
     with store.reading() as connection:
         assert not store._matrix.refresh(connection, store._own_changes)
+
+
+def test_the_searches_of_others_leave_the_filter_as_it_is(store: SqliteStore) -> None:
+    assert store.folder
+    filters = Filters(cameras=("hall",))
+    before = store.search(people_of(7).embeddings, top=5, filters=filters)
+    remembered = store._last_filters
+    with SqliteStore(store.folder) as other:
+        Index(other).search(people_of(7).embeddings[0])
+        store.search(people_of(7).embeddings, top=5, filters=filters)
+        assert store._last_filters is remembered
+        other.add(scene(25), people_of(7))  # at the hall, too
+    (after, *_) = store.search(people_of(7).embeddings, top=1000, filters=filters)
+    assert scene(25).name in {hit.scene for hit in after}
+    assert before
 
 
 def rewrite(store: SqliteStore, *statements: str) -> None:

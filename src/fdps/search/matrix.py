@@ -56,7 +56,8 @@ class EmbeddingMatrix:
             own_changes: Commits through this connection; SQLite counts only those of others.
 
         Returns:
-            Whether the archive may have changed.
+            Whether people or scenes may have changed; other processes also write what is none of
+            a search's business, such as what they have searched for.
 
         Raises:
             ArchiveError: An embedding has not D numbers, or removals are not counted.
@@ -64,13 +65,14 @@ class EmbeddingMatrix:
         state = (connection.execute("PRAGMA data_version").fetchone()[0], own_changes)
         if state == self._state:
             return False
-        removals = _removals(connection)
+        removals, n_before = _removals(connection), len(self.items)
+        has_changed = self._state is None or removals != self._removals
         if removals != self._removals:
             self.items = self.items[:0]
             self._memory.clear()
         self._append(connection)
         self._removals, self._state = removals, state
-        return True
+        return has_changed or len(self.items) != n_before
 
     def _append(self, connection: sqlite3.Connection) -> None:
         """Nobody was removed, so whoever has a higher item than the last one is new."""
