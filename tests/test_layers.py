@@ -28,7 +28,7 @@ BELOW = {
     "query": FOUNDATION | {"boxes", "data"},
     "searcher": FOUNDATION | {"boxes", "config", "data", "models", "query"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
-    "search": FOUNDATION | {"boxes", "data", "decoding", "predictions"},
+    "search": FOUNDATION | {"boxes", "data", "decoding", "predictions", "evaluation"},
     "runtime": FOUNDATION | {"boxes", "config", "query"},
     # Above the network of ours and those of others: the one place where a path becomes an embedder.
     "embedders": FOUNDATION

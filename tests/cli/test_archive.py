@@ -166,6 +166,7 @@ def test_forget_by_picture_shows_first_and_erases_then(
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "    item  similarity  scene  box"
     assert out[-1].endswith(f"of {archive}. Nothing changed.")
+    assert Path("look/sheet.jpg").stat().st_size > 1000
     with Path("look/people.csv").open(newline="") as file:
         items = [int(row["item"]) for row in csv.DictReader(file)]
     assert 3 in items or 4 in items

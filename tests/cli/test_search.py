@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fake.network import write_network
 from fake.photos import write_photos
+from fdps.cli.answer import NOTE
 from fdps.cli.main import main
-from fdps.cli.search import NOTE
 from fdps.search import Index
 from fdps.searcher import load
 
@@ -48,7 +49,7 @@ def test_a_person_is_found_where_they_were_indexed(
     result = found(capsys)
     best = result["hits"][0]
     assert (best["rank"], best["scene"], best["camera"]) == (1, "photos/002.png", "hall")
-    assert best["box"] == result["query"]["box"] == pytest.approx(box_of_first(folder))
+    assert best["box"] == result["queries"][0]["box"] == pytest.approx(box_of_first(folder))
     assert best["similarity"] == pytest.approx(1, abs=1e-5)
     assert best["path"] == str(folder / "photos/002.png")
     similarities = [hit["similarity"] for hit in result["hits"]]
@@ -65,18 +66,20 @@ def test_a_drawn_box_and_a_point_choose_the_same_person(
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     assert search(folder, "--point", f"{x},{y}", "--json") == 0
     by_point = found(capsys)
-    assert by_box["query"]["box"] == pytest.approx(box)
+    assert by_box["queries"][0]["box"] == pytest.approx(box)
     assert by_box["hits"][0]["scene"] == by_point["hits"][0]["scene"] == "photos/002.png"
 
 
 def test_the_table_says_that_these_are_candidates(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert search(folder, "--person", 1, "--top", 2, "--json") == 0
+    best = str(found(capsys)["hits"][0]["item"])
     assert search(folder, "--person", 1, "--top", 2) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].endswith("event.fdps: 8 people in 4 pictures")
-    assert lines[2].split() == ["rank", "similarity", "camera", "scene", "box"]
-    assert lines[3].split()[:4] == ["1", "1.000", "hall", "photos/002.png"]
+    assert lines[2].split() == ["rank", "similarity", "item", "camera", "scene", "box"]
+    assert lines[3].split()[:5] == ["1", "1.000", best, "hall", "photos/002.png"]
     assert lines[-1] == f"Note    {NOTE}"
 
 
@@ -198,8 +201,8 @@ def test_results_show_when_and_by_which_camera(
     command += ["--person", "1"]
     assert main(command) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split() == ["rank", "similarity", "when", "camera", "scene", "box"]
-    assert lines[3].split()[2:5] == ["—", "—", "photos/000.png"]
+    assert lines[2].split() == ["rank", "similarity", "item", "when", "camera", "scene", "box"]
+    assert lines[3].split()[3:6] == ["—", "—", "photos/000.png"]
     assert any("2026-05-02 14:00:01  gate    day/20260502_140001.png" in line for line in lines)
     at_two = ["--after", "2026-05-02T14:00:01", "--before", "2026-05-02T14:00:02"]
     for filters, n_hits in (
@@ -211,3 +214,131 @@ def test_results_show_when_and_by_which_camera(
         assert main([*command, *filters, "--json"]) == 0
         assert len(found(capsys)["hits"]) == n_hits
     assert main([*command, "--after", "noon"]) == 2
+
+
+def ask(folder: Path, *arguments: object) -> int:
+    """Without a picture."""
+    return main(["search", str(folder / "event.fdps"), *map(str, arguments)])
+
+
+def test_somebody_of_the_archive_is_looked_for_without_a_model(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(folder, "--person", 1, "--top", 8, "--json") == 0
+    by_picture = found(capsys)["hits"]
+    item = by_picture[0]["item"]
+    moved = tmp_path / "gone.safetensors"
+    assert ask(folder, "--item", item, "--top", 8, "--json", "--model", moved) == 0
+    result = found(capsys)
+    assert [hit["item"] for hit in result["hits"]] == [hit["item"] for hit in by_picture[1:]]
+    (query,) = result["queries"]
+    assert (query["item"], query["picture"], query["box"]) == (item, None, by_picture[0]["box"])
+    assert ask(folder, "--item", item) == 0
+    assert capsys.readouterr().out.startswith(f"Query   item {item}: (")
+
+
+def test_several_pictures_and_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = [f"{folder / 'photos'}/00{k}.png@1" for k in (0, 1)]
+    searcher = load(folder / "weights.safetensors")
+    rows = [searcher.detect(folder / f"photos/00{k}.png").embeddings[0] for k in (0, 1)]
+    other = searcher.detect(folder / "photos/003.png").embeddings[1]
+    with Index.open(folder / "event.fdps") as index:
+        expected = index.search(rows, 8, unlike=[other])
+    arguments = ["--query", pictures[0], "--query", pictures[1]]
+    arguments += ["--unlike", f"{folder / 'photos'}/003.png@2", "--top", "8"]
+    assert ask(folder, *arguments, "--json") == 0
+    result = found(capsys)
+    assert [hit["item"] for hit in result["hits"]] == [hit.item for hit in expected]
+    assert [query["unlike"] for query in result["queries"]] == [False, False, True]
+    item = result["hits"][0]["item"]
+    assert ask(folder, *arguments, "--unlike-item", item, "--json") == 0
+    assert item not in [hit["item"] for hit in found(capsys)["hits"]]
+    assert ask(folder, *arguments) == 0
+    heads = [line.split()[0] for line in capsys.readouterr().out.splitlines()[:4]]
+    assert heads == ["Query", "Query", "Unlike", "Archive"]
+
+
+@pytest.mark.parametrize("way", ["number", "point", "box"])
+def test_the_person_may_be_named_behind_the_picture(
+    folder: Path, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x1, y1, x2, y2 = box_of_first(folder)
+    behind = {"number": "1", "point": f"{(x1 + x2) / 2},{(y1 + y2) / 2}"}
+    who = behind.get(way, f"{x1},{y1},{x2},{y2}")
+    assert ask(folder, "--query", f"{folder}/photos/002.png@{who}", "--json") == 0
+    assert found(capsys)["hits"][0]["scene"] == "photos/002.png"
+
+
+def test_a_file_that_is_called_so_is_that_file(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "me@2"
+    picture.write_bytes((folder / "photos/002.png").read_bytes())
+    assert ask(folder, "--query", picture, "--person", 1, "--json") == 0
+    assert found(capsys)["queries"][0]["picture"] == str(picture)
+
+
+@pytest.mark.parametrize("rerank", ["expansion", "k-reciprocal"])
+def test_reranking(folder: Path, rerank: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Index.open(folder / "event.fdps") as index:
+        expected = index.search(index.person(3), 8, rerank=rerank)
+    assert ask(folder, "--item", 3, "--top", 8, "--rerank", rerank, "--json") == 0
+    assert [hit["item"] for hit in found(capsys)["hits"]] == [hit.item for hit in expected]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nobody to look for"),
+        (["--item", "4711"], "nobody in the archive has number 4711"),
+        (["--item", "1", "--person", "1"], "--person does not say in which of 0 pictures"),
+        (["--query", "a.jpg", "--query", "b.jpg", "--box", "1,2,3,4"], "in which of 2 pictures"),
+        (["--query", "a.jpg@1", "--point", "3,4"], "choose the person once"),
+        (["--query", "a.jpg@1,2,3"], "after @ comes a person's number"),
+        (["--item", "1", "--rerank", "magic"], "no re-ranking is called 'magic'"),
+        (["--item", "1", "--format", "mot"], "MOT is a format for one video"),
+        (["--item", "1", "--format", "xml"], "Invalid value for '--format'"),
+    ],
+)
+def test_what_cannot_be_asked(
+    folder: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(folder, *arguments) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert message in err
+
+
+def test_formats_and_the_saved_folder(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = {}
+    for format_ in ("json", "csv", "coco"):
+        assert ask(folder, "--item", 2, "--top", 5, "--format", format_) == 0
+        printed[format_] = capsys.readouterr().out
+    assert printed["csv"].count("\n") == 1 + 5
+    assert len(json.loads(printed["coco"])["annotations"]) == 5
+    place = tmp_path / "case/one"
+    for _ in range(2):  # a later answer replaces the one before
+        assert ask(folder, "--item", 2, "--top", 5, "--save", place) == 0
+    assert capsys.readouterr().err.splitlines()[0].startswith(f"Saved   {place}: results.json")
+    names = {path.name for path in place.iterdir()}
+    assert names == {"results.json", "results.csv", "results.coco.json", "sheet.jpg"}
+    assert (place / "results.json").read_text() == printed["json"]
+    assert (place / "results.csv").read_text() == printed["csv"]
+    assert (place / "results.coco.json").read_text() == printed["coco"]
+    with Image.open(place / "sheet.jpg") as blurred:
+        assert blurred.width > 300
+        quiet = np.asarray(blurred.convert("L")).astype(float)
+    assert ask(folder, "--item", 2, "--top", 5, "--save", place, "--bystanders") == 0
+    with Image.open(place / "sheet.jpg") as sheet:
+        everything = np.asarray(sheet.convert("L")).astype(float)
+    assert np.abs(np.diff(everything)).mean() > np.abs(np.diff(quiet)).mean()
+
+
+def test_a_folder_that_cannot_be_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("here")
+    assert ask(folder, "--item", 2, "--save", tmp_path / "file/case") == 7
+    assert "file" in capsys.readouterr().err

@@ -21,8 +21,6 @@ from fdps.search.database import writer_lock
 from fdps.search.open_store import open_store
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-# Python 3.11 does not hand sys.path to the server, so it cannot load this module itself.
-_CONTEXT.set_forkserver_preload(["fdps.search", "scipy.ndimage"])
 
 
 @contextmanager

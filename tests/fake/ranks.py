@@ -20,9 +20,6 @@ import torch
 from torch import distributed
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-# The server that forks the processes imports these once; tests of `fake.processes` share it.
-_SLOW_TO_IMPORT = ["pytest", "torch.testing", "lightning_fabric", "fdps.models"]
-_OF_OTHERS = ["fdps.search", "scipy.ndimage"]
 
 
 def run_on_ranks(
@@ -47,7 +44,6 @@ def run_on_ranks(
         Exception: The first that a rank raised, with that rank's traceback as a note.
         ChildProcessError: A rank ended without an answer, by a signal or ``os._exit``.
     """
-    _CONTEXT.set_forkserver_preload([*_SLOW_TO_IMPORT, *_OF_OTHERS])
     deadline = time.monotonic() + timeout_s
     call = pickle.dumps((task, arguments))
     # pytest imports test modules from wherever it is started; they do so from the same folder.

@@ -35,12 +35,14 @@ def faults_of(store: SqliteStore, expect: str = "") -> list[str]:
 
 def test_a_search_is_one_entry_that_says_who_was_shown(store: SqliteStore) -> None:
     index = Index(store, purpose="lost child")
+    index.asked = ["child.jpg"]
     hits = index.search(people_of(7).embeddings[0], 3, cameras=["hall"], min_height=5.0)
     index.search_many(people_of(7).embeddings, 1, filters=Filters(before="2026-05-02"))
     first, second = listed(store)[-2:]
     assert index.unrecorded == ""
     assert (first.action, first.purpose) == ("search", "lost child")
     assert json.loads(first.details) == {
+        "asked": ["child.jpg"],
         "filters": {"cameras": ["hall"], "min_height": 5.0},
         "items": [hit.item for hit in hits],
         "top": 3,

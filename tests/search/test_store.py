@@ -297,3 +297,25 @@ def test_a_second_writer_is_told_who_the_first_is(archive: Archive, store: Store
 def test_closing_twice_is_allowed(store: Store) -> None:
     store.close()
     store.close()
+
+
+def test_people_by_number_and_by_scene(store: Store) -> None:
+    added = people_of(7)
+    there = store.people_in(scene(7).name)
+    assert len(there) == len(added) == 3
+    assert [person.item for person in there] == sorted(person.item for person in there)
+    for row, person in enumerate(there):
+        assert person.scene == scene(7).name
+        np.testing.assert_array_equal(person.box, added.boxes[row])
+        np.testing.assert_array_equal(person.embedding, added.embeddings[row])
+        assert person.score == pytest.approx(float(added.scores[row]))
+    items = [there[2].item, 10**9, there[0].item]
+    assert [person.item for person in store.people(items)] == [there[2].item, there[0].item]
+    assert (
+        store.people([]) == store.people_in("nowhere.png") == store.people_in(scene(4).name) == []
+    )
+    store.remove(items=[there[0].item])
+    assert [person.item for person in store.people_in(scene(7).name)] == [
+        person.item for person in there[1:]
+    ]
+    assert store.people([there[0].item]) == []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from fdps.analysis.strips import INK
+from fdps.analysis.tiles import INK
 from fdps.structures import Boxes, Detections, Picture
 
 FOUND, ANNOTATED = (190, 72, 0), (86, 190, 240)

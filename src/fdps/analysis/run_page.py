@@ -129,7 +129,7 @@ def _header(run: Path, standing: Standing, epochs: Sequence[Record], brief: str)
     said = {
         "Running": f"This page renews itself every {REFRESH_S} seconds.",
         "Finished": "All steps are taken.",
-        "Stopped": "It ended before its last step; the same command continues it.",
+        "Stopped": "It ended before its last step; fdps resume continues it.",
     }[standing.state]
     written = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}"
     listed = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())

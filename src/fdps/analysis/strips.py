@@ -9,19 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from fdps.analysis.tiles import FRAME, GAP, INK, LABEL, PAPER, framed, person_panel, write
 from fdps.data.pictures import read_picture
 from fdps.evaluation import SearchResult
 from fdps.predictions import Predictions
 from fdps.structures import Hit, Query
 
-RIGHT, WRONG, UNKNOWN, INK = (0, 130, 80), (205, 45, 40), (110, 118, 128), (28, 32, 38)
-"""Colours of the frames, and of the text."""
-
-_PAPER, _GREY = (255, 255, 255), (232, 235, 239)
-_GAP, _FRAME, _LABEL, _FONT = 12, 6, 34, 22  # pixels
-_MARGIN = 0.15  # of the size of a person, added around a crop
+RIGHT, WRONG, UNKNOWN = (0, 130, 80), (205, 45, 40), (110, 118, 128)
+"""Colours of the frames."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,85 +121,49 @@ def _hit_tile(rank: int, judged: JudgedHit, picture: np.ndarray, height_px: int)
     scene = Image.fromarray(picture).resize((max(1, round(picture.shape[1] * scale)), height_px))
     x1, y1, x2, y2 = (float(edge) * scale for edge in judged.hit.box)
     pen = ImageDraw.Draw(scene)
-    pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline=_PAPER, width=5)  # seen on any ground
+    pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline=PAPER, width=5)  # seen on any ground
     pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=colour, width=3)
-    tile = _framed([_person(picture, judged.hit.box, height_px), scene], colour)
+    tile = framed([person_panel(picture, judged.hit.box, height_px), scene], colour)
     left = 0
     if judged.is_right is not None:
         tile.paste(_mark(judged.is_right, colour), (0, 2))
-        left = _LABEL
-    _write(tile, (left, 4), f"{rank}    {judged.hit.similarity:.2f}")
-    return tile
-
-
-def _person(picture: np.ndarray, box: np.ndarray, height_px: int) -> Image.Image:
-    """The person and what is around, as a panel half as wide as high; grey outside the picture."""
-    x1, y1, x2, y2 = box.tolist()
-    height = (1 + 2 * _MARGIN) * max(y2 - y1, 2 * (x2 - x1))
-    left = _moved_inside((x1 + x2 - height / 2) / 2, height / 2, picture.shape[1])
-    top = _moved_inside((y1 + y2 - height) / 2, height, picture.shape[0])
-    # A border wide enough for every crop: Image.resize refuses to look outside the picture.
-    border = int(height) + 1
-    padded = Image.new("RGB", (picture.shape[1] + 2 * border, picture.shape[0] + 2 * border), _GREY)
-    padded.paste(Image.fromarray(picture), (border, border))
-    region = (left + border, top + border, left + border + height / 2, top + border + height)
-    return padded.resize((height_px // 2, height_px), Image.Resampling.BICUBIC, box=region)
-
-
-def _moved_inside(start: float, length: float, limit: int) -> float:
-    """Shift an interval into 0..limit; one that is too long is centred there."""
-    return (limit - length) / 2 if length > limit else min(max(start, 0.0), limit - length)
-
-
-def _framed(parts: Sequence[Image.Image], colour: tuple[int, int, int]) -> Image.Image:
-    """Put parts of one height side by side into a frame, with room for a label above."""
-    width = sum(part.width for part in parts) + _FRAME * (len(parts) + 1)
-    height = parts[0].height + 2 * _FRAME
-    tile = Image.new("RGB", (width, _LABEL + height), _PAPER)
-    ImageDraw.Draw(tile).rectangle((0, _LABEL, width - 1, _LABEL + height - 1), fill=colour)
-    left = _FRAME
-    for part in parts:
-        tile.paste(part, (left, _LABEL + _FRAME))
-        left += part.width + _FRAME
+        left = LABEL
+    write(tile, (left, 4), f"{rank}    {judged.hit.similarity:.2f}")
     return tile
 
 
 def _mark(is_right: bool, colour: tuple[int, int, int]) -> Image.Image:
     """A tick or a cross on a disc, drawn large and shrunk so that its edges are smooth."""
-    image = Image.new("RGB", (112, 112), _PAPER)
+    image = Image.new("RGB", (112, 112), PAPER)
     pen = ImageDraw.Draw(image)
     pen.ellipse((0, 0, 111, 111), fill=colour)
     tick, cross = [(28, 58, 48, 78, 84, 36)], [(36, 36, 76, 76), (76, 36, 36, 76)]
     for stroke in tick if is_right else cross:
-        pen.line(stroke, fill=_PAPER, width=14, joint="curve")
+        pen.line(stroke, fill=PAPER, width=14, joint="curve")
     return image.resize((28, 28), Image.Resampling.LANCZOS)
 
 
 def _no_hits(height_px: int) -> Image.Image:
-    tile = Image.new("RGB", (360, _LABEL + height_px + 2 * _FRAME), _PAPER)
-    _write(tile, (0, _LABEL + height_px // 2), "Nobody was found in the gallery.")
+    tile = Image.new("RGB", (360, LABEL + height_px + 2 * FRAME), PAPER)
+    write(tile, (0, LABEL + height_px // 2), "Nobody was found in the gallery.")
     return tile
-
-
-def _write(image: Image.Image, position: tuple[int, int], text: str) -> None:
-    ImageDraw.Draw(image).text(position, text, fill=INK, font=ImageFont.load_default(size=_FONT))
 
 
 def _beside(
     query: Query, picture: np.ndarray, rows: Sequence[Sequence[Image.Image]]
 ) -> Image.Image:
     """Lay out the query, as high as all rows together, and the rows of tiles beside it."""
-    height = sum(row[0].height + _GAP for row in rows) - _GAP
-    left_tile = _framed([_person(picture, query.box, height - _LABEL - 2 * _FRAME)], INK)
-    _write(left_tile, (0, 4), "Query")
-    row_width = max(sum(tile.width + _GAP for tile in row) for row in rows)
-    strip = Image.new("RGB", (left_tile.width + 2 * _GAP + row_width, height), _PAPER)
+    height = sum(row[0].height + GAP for row in rows) - GAP
+    left_tile = framed([person_panel(picture, query.box, height - LABEL - 2 * FRAME)], INK)
+    write(left_tile, (0, 4), "Query")
+    row_width = max(sum(tile.width + GAP for tile in row) for row in rows)
+    strip = Image.new("RGB", (left_tile.width + 2 * GAP + row_width, height), PAPER)
     strip.paste(left_tile, (0, 0))
     top = 0
     for row in rows:
-        left = left_tile.width + 3 * _GAP
+        left = left_tile.width + 3 * GAP
         for tile in row:
             strip.paste(tile, (left, top))
-            left += tile.width + _GAP
-        top += row[0].height + _GAP
+            left += tile.width + GAP
+        top += row[0].height + GAP
     return strip

@@ -10,7 +10,8 @@ import typer
 
 from fdps.cli.archive_erase import Archive, DryRun, Json, Yes, confirm, report_erased
 from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
-from fdps.cli.query_person import described, query_person
+from fdps.cli.archive_sheet import draw_sheet
+from fdps.cli.query_person import Choice, described, query_person
 from fdps.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def forget(
     with Index.open(archive, purpose=reason or "forget") as index:
         if like is not None and min_similarity is not None:
             searcher = load_model_of(archive, index.info, model, min_score=min_score, device=device)
-            wanted = query_person(searcher, like, box=box, point=point, person=person)
+            wanted = query_person(searcher, Choice(like, box, point, person))
+            index.asked = [str(like)]
             found = _alike(index, wanted.embedding, min_similarity)
         else:
             found = candidates_of_items(index.store, items or read_items(_given(ids_file)))
@@ -75,8 +77,10 @@ def forget(
         if found:
             folder = out or Path("runs/forget", datetime.now().strftime("%Y-%m-%d_%H%M%S"))
             n_files = write_candidates(index.store, found, folder)
+            draw_sheet(index, found, folder / "sheet.jpg")
             if not json_output:
-                print(f"Saved   {folder}/people.csv, originals.csv: {n_files} files show them")
+                names = "sheet.jpg, people.csv, originals.csv"
+                print(f"Saved   {folder}: {names}; {n_files} files show them")
         if dry_run or not found:
             _say_dry(archive, found, json_output)
             return
@@ -106,7 +110,7 @@ def _show(found: "list[Candidate]") -> None:
         print("    item  similarity  scene  box")
     for one in found:
         similarity = "—" if one.similarity is None else f"{one.similarity:.3f}"
-        box = described(list(one.box)) if one.box else ""
+        box = described(list(one.box))
         print(f"  {one.item:>6}  {similarity:>10}  {one.scene}  {box}")
 
 

@@ -45,6 +45,10 @@ _RESOURCE_ERRNOS = {
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
+    errno.ENOTDIR,  # a place that is a file, a folder, or no name at all
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
 }
 
 app = typer.Typer(

@@ -1,5 +1,7 @@
 """Which person of a picture to look for: the only one, or the one that the user points at."""
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,41 +10,77 @@ from fdps.errors import DataError, UsageError
 if TYPE_CHECKING:
     from fdps.query import QueryPerson, Searcher
 
+_WITH_PERSON = re.compile(r"(.+)@(\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)*)")
 
-def query_person(
-    searcher: "Searcher",
-    picture: Path,
-    *,
-    box: str | None,
-    point: str | None,
-    person: int | None,
-) -> "QueryPerson":
-    """Choose the person to look for.
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A picture, and how to find the person in it; at most one way is given.
 
     Args:
-        searcher: Finds and embeds people.
         picture: The file.
         box: ``x1,y1,x2,y2`` around the person.
         point: ``x,y`` on the person.
         person: Number of the person, best detection first, from 1.
+    """
+
+    picture: Path
+    box: str | None = None
+    point: str | None = None
+    person: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Choice":
+        """Read ``PICTURE``, ``PICTURE@N``, ``PICTURE@X,Y`` or ``PICTURE@X1,Y1,X2,Y2``.
+
+        A file that has such a name is that file.
+
+        Raises:
+            UsageError: There are three numbers, or more than four.
+        """
+        match = _WITH_PERSON.fullmatch(text)
+        if match is None or Path(text).exists():
+            return cls(Path(text))
+        picture, who = Path(match[1]), match[2]
+        numbers = who.split(",")
+        if len(numbers) == 1 and who.isdigit():
+            return cls(picture, person=int(who))
+        if len(numbers) == 2:
+            return cls(picture, point=who)
+        if len(numbers) == 4:
+            return cls(picture, box=who)
+        raise UsageError(
+            f"after @ comes a person's number, a point x,y or a box x1,y1,x2,y2, got {who!r}",
+            hint="such as child.jpg@2, child.jpg@412,380 or child.jpg@371,210,455,560",
+        )
+
+
+def query_person(searcher: "Searcher", choice: Choice) -> "QueryPerson":
+    """Choose the person to look for.
+
+    Args:
+        searcher: Finds and embeds people.
+        choice: The picture and who.
 
     Raises:
         UsageError: More than one way to choose, or none where several people are seen; a value
             that is malformed or lies outside the picture.
         DataError: Nobody was found.
         PictureError: The picture cannot be read.
+        MissingDataError: There is no such picture.
     """
     from fdps.data.pictures import read_picture
     from fdps.query import QueryPerson
 
-    if sum(choice is not None for choice in (box, point, person)) > 1:
+    picture, person = choice.picture, choice.person
+    if sum(way is not None for way in (choice.box, choice.point, person)) > 1:
         raise UsageError("choose the person once", hint="give one of --box, --point, --person")
     image = read_picture(picture)
-    if box is not None:
-        x1, y1, x2, y2 = _numbers(box, "--box", "x1,y1,x2,y2")
+    if choice.box is not None:
+        x1, y1, x2, y2 = _numbers(choice.box, "--box", "x1,y1,x2,y2")
         return searcher.query(image, box=(x1, y1, x2, y2))
-    if point is not None:
-        x, y = _numbers(point, "--point", "x,y")
+    if choice.point is not None:
+        x, y = _numbers(choice.point, "--point", "x,y")
         return searcher.query(image, point=(x, y))
     found = searcher.detect(image)
     if len(found) == 0:
@@ -59,7 +97,8 @@ def query_person(
     if person is None and len(found) > 1:
         raise UsageError(
             f"{picture}: {len(found)} people found, none chosen\n{listed}",
-            hint="choose one of these, or give --point x,y or --box x1,y1,x2,y2",
+            hint=f"choose one of these, or give --point x,y or --box x1,y1,x2,y2; with several "
+            f"pictures write it behind each: {picture.name}@1",
         )
     if person is not None and not 1 <= person <= len(found):
         raise UsageError(f"{picture} has no person {person}; it has\n{listed}")

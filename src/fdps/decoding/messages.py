@@ -4,6 +4,7 @@
 
     request   {"do": "picture", "path": ..., "wants_time": true}
               {"do": "video", "path": ..., "every": "0.5s", "skip": [0, 12, ...]}
+              {"do": "moments", "path": ..., "moments": [[240, 9.6], ...]}   frame, seconds
     reply     {"kind": "ready"}     once, when the process has started
               {"kind": "alive"}     a video goes on, without a frame that is wanted
               {"kind": "frame", "width": ..., "height": ..., ...} + width * height * 3 bytes, RGB

@@ -1,58 +1,33 @@
 """Frames of a video file by PyAV, in the child.
 
-The file comes as an open object, and FFmpeg reads through it: it never opens anything by name.
-Formats that are lists of other files (HLS, DASH, concat) are not among those it may try.
+How a file is opened, and what is refused: :mod:`fdps.decoding.container`.
 """
 
-import errno
 import math
-import os
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
-from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-
-from fdps.decoding.messages import MAX_PIXELS, DecodedFrame
+from fdps.decoding.container import (
+    Reading,
+    VideoError,
+    decoded,
+    offset_of,
+    opened,
+    plain,
+    upright,
+    video_stream,
+)
+from fdps.decoding.messages import DecodedFrame
 from fdps.decoding.sampling import Sampling
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video import VideoFrame, VideoStream
 
-FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg")
-"""Names by which FFmpeg knows what it may try."""
-
-OPTIONS = {
-    "format_whitelist": ",".join(FORMATS),
-    "protocol_whitelist": "none",  # what a video refers to stays closed
-    "max_streams": "64",
-}
-READ_BYTES = 1 << 18
-MAX_DAMAGED_PACKETS = 10_000
 FIRST_PLAUSIBLE_YEAR = 1980  # cameras without a clock begin in 1904 or 1970
 SLACK_S = 0.5  # by which durations in headers are off
-
-
-class VideoError(Exception):
-    """A video, or the rest of it, cannot be decoded."""
-
-
-@dataclass
-class _Reading:
-    """What is known so far about a video that is being read."""
-
-    first_pts: int | None = None
-    n_packets: int = 0
-    n_damaged: int = 0
-    n_frames: int = 0
-    offset_s: float = 0.0
-    taken_s: float | None = None
-    skip: frozenset[int] = field(default_factory=frozenset)
-    order: list[int] = field(default_factory=list)
 
 
 def read_video(
@@ -75,38 +50,19 @@ def read_video(
     """
     import av
 
-    av.logging.set_level(None)
-    reading = _Reading(skip=skip, order=_display_order(file) if sampling.is_keyframes else [])
-    with _opened(file) as container:
-        stream = _video_stream(container)
+    reading = Reading(skip=skip, order=_display_order(file) if sampling.is_keyframes else [])
+    with opened(file) as container:
+        stream = video_stream(container)
         if sampling.is_keyframes:
             stream.codec_context.skip_frame = "NONKEY"
         try:
-            for frame in _decoded(container, stream, reading):
+            for frame in decoded(container, stream, reading):
                 yield _taken(frame, container, stream, sampling, reading)
                 if reading.n_frames >= max_frames:
                     raise VideoError(f"more than {max_frames:,} frames")
         except (av.FFmpegError, ValueError, OverflowError) as error:
-            raise VideoError(f"{_so_far(reading)}: {_plain(error)}") from error
+            raise VideoError(f"{_so_far(reading)}: {plain(error)}") from error
         _complain(container, stream, reading)
-
-
-def _opened(file: BinaryIO) -> "InputContainer":
-    import av
-
-    if file.seek(0, os.SEEK_END) == 0:
-        raise VideoError("the file is empty")
-    file.seek(0)
-    try:
-        # Not options=: those are passed on to every stream, for which PyAV before 16 crashes where
-        # a stream is found late.
-        return av.open(
-            file, "r", container_options=OPTIONS, metadata_errors="replace", buffer_size=READ_BYTES
-        )
-    except Exception as error:  # FFmpeg has a class of its own for every cause
-        is_other = getattr(error, "errno", 0) == errno.EINVAL  # FFmpeg: "not on the list"
-        reason = f"it reads {', '.join(FORMATS)}" if is_other else _plain(error)
-        raise VideoError(f"not a video that fdps reads: {reason}") from error
 
 
 def _display_order(file: BinaryIO) -> list[int]:
@@ -117,9 +73,9 @@ def _display_order(file: BinaryIO) -> list[int]:
     import av
 
     times = []
-    with _opened(file) as container:
+    with opened(file) as container:
         try:
-            for packet in container.demux(_video_stream(container)):
+            for packet in container.demux(video_stream(container)):
                 if packet.size and packet.pts is not None:
                     times.append(packet.pts)
         except av.FFmpegError:
@@ -127,58 +83,17 @@ def _display_order(file: BinaryIO) -> list[int]:
     return sorted(times)
 
 
-def _video_stream(container: "InputContainer") -> "VideoStream":
-    import av
-
-    moving = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & av.stream.Disposition.attached_pic
-    ]
-    if not moving:
-        raise VideoError("it holds no video")
-    stream = moving[0]
-    context = stream.codec_context
-    if context is None:
-        raise VideoError("its codec is not known")
-    if context.width * context.height > MAX_PIXELS:
-        raise VideoError(f"more than {MAX_PIXELS:,} pixels")
-    context.options = {"max_pixels": str(MAX_PIXELS)}
-    context.thread_count = 1  # the network needs the other cores
-    return stream
-
-
-def _decoded(
-    container: "InputContainer", stream: "VideoStream", reading: _Reading
-) -> Iterator["VideoFrame"]:
-    """All frames; damaged packets are counted and passed over."""
-    import av
-
-    for packet in container.demux(stream):
-        reading.n_packets += packet.size > 0
-        try:
-            frames = packet.decode()
-        except av.error.EOFError:
-            return
-        except av.FFmpegError as error:
-            reading.n_damaged += 1
-            if reading.n_damaged > MAX_DAMAGED_PACKETS:
-                raise VideoError(f"{reading.n_damaged:,} damaged packets") from error
-            continue
-        yield from frames
-
-
 def _taken(
     frame: "VideoFrame",
     container: "InputContainer",
     stream: "VideoStream",
     sampling: Sampling,
-    reading: _Reading,
+    reading: Reading,
 ) -> DecodedFrame | None:
     number, reading.n_frames = reading.n_frames, reading.n_frames + 1
     if reading.order and frame.pts is not None:
         number = bisect_left(reading.order, frame.pts)
-    reading.offset_s = _offset_s(frame, stream, reading)
+    reading.offset_s = offset_of(frame, stream, reading)
     if frame.is_corrupt:
         reading.n_damaged += 1
         return None
@@ -189,33 +104,13 @@ def _taken(
     reading.taken_s = reading.offset_s
     if number in reading.skip:
         return None
-    if frame.width * frame.height > MAX_PIXELS:
-        raise VideoError(f"more than {MAX_PIXELS:,} pixels")
     return DecodedFrame(
-        _upright(frame),
+        upright(frame),
         time=_creation_time(container),
         frame=number,
         offset_s=reading.offset_s,
         duration_s=_duration_s(container, stream),
     )
-
-
-def _offset_s(frame: "VideoFrame", stream: "VideoStream", reading: _Reading) -> float:
-    """Seconds from the beginning; frames without a timestamp follow the one before."""
-    pts = frame.pts if frame.pts is not None else frame.dts
-    base = frame.time_base or stream.time_base
-    if pts is None or base is None:
-        rate = stream.average_rate or Fraction(25)
-        return reading.offset_s + float(1 / rate) * (reading.n_frames > 1)
-    if reading.first_pts is None:
-        reading.first_pts = pts
-    return float((pts - reading.first_pts) * base)
-
-
-def _upright(frame: "VideoFrame") -> np.ndarray:
-    image = frame.to_ndarray(format="rgb24")
-    quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise, as numpy turns
-    return np.ascontiguousarray(np.rot90(image, quarter_turns))
 
 
 def _creation_time(container: "InputContainer") -> str | None:
@@ -241,7 +136,7 @@ def _duration_s(container: "InputContainer", stream: "VideoStream") -> float | N
     return duration if duration and math.isfinite(duration) else None
 
 
-def _complain(container: "InputContainer", stream: "VideoStream", reading: _Reading) -> None:
+def _complain(container: "InputContainer", stream: "VideoStream", reading: Reading) -> None:
     """Raise if the video ends before its header says so, or had damaged parts."""
     if reading.n_frames == 0:
         raise VideoError("it holds no frame that can be decoded")
@@ -253,9 +148,5 @@ def _complain(container: "InputContainer", stream: "VideoStream", reading: _Read
         raise VideoError(f"{reading.n_damaged} damaged parts were passed over")
 
 
-def _so_far(reading: _Reading) -> str:
+def _so_far(reading: Reading) -> str:
     return f"it ends after {reading.offset_s:.1f} s"
-
-
-def _plain(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)

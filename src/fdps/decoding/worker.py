@@ -11,6 +11,7 @@ import pkgutil
 import sys
 import time
 import types
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -59,6 +60,7 @@ def _load_decoders() -> None:
     from PIL import Image
 
     import fdps.data.pictures
+    import fdps.decoding.moments
     import fdps.decoding.pictures
     import fdps.decoding.videos
 
@@ -75,10 +77,10 @@ def _serve(request: dict[str, Any], replies: BinaryIO, limits: Limits) -> None:
     arm(limits.seconds)
     problem, is_spent = "", False
     try:
-        if request["do"] == "video":
-            _video(request, replies, limits)
-        else:
+        if request["do"] == "picture":
             _picture(request, replies)
+        else:
+            _video(request, replies, limits)
     except BrokenPipeError:
         os._exit(0)
     except MemoryError:
@@ -103,17 +105,9 @@ def _picture(request: dict[str, Any], replies: BinaryIO) -> None:
 
 
 def _video(request: dict[str, Any], replies: BinaryIO, limits: Limits) -> None:
-    from fdps.decoding.sampling import Sampling
-    from fdps.decoding.videos import read_video
-
     told = time.monotonic()
     with Path(request["path"]).open("rb") as file, descriptors(0):
-        for frame in read_video(
-            file,
-            Sampling.parse(request["every"]),
-            skip=frozenset(request.get("skip", ())),
-            max_frames=limits.frames,
-        ):
+        for frame in _frames(request, file, limits):
             if frame is not None:
                 _reply(replies, frame)
             elif time.monotonic() - told > ALIVE_EVERY_S:
@@ -122,6 +116,19 @@ def _video(request: dict[str, Any], replies: BinaryIO, limits: Limits) -> None:
                 continue
             told = time.monotonic()
             arm(limits.seconds)
+
+
+def _frames(
+    request: dict[str, Any], file: BinaryIO, limits: Limits
+) -> Iterator[DecodedFrame | None]:
+    from fdps.decoding.moments import read_moments
+    from fdps.decoding.sampling import Sampling
+    from fdps.decoding.videos import read_video
+
+    if request["do"] == "moments":
+        return read_moments(file, request["moments"])
+    sampling, skip = Sampling.parse(request["every"]), frozenset(request.get("skip", ()))
+    return read_video(file, sampling, skip=skip, max_frames=limits.frames)
 
 
 def _reply(replies: BinaryIO, frame: DecodedFrame) -> None:

@@ -4,9 +4,10 @@ from fdps.search.frames import Found, Frame, Skipped, find_pictures
 from fdps.search.index import Index
 from fdps.search.ingest import IngestOptions, IngestSummary, ingest
 from fdps.search.sqlite import SqliteStore
-from fdps.search.store import Filters, IndexInfo, SceneRecord, Store
+from fdps.search.store import ArchivedPerson, Filters, IndexInfo, SceneRecord, Store
 
 __all__ = [
+    "ArchivedPerson",
     "Filters",
     "Found",
     "Frame",

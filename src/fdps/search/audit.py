@@ -180,7 +180,7 @@ def note_search(store: object, hits: Iterable[Hit], *, purpose: str = "", **deta
     if not isinstance(store, Audited):
         return ""
     filters = details.pop("filters", EVERYBODY)
-    known = {key: value for key, value in details.items() if value not in ("", None)}
+    known = {key: value for key, value in details.items() if value not in ("", None, [])}
     if isinstance(filters, Filters) and filters != EVERYBODY:
         known["filters"] = {key: value for key, value in asdict(filters).items() if value}
     known["items"] = named([hit.item for hit in hits])

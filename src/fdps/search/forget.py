@@ -34,31 +34,20 @@ def candidates_of_hits(hits: Iterable[Hit]) -> list[Candidate]:
     return [Candidate(hit.item, hit.scene, tuple(hit.box.tolist()), hit.similarity) for hit in hits]
 
 
-def candidates_of_items(store: Store, items: Iterable[int]) -> list[Candidate]:
-    """Those of these numbers that are there. An archive on a server does not tell where.
+def candidates_of_items(store: Store, items: Sequence[int]) -> list[Candidate]:
+    """Those of these numbers that are there.
 
     Raises:
         MissingDataError: None of them is there.
     """
     wanted = list(dict.fromkeys(items))
-    if not isinstance(store, SqliteStore):
-        return [Candidate(item, "", ()) for item in wanted]
-    found = []
-    with store.reading() as connection:
-        for item in wanted:
-            row = connection.execute(
-                "SELECT name, x1, y1, x2, y2 FROM people JOIN scenes ON scenes.id = scene_id "
-                "WHERE people.id = ?",
-                (item,),
-            ).fetchone()
-            if row:
-                found.append(Candidate(item, row[0], tuple(row[1:])))
+    found = store.people(wanted)
     if not found:
         raise MissingDataError(
             f"none of the {len(wanted)} items is in the archive",
             hint="items are the numbers that fdps search --json shows",
         )
-    return found
+    return [Candidate(one.item, one.scene, tuple(one.box.tolist())) for one in found]
 
 
 def read_items(path: Path) -> list[int]:
@@ -116,7 +105,7 @@ def write_candidates(store: Store, candidates: Sequence[Candidate], folder: Path
     files: dict[str, list[tuple[object, ...]]] = {}
     for one in candidates:
         people.append((one.item, one.scene, one.similarity, *one.box))
-        scene = store.find(name=one.scene) if one.scene else None
+        scene = store.find(name=one.scene)
         if scene:
             moment = (one.item, scene.name, scene.frame, scene.offset_s, scene.time)
             files.setdefault(scene.path, []).append((scene.path, *moment))

@@ -3,6 +3,7 @@
 Axes in shapes: Q queries, D embedding dimension.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -20,7 +21,19 @@ from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
 from fdps.search.open_store import create_store, open_store
 from fdps.search.origins import DEFAULT_TIME_FROM
-from fdps.search.store import EVERYBODY, Filters, IndexInfo, Notes, SceneRecord, Store, check_model
+from fdps.search.reranking import find
+from fdps.search.store import (
+    EVERYBODY,
+    ArchivedPerson,
+    Filters,
+    IndexInfo,
+    Notes,
+    SceneRecord,
+    Store,
+    check_embeddings,
+    check_model,
+)
+from fdps.search.wanted import Wanted, unit_rows
 from fdps.structures import Embedder, Hit
 
 
@@ -59,6 +72,7 @@ class Index:
 
     Attributes:
         purpose: As given; it may be changed.
+        asked: Whom the next searches look for, such as file names; also for the audit.
         unrecorded: Why the last search could not be noted in the audit, or empty.
     """
 
@@ -68,6 +82,7 @@ class Index:
         self._store = store
         self._embedder = embedder
         self.purpose = purpose
+        self.asked: Sequence[str] = ()
         self.unrecorded = ""
 
     @classmethod
@@ -195,12 +210,35 @@ class Index:
         found = source if isinstance(source, Found) else find_pictures(source, videos=True)
         return ingest(self._store, self._embedder, found, options=options, progress=progress)
 
+    def person(self, item: int) -> ArchivedPerson:
+        """A person of the archive, to look at or to look for.
+
+        Args:
+            item: Number of the person, as hits show it.
+
+        Raises:
+            UsageError: Nobody in the archive has this number.
+        """
+        found = self._store.people([item])
+        if not found:
+            raise UsageError(
+                f"nobody in the archive has number {item}",
+                hint="hits show the numbers; a removed person has none",
+            )
+        return found[0]
+
+    def people_in(self, scene: str) -> list[ArchivedPerson]:
+        """Everybody in a scene, by the name that hits show; nobody for an unknown scene."""
+        return self._store.people_in(scene)
+
     def search(
         self,
-        query: Person,
+        query: Person | Sequence[Person],
         top: int = 50,
         *,
-        min_similarity: float = -1.0,
+        unlike: Sequence[Person] = (),
+        rerank: str = "",
+        min_similarity: float = -math.inf,
         cameras: Sequence[str] = (),
         scenes: str = "",
         min_height: float = 0.0,
@@ -211,9 +249,17 @@ class Index:
     ) -> list[Hit]:
         """The people most similar to one person, best first.
 
+        People of the archive that are part of the question are no results. With several pictures
+        the similarity is the mean of theirs, less half the mean similarity to the people in
+        ``unlike``.
+
         Args:
-            query: What ``PersonSearcher.query`` returned, or an embedding.
+            query: What ``PersonSearcher.query`` or :meth:`person` returned, or an embedding; or
+                several of these, all of the same person.
             top: Results wanted, at least 1.
+            unlike: People who look similar and are somebody else.
+            rerank: Order the hits by something else than similarity: ``expansion`` (similarity to
+                the query and its best hit) or ``k-reciprocal`` (common neighbours).
             min_similarity: Leave out what is less similar.
             cameras: Look only at pictures of these cameras.
             scenes: Look only at scenes whose name fits this pattern, such as ``photos/hall/*``.
@@ -224,16 +270,32 @@ class Index:
             source: Look only at files whose path fits this pattern, such as ``*/gate_cam.mp4``.
 
         Raises:
-            UsageError: ``top`` is below 1, a time is malformed, or the embedding does not fit the
-                archive.
+            UsageError: ``top`` is below 1, a time is malformed, an embedding does not fit the
+                archive, ``rerank`` is unknown, or nobody is looked for.
         """
-        embedding = query if isinstance(query, np.ndarray) else query.embedding
+        like = [query] if isinstance(query, np.ndarray | HasEmbedding) else list(query)
+        rows, others = self._embeddings(like), self._embeddings(unlike)
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
-        rows = np.asarray(embedding, dtype=np.float32)[np.newaxis]
-        (hits,) = self._store.search(rows, top=top, filters=filters)
+        hits = find(
+            self._store,
+            Wanted.of(rows, others),
+            top,
+            filters=filters,
+            rerank=rerank,
+            known={p.item for p in (*like, *unlike) if isinstance(p, ArchivedPerson)},
+        )
         hits = [hit for hit in hits if hit.similarity >= min_similarity]
         self._note(hits, filters=filters, top=top)
         return hits
+
+    def _embeddings(self, people: Sequence[Person]) -> Float32[np.ndarray, "_ D"]:
+        rows = [
+            np.asarray(p if isinstance(p, np.ndarray) else p.embedding, dtype=np.float32)
+            for p in people
+        ]
+        for row in rows:
+            check_embeddings(row[np.newaxis], self.info.dim)
+        return unit_rows(rows, self.info.dim)
 
     def search_many(
         self, embeddings: Float[np.ndarray, "Q D"], top: int = 50, *, filters: Filters = EVERYBODY
@@ -249,7 +311,9 @@ class Index:
         return hits
 
     def _note(self, hits: Iterable[Hit], **details: object) -> None:
-        self.unrecorded = note_search(self._store, hits, purpose=self.purpose, **details)
+        self.unrecorded = note_search(
+            self._store, hits, purpose=self.purpose, asked=list(self.asked), **details
+        )
 
     @property
     def calibration(self) -> Calibration | None:

@@ -46,8 +46,16 @@ from fdps.search.milvus_collections import (
 )
 from fdps.search.milvus_journal import Journal, State
 from fdps.search.milvus_notes import read_note, write_note
-from fdps.search.milvus_search import search_everybody
-from fdps.search.store import EVERYBODY, Filters, IndexInfo, SceneRecord, check_embeddings
+from fdps.search.milvus_rows import CountingRows
+from fdps.search.milvus_search import FIELDS, archived_person, search_everybody
+from fdps.search.store import (
+    EVERYBODY,
+    ArchivedPerson,
+    Filters,
+    IndexInfo,
+    SceneRecord,
+    check_embeddings,
+)
 from fdps.structures import Detections, Hit
 
 MESSAGE_BYTES = 2**24  # of one insertion, well below the 64 MB that a server takes
@@ -73,6 +81,7 @@ class MilvusStore:
         self._client = connect(address)
         self._is_open = True
         self._journal = Journal(self._client, address)
+        self._rows = CountingRows(self._client, address)
         self._nested_writers = 0
         self._is_clean = False
         try:
@@ -174,6 +183,23 @@ class MilvusStore:
         """All scenes that agree with every property given, in the order of addition."""
         return self._found({"sha256": sha256, "path": path})
 
+    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
+        """People by their numbers, in the order asked for; whoever is not there is left out."""
+        with milvus_errors(self._address):
+            state = self._journal.read()
+            found = {
+                row["item"]: archived_person(row)
+                for numbers in _pages([int(item) for item in items])
+                for row in self._rows.people(state, one_of("item", numbers), FIELDS)
+            }
+        return [found[int(item)] for item in items if int(item) in found]
+
+    def people_in(self, scene: str) -> list[ArchivedPerson]:
+        """Everybody in a scene, by item."""
+        with milvus_errors(self._address):
+            rows = self._rows.people(self._journal.read(), f"name == {quoted(scene)}", FIELDS)
+        return sorted(map(archived_person, rows), key=lambda person: person.item)
+
     def is_finished(self, sha256: str, sampling: str) -> bool:
         """Whether every frame that a sampling takes of a video is in the archive."""
         with milvus_errors(self._address):
@@ -208,7 +234,7 @@ class MilvusStore:
         with self.writing(), milvus_errors(self._address):
             state = self._cleaned()
             replaced = self._replaced_by(scene, state)
-            lost = self._count(state, replaced)
+            lost = self._rows.count(state, replaced)
             number = state.following
             self._is_clean = False
             self._insert_people(scene, people, number)
@@ -231,11 +257,11 @@ class MilvusStore:
         with self.writing(), milvus_errors(self._address):
             for names in _pages(list(dict.fromkeys(scenes))):
                 state = self._cleaned()
-                rows = self._scenes(state, one_of("name", names))
+                rows = self._rows.scenes(state, one_of("name", names))
                 # First: a video that is decoded again in vain loses nothing.
                 self._unfinish({row["sha256"] for row in rows})
                 gone = [row["number"] for row in rows]
-                n_people = self._count(state, gone)
+                n_people = self._rows.count(state, gone)
                 state = replace(
                     state,
                     n_scenes=state.n_scenes - len(gone),
@@ -245,7 +271,7 @@ class MilvusStore:
                 n_removed += n_people
             for numbers in _pages([int(item) for item in items]):
                 state = self._cleaned()
-                there = [row["item"] for row in self._people(state, one_of("item", numbers))]
+                there = [row["item"] for row in self._rows.people(state, one_of("item", numbers))]
                 state = replace(state, n_people=state.n_people - len(there))
                 self._commit(state, items=there)
                 n_removed += len(there)
@@ -325,7 +351,7 @@ class MilvusStore:
     def _found(self, wanted: dict[str, str]) -> list[SceneRecord]:
         conditions = [f"{field} == {quoted(value)}" for field, value in wanted.items() if value]
         with milvus_errors(self._address):
-            rows = self._scenes(self._journal.read(), " and ".join(conditions))
+            rows = self._rows.scenes(self._journal.read(), " and ".join(conditions))
         rows.sort(key=lambda row: row["number"])
         return [SceneRecord(**json.loads(row["payload"])) for row in rows]
 
@@ -335,7 +361,7 @@ class MilvusStore:
             f"{k} == {quoted(getattr(scene, k))}" for k in ("path", "sha256", "name")
         )
         same = f"(frame == {scene.frame} and ({path} or {sha256})) or {name}"
-        rows = self._scenes(state, same)
+        rows = self._rows.scenes(state, same)
         if any((row["path"], row["frame"]) != (scene.path, scene.frame) for row in rows):
             raise ArchiveError(
                 f"{self._address} holds another scene of this name or content: {scene.name}"
@@ -347,40 +373,6 @@ class MilvusStore:
         n_at_once = max(1, MESSAGE_BYTES // (4 * self._info.dim + 1000))
         for start in range(0, len(rows), n_at_once):
             self._client.insert(self._address.collection, rows[start : start + n_at_once])
-
-    def _scenes(self, state: State, condition: str) -> list[dict[str, Any]]:
-        """All scenes that count and fulfil a condition; a video may have any number of them."""
-        counting = f'kind == "scene" and {state.counts("number", has_items=False)}'
-        pages = self._client.query_iterator(
-            self._address.records,
-            filter=f"{counting} and ({condition})" if condition else counting,
-            batch_size=PAGE,
-            output_fields=["number", "path", "frame", "sha256", "payload"],
-            consistency_level=STRONG,
-        )
-        found: list[dict[str, Any]] = []
-        try:
-            while rows := pages.next():
-                found += rows
-        finally:
-            pages.close()
-        return found
-
-    def _people(self, state: State, condition: str, field: str = "item") -> list[dict[str, Any]]:
-        return list(
-            self._client.query(
-                self._address.collection,
-                filter=f"{state.counts('scene', has_items=True)} and {condition}",
-                output_fields=[field],
-                consistency_level=STRONG,
-            )
-        )
-
-    def _count(self, state: State, scenes: Sequence[int]) -> int:
-        """People of these scenes."""
-        if not scenes:
-            return 0
-        return int(self._people(state, one_of("scene", scenes), "count(*)")[0]["count(*)"])
 
 
 def _pages(values: list[Any]) -> Iterator[list[Any]]:

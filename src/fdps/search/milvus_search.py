@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from fdps.search.milvus_collections import BOX, PAGE, STRONG, GlobPatterns, filter_conditions
 from fdps.search.ranking import inner_products, rounding_bound
-from fdps.search.store import Filters
+from fdps.search.store import ArchivedPerson, Filters
 from fdps.structures import Hit
 
 if TYPE_CHECKING:
@@ -110,6 +110,17 @@ def _ranked(rows: list[Row], query: np.ndarray, top: int) -> list[Hit]:
     similarities = inner_products(embeddings, query)
     order = np.lexsort(([row["item"] for row in rows], -similarities))[:top]
     return [_hit(rows[place], float(similarities[place])) for place in order.tolist()]
+
+
+def archived_person(row: Row) -> ArchivedPerson:
+    """A person from a row with :data:`FIELDS`."""
+    return ArchivedPerson(
+        item=row["item"],
+        scene=row["name"],
+        box=np.array([row[side] for side in BOX], dtype=np.float32),
+        score=row["score"],
+        embedding=np.array(row["embedding"], dtype=np.float32),
+    )
 
 
 def _hit(row: Row, similarity: float) -> Hit:

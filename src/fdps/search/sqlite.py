@@ -18,7 +18,6 @@ from fdps import __version__
 from fdps.errors import ArchiveError, UsageError
 from fdps.search.audit import NOTE_ACTIONS, Note, append, text_hash
 from fdps.search.database import (
-    FORMAT_VERSION,
     create_database,
     open_database,
     sqlite_errors,
@@ -30,7 +29,15 @@ from fdps.search.matrix import EmbeddingMatrix
 from fdps.search.migration import BACKUPS
 from fdps.search.ranking import nearest
 from fdps.search.seals import scene_seal, seal_scene
-from fdps.search.store import EVERYBODY, Filters, IndexInfo, SceneRecord, check_embeddings
+from fdps.search.sqlite_rows import read_info, read_people
+from fdps.search.store import (
+    EVERYBODY,
+    ArchivedPerson,
+    Filters,
+    IndexInfo,
+    SceneRecord,
+    check_embeddings,
+)
 from fdps.search.times import instant, second_of_day
 from fdps.structures import Detections, Hit
 
@@ -57,7 +64,7 @@ class SqliteStore:
         self._own_changes = 0
         try:
             with sqlite_errors(folder):
-                self._info = self._read_info()
+                self._info = read_info(self._connection, folder)
         except BaseException:
             self._connection.close()
             raise
@@ -143,6 +150,17 @@ class SqliteStore:
     def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
         """All scenes that agree with every property given, in the order of addition."""
         return self._scenes({"sha256": sha256, "path": path})
+
+    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
+        """People by their numbers, in the order asked for; whoever is not there is left out."""
+        with sqlite_errors(self._folder):
+            found = [read_people(self._connection, "people.id = ?", int(item)) for item in items]
+        return [person for of_item in found for person in of_item]
+
+    def people_in(self, scene: str) -> list[ArchivedPerson]:
+        """Everybody in a scene, by item."""
+        with sqlite_errors(self._folder):
+            return read_people(self._connection, "scenes.name = ?", scene)
 
     def is_finished(self, sha256: str, sampling: str) -> bool:
         """Whether every frame that a sampling takes of a video is in the archive."""
@@ -325,20 +343,6 @@ class SqliteStore:
                 tuple(given.values()),
             ).fetchall()
         return [SceneRecord(*row) for row in rows]
-
-    def _read_info(self) -> IndexInfo:
-        meta = dict(self._connection.execute("SELECT key, value FROM meta"))
-        try:
-            return IndexInfo(
-                format_version=FORMAT_VERSION,
-                model_hash=meta["model_hash"],
-                dim=int(meta["dim"]),
-                model=meta["model"],
-                created=meta["created"],
-                created_by=meta["created_by"],
-            )
-        except (KeyError, ValueError) as error:
-            raise ArchiveError(f"{self._folder} is damaged: its stamp lacks {error}") from error
 
     def _allowed(self, filters: Filters) -> Bool[np.ndarray, " N"] | None:
         if filters == EVERYBODY:

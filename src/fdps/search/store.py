@@ -78,6 +78,25 @@ class SceneRecord:
     offset_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ArchivedPerson:
+    """A person as an archive keeps it.
+
+    Args:
+        item: Number of the person.
+        scene: Name of the scene.
+        box: In pixels of that scene.
+        score: Confidence of the detector.
+        embedding: Unit length.
+    """
+
+    item: int
+    scene: str
+    box: Float32[np.ndarray, " 4"]
+    score: float
+    embedding: Float32[np.ndarray, " D"]
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which people a search looks at. Filters are exact: they never cost a hit that passes.
@@ -149,6 +168,12 @@ class Store(Protocol):
 
     def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
         """All scenes that agree with every property given, in the order of addition."""
+
+    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
+        """People by their numbers, in the order asked for; whoever is not there is left out."""
+
+    def people_in(self, scene: str) -> list[ArchivedPerson]:
+        """Everybody in a scene, by item."""
 
     def is_finished(self, sha256: str, sampling: str) -> bool:
         """Whether every frame that a sampling takes of a video is in the archive."""

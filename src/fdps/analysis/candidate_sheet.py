@@ -1,0 +1,146 @@
+"""A contact sheet of a search: whom it looked for; each candidate enlarged and in its scene."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image, ImageDraw
+
+from fdps.analysis.tiles import (
+    FRAME,
+    GAP,
+    INK,
+    LABEL,
+    PAPER,
+    framed,
+    person_panel,
+    without_bystanders,
+    write,
+)
+from fdps.errors import UsageError
+from fdps.structures import Picture
+
+LEVEL_COLOURS = {"strong": (0, 130, 80), "worth a look": (190, 120, 0), "weak": (110, 118, 128)}
+"""Of the frames; the level is also written above."""
+
+_MARK = (86, 190, 240)  # seen on any picture, and told from all levels
+_CAPTION, _SMALL = 22, 15  # pixels
+_WIDEST = 2.4  # a scene is at most so many times as wide as high
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A person on a sheet.
+
+    Args:
+        heading: Above, such as rank and similarity.
+        caption: Below, such as where and when.
+        box: In pixels of the picture.
+        picture: The scene, or why it cannot be shown.
+        level: How sure; names the colour of the frame.
+    """
+
+    heading: str
+    caption: str
+    box: Float32[np.ndarray, " 4"]
+    picture: Picture | str
+    level: str = ""
+
+
+def candidate_sheet(
+    query: Sequence[Shown],
+    candidates: Sequence[Shown],
+    *,
+    columns: int = 3,
+    height_px: int = 220,
+    bystanders: bool = False,
+) -> Image.Image:
+    """Draw the query at the top and the candidates below.
+
+    Args:
+        query: Pictures of the person looked for; may be empty.
+        candidates: Best first; may be empty, the sheet then says so.
+        columns: Candidates in a row, at least 1.
+        height_px: Of each picture, at least 32.
+        bystanders: Show other people too; else everything around the person is blurred.
+
+    Returns:
+        An RGB picture; it is neither shown nor saved.
+
+    Raises:
+        UsageError: A size that makes no sense.
+    """
+    if columns < 1 or height_px < 32:
+        raise UsageError(f"a sheet needs a column and 32 pixels, got {columns} and {height_px}")
+    rows = [[_person(shown, height_px, bystanders) for shown in query]] if query else []
+    tiles = [_candidate(shown, height_px, bystanders) for shown in candidates]
+    rows += [tiles[k : k + columns] for k in range(0, len(tiles), columns)]
+    if not tiles:
+        nobody = Image.new("RGB", (480, LABEL), PAPER)
+        write(nobody, (0, 4), "Nobody in the archive fits.")
+        rows.append([nobody])
+    return _stacked(rows)
+
+
+def _person(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
+    """Enlarged, without the scene."""
+    tile = framed([_panel(shown, height_px, bystanders)], INK)
+    return _labelled(tile, shown)
+
+
+def _candidate(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
+    parts = [_panel(shown, height_px, bystanders)]
+    if not isinstance(shown.picture, str):
+        parts.append(_scene(shown.picture, shown.box, height_px, bystanders))
+    return _labelled(framed(parts, LEVEL_COLOURS.get(shown.level, INK)), shown)
+
+
+def _panel(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
+    if isinstance(shown.picture, str):
+        panel = Image.new("RGB", (2 * height_px, height_px), PAPER)
+        write(panel, (4, height_px // 2), shown.picture, size_px=_SMALL)
+        return panel
+    picture = shown.picture if bystanders else without_bystanders(shown.picture, shown.box)
+    return person_panel(picture, shown.box, height_px)
+
+
+def _scene(
+    picture: Picture, box: Float32[np.ndarray, " 4"], height_px: int, bystanders: bool
+) -> Image.Image:
+    """The scene with a frame around the person; of a panorama the part around the person."""
+    if not bystanders:
+        picture = without_bystanders(picture, box)
+    height, width = picture.shape[:2]
+    widest = round(_WIDEST * height)
+    left = int(np.clip((box[0] + box[2]) / 2 - widest / 2, 0, max(width - widest, 0)))
+    part = Image.fromarray(picture[:, left : left + widest])
+    scale = height_px / height
+    scene = part.resize((max(1, round(part.width * scale)), height_px))
+    x1, y1, x2, y2 = ((box - (left, 0, left, 0)) * scale).tolist()
+    pen = ImageDraw.Draw(scene)
+    pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline=PAPER, width=5)
+    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=_MARK, width=3)
+    return scene
+
+
+def _labelled(tile: Image.Image, shown: Shown) -> Image.Image:
+    labelled = Image.new("RGB", (tile.width, tile.height + _CAPTION), PAPER)
+    labelled.paste(tile, (0, 0))
+    write(labelled, (FRAME, 4), shown.heading)
+    write(labelled, (FRAME, tile.height + 2), shown.caption, size_px=_SMALL)
+    return labelled
+
+
+def _stacked(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    width = max(sum(tile.width + GAP for tile in row) for row in rows) + GAP
+    heights = [max(tile.height for tile in row) for row in rows]
+    sheet = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) + 1)), PAPER)
+    top = GAP
+    for row, height in zip(rows, heights, strict=True):
+        left = GAP
+        for tile in row:
+            sheet.paste(tile, (left, top))
+            left += tile.width + GAP
+        top += height + GAP
+    return sheet
