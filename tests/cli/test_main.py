@@ -161,6 +161,7 @@ VERBS = [
     "index",
     "search",
     "data",
+    "archive",
     "models",
 ]
 

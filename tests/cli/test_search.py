@@ -361,7 +361,7 @@ def test_appearances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert [row["best"]["item"] for row in rows] == [one.best.item for one in expected]
     assert main([*command, "--save", str(tmp_path / "case")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split() == ["rank", "similarity", "seen", "from-to", "best"]
+    assert lines[2].split() == ["rank", "similarity", "item", "seen", "from-to", "best"]
     assert len(lines) > 3 + len(expected)
     with (tmp_path / "case/results.csv").open() as file:
         assert len(file.readlines()) == 1 + len(expected)

@@ -38,8 +38,8 @@ def test_it_holds_what_was_added_and_nothing_that_was_removed(store: SqliteStore
         assert [hit.similarity for hit in hits] == pytest.approx(
             sorted((rows.astype(np.float64) @ query[0].astype(np.float64)).tolist(), reverse=True)
         )
-        assert (np.concatenate(store._matrix.blocks) == rows).all()
-        assert (np.diff(store._matrix.items) > 0).all()
+        assert (np.concatenate(store._search.matrix.blocks) == rows).all()
+        assert (np.diff(store._search.matrix.items) > 0).all()
 
     first, second = add(store, 1, 5), add(store, 2, 9)
     check([first, second])
@@ -52,7 +52,7 @@ def test_it_holds_what_was_added_and_nothing_that_was_removed(store: SqliteStore
     check([first, third, fourth, add(store, 5, 30)])
     store.remove(scenes=["1", "3", "4", "5"])
     assert store.search(query, top=1000) == [[]]
-    assert store._matrix.blocks == []
+    assert store._search.matrix.blocks == []
 
 
 def test_the_same_filter_follows_the_archive(store: SqliteStore) -> None:

@@ -14,6 +14,7 @@ from fdps.cli.archive_model import (
     load_model_of,
     remembered_as,
 )
+from fdps.cli.archive_retention import warn_of_overdue
 from fdps.cli.index_report import report
 from fdps.cli.predict import progress_bar
 from fdps.cli.reading import remember_calibration
@@ -57,11 +58,11 @@ def index(
         int, typer.Option(metavar="N", min=1, help="Frames that the network looks at together.")
     ] = 1,
     ray: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS", help="Look on a Ray cluster: local, auto, ray://HOST:PORT."
-        ),
+        str, typer.Option(metavar="ADDRESS", help="Use a Ray cluster: local, auto, ray://HOST:PORT.")
     ] = "",
+    keep: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Keep scenes so long: 12h, 30d, 2w, forever.")
+    ] = None,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 if a file was skipped.")] = (
@@ -74,6 +75,7 @@ def index(
 ) -> None:
     """Find everybody in pictures and videos and keep them in an archive to search."""
     from fdps.search import IngestOptions, find_pictures
+    from fdps.search.retention import parse_keep, set_retention
 
     rules: dict[str, Any] = {
         "camera": camera,
@@ -85,8 +87,11 @@ def index(
         "batch": batch,
     }
     IngestOptions.parse(**rules)
+    retention = parse_keep(keep)
     found = find_pictures(sources, videos=True)  # before anything is created or loaded
     with _archive(out, model, min_score=min_score, device=device) as archive:
+        if keep is not None:
+            set_retention(archive.store, retention)
         try:
             with progress_bar(f"Index {out}", hidden=quiet) as progress:
                 cluster = _cluster(archive, ray, model, min_score=min_score, device=device)
@@ -96,6 +101,7 @@ def index(
             print("Interrupted; the same command continues where it was", file=sys.stderr)
             raise
         report(out, archive, summary, json_output=json_output)
+        warn_of_overdue(out, archive.store)
     if strict and summary.skipped:
         raise typer.Exit(INCOMPLETE)
 

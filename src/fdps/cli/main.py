@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from fdps import __version__
+from fdps.cli.archive import app as archive
 from fdps.cli.compare import compare
 from fdps.cli.data import app as data
 from fdps.cli.demo import demo
@@ -95,6 +96,7 @@ app.command()(compare)
 app.command()(detect)
 app.command()(index)
 app.command()(search)
+app.add_typer(archive)
 app.add_typer(models)
 
 

@@ -3,7 +3,8 @@
 .. code-block:: text
 
     name.fdps/
-      index.sqlite   everything: meta, scenes, people, videos, tracks (WAL; -wal and -shm in use)
+      index.sqlite   everything: meta, scenes, people, videos, tracks, audit, forgotten
+                     (-wal and -shm while in use)
       writer.lock    a second, tiny database; its write lock is held by the one writer
       skipped.csv    files that were not indexed, with the reason
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fdps.errors import ArchiveError, FdpsError, MissingDataError, ResourceError, UsageError
+from fdps.search.audit import append, stamp
 from fdps.search.migration import migrate_1_to_2
 
 FORMAT_VERSION = 2
@@ -41,6 +43,8 @@ CREATE TABLE {name} (
     offset_s REAL,                     -- from the beginning of the video; NULL for a picture
     instant REAL,          -- the time as seconds since 1970, and ...
     second_of_day REAL,    -- ... where the camera stood, for filters
+    added REAL,            -- seconds since 1970, UTC; for retention
+    seal BLOB,             -- digest of this row and its people, for verify
     UNIQUE (path, frame),
     UNIQUE (sha256, frame)
 );
@@ -60,9 +64,31 @@ CREATE TABLE tracks (
     track INTEGER NOT NULL  -- lowest item of these people when they were linked
 );
 """
+CARE = """
+-- Who did what, each entry chained to the one before by its hash; see audit.py.
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    time TEXT NOT NULL,
+    who TEXT NOT NULL,
+    action TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    details TEXT NOT NULL,
+    previous TEXT NOT NULL,
+    hash TEXT NOT NULL
+);
+-- Where somebody was forgotten: indexing the same file again passes over who is there.
+CREATE TABLE forgotten (
+    id INTEGER PRIMARY KEY,
+    sha256 TEXT NOT NULL,
+    frame INTEGER NOT NULL,
+    x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
+    seal BLOB NOT NULL
+);
+CREATE INDEX forgotten_of_file ON forgotten (sha256, frame);
+"""
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-{SCENES.format(name="scenes")}{VIDEOS}CREATE TABLE people (
+{SCENES.format(name="scenes")}{VIDEOS}{CARE}CREATE TABLE people (
     id INTEGER PRIMARY KEY AUTOINCREMENT,  -- AUTOINCREMENT: a number is never used again
     scene_id INTEGER NOT NULL REFERENCES scenes (id) ON DELETE CASCADE,
     x1 REAL NOT NULL, y1 REAL NOT NULL, x2 REAL NOT NULL, y2 REAL NOT NULL,
@@ -101,6 +127,7 @@ def create_database(folder: Path, meta: Mapping[str, str]) -> None:
             connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
             connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+            append(connection, "create", details=stamp(connection))
             connection.execute("PRAGMA journal_mode = WAL")
         aside.replace(database)
 
@@ -128,8 +155,8 @@ def open_database(folder: Path) -> sqlite3.Connection:
     with sqlite_errors(folder):
         if _version(database) == 1:
             with writer_lock(folder):
-                migrate_1_to_2(database, SCENES, (VIDEOS, TRACKS))
-        connection = _connect(database)
+                migrate_1_to_2(database, SCENES, (VIDEOS, TRACKS, CARE))
+        connection = connect(database)
         try:
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -151,13 +178,14 @@ def open_database(folder: Path) -> sqlite3.Connection:
 
 def _version(database: Path) -> int:
     """Format of an archive; 0 for whatever is none."""
-    with closing(_connect(database)) as connection:
+    with closing(connect(database)) as connection:
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             return 0
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _connect(database: Path) -> sqlite3.Connection:
+def connect(database: Path) -> sqlite3.Connection:
+    """Open the file, whatever it is; on a read-only medium as it is."""
     address = f"file:{quote(str(database.absolute()))}"
 
     def attempt(options: str) -> sqlite3.Connection:
@@ -234,6 +262,8 @@ def sqlite_errors(folder: Path) -> Iterator[None]:
         if isinstance(error, sqlite3.ProgrammingError):  # a bug of ours, not the user's file
             raise
         raise _readable(error, folder) from error
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged name in its message
+        raise _damaged(folder, error) from error
 
 
 def _readable(error: sqlite3.DatabaseError, folder: Path) -> FdpsError:
@@ -251,6 +281,10 @@ def _readable(error: sqlite3.DatabaseError, folder: Path) -> FdpsError:
         )
     if code == sqlite3.SQLITE_CONSTRAINT:
         return ArchiveError(f"{folder} holds another scene of this name or content: {error}")
+    return _damaged(folder, error)
+
+
+def _damaged(folder: Path, error: Exception) -> ArchiveError:
     return ArchiveError(
         f"{folder} is damaged: {error}", hint="restore it from a backup, or index again"
     )

@@ -5,6 +5,7 @@ Axes in shapes: Q queries, D embedding dimension.
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -14,9 +15,11 @@ from jaxtyping import Float
 from fdps.decoding.sampling import DEFAULT_EVERY
 from fdps.errors import UsageError
 from fdps.search.appearances import find_appearances
-from fdps.search.calibration import Calibration, from_json, to_json
+from fdps.search.audit import note_search
+from fdps.search.calibration import Calibration
 from fdps.search.frames import Found, Source, find_pictures
 from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
+from fdps.search.kept_calibration import keep_calibration, kept_calibration
 from fdps.search.open_store import create_store, open_store
 from fdps.search.origins import DEFAULT_TIME_FROM
 from fdps.search.ray_cluster import RayCluster
@@ -27,7 +30,6 @@ from fdps.search.store import (
     ArchivedPerson,
     Filters,
     IndexInfo,
-    Notes,
     SceneRecord,
     Store,
     Tracks,
@@ -35,8 +37,6 @@ from fdps.search.store import (
 )
 from fdps.search.wanted import Person, wanted_people
 from fdps.structures import Embedder, Hit
-
-_CALIBRATION = "calibration"
 
 
 class Index:
@@ -55,11 +55,22 @@ class Index:
     Args:
         store: Where the archive is kept.
         embedder: The model of the archive; needed to add pictures, not to search.
+        purpose: What the archive is searched for; noted in its audit with every search.
+
+    Attributes:
+        purpose: As given; it may be changed.
+        asked: Whom the next searches look for, such as file names; also for the audit.
+        unrecorded: Why the last search could not be noted in the audit, or empty.
     """
 
-    def __init__(self, store: Store, embedder: Embedder | None = None) -> None:
+    def __init__(
+        self, store: Store, embedder: Embedder | None = None, *, purpose: str = ""
+    ) -> None:
         self._store = store
         self._embedder = embedder
+        self.purpose = purpose
+        self.asked: Sequence[str] = ()
+        self.unrecorded = ""
 
     @classmethod
     def create(cls, path_or_uri: str | Path, searcher: Embedder, *, model: str = "") -> "Index":
@@ -82,12 +93,15 @@ class Index:
         return cls(store, searcher)
 
     @classmethod
-    def open(cls, path_or_uri: str | Path, searcher: Embedder | None = None) -> "Index":
+    def open(
+        cls, path_or_uri: str | Path, searcher: Embedder | None = None, *, purpose: str = ""
+    ) -> "Index":
         """Open an archive.
 
         Args:
             path_or_uri: As given to :meth:`create`.
             searcher: The model that made the archive; needed to add pictures.
+            purpose: What it is searched for; noted with every search.
 
         Raises:
             MissingDataError: There is no archive.
@@ -101,7 +115,12 @@ class Index:
         except BaseException:
             store.close()
             raise
-        return cls(store, searcher)
+        return cls(store, searcher, purpose=purpose)
+
+    @property
+    def store(self) -> Store:
+        """Where it is kept; what cares for an archive works on it."""
+        return self._store
 
     @property
     def info(self) -> IndexInfo:
@@ -272,7 +291,9 @@ class Index:
         wanted, known = wanted_people(query, unlike, self.info.dim)
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         hits = find(self._store, wanted, top, filters=filters, rerank=rerank, known=known)
-        return [hit for hit in hits if hit.similarity >= min_similarity]
+        hits = [hit for hit in hits if hit.similarity >= min_similarity]
+        self._note(hits, filters=filters, top=top)
+        return hits
 
     def search_appearances(
         self,
@@ -301,7 +322,9 @@ class Index:
         wanted, known = wanted_people(query, unlike, self.info.dim)
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         found = find_appearances(self._store, wanted, top, filters=filters, known=known)
-        return [appearance for appearance in found if appearance.similarity >= min_similarity]
+        found = [appearance for appearance in found if appearance.similarity >= min_similarity]
+        self._note((one.best for one in found), filters=filters, top=top, appearances=True)
+        return found
 
     def search_many(
         self, embeddings: Float[np.ndarray, "Q D"], top: int = 50, *, filters: Filters = EVERYBODY
@@ -312,7 +335,14 @@ class Index:
             UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
         """
         rows = np.asarray(embeddings, dtype=np.float32)
-        return self._store.search(rows, top=top, filters=filters)
+        hits = self._store.search(rows, top=top, filters=filters)
+        self._note(chain.from_iterable(hits), filters=filters, top=top, n_queries=len(rows))
+        return hits
+
+    def _note(self, hits: Iterable[Hit], **details: object) -> None:
+        self.unrecorded = note_search(
+            self._store, hits, purpose=self.purpose, asked=list(self.asked), **details
+        )
 
     @property
     def calibration(self) -> Calibration | None:
@@ -321,11 +351,7 @@ class Index:
         Raises:
             ModelError: What it remembers is malformed or of another model.
         """
-        text = self._store.note(_CALIBRATION) if isinstance(self._store, Notes) else None
-        where = f"the archive of {self.info.model or 'this model'}"
-        if text is None:
-            return None
-        return from_json(text, where=where, model_hash=self.info.model_hash)
+        return kept_calibration(self._store)
 
     def calibrate(self, calibration: Calibration) -> None:
         """Let the archive remember how sure similarities are.
@@ -335,10 +361,7 @@ class Index:
                 archive is read-only.
             UsageError: An archive of this kind cannot keep it.
         """
-        check_model(self.info, calibration.model_hash, "the archive")
-        if not isinstance(self._store, Notes):
-            raise UsageError("an archive of this kind cannot keep a calibration")
-        self._store.write_note(_CALIBRATION, to_json(calibration))
+        keep_calibration(self._store, calibration)
 
     def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
         """Erase pictures with their people, or single people; the picture files stay.

@@ -9,12 +9,13 @@ machine it is the thread of the network too: writing is 2 to 4 % of the time.
 """
 
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from fdps.decoding.pool import Decoders
 from fdps.decoding.sampling import DEFAULT_EVERY, Sampling
-from fdps.errors import UsageError
+from fdps.errors import ResourceError, UsageError
+from fdps.search.audit import note_ingest
 from fdps.search.file_plan import FilePlan, Planner
 from fdps.search.frames import Found
 from fdps.search.looking import Events, look_at_all
@@ -113,12 +114,15 @@ def ingest(
             batch=options.batch,
         )
     with store.writing(), closing(looked):
+        note_ingest(store, "index", n_files=len(found.frames), again=options.again)
         try:
             for plan, events in looked:
                 writer.write(plan, events)
         finally:
             if store.folder:
                 note_skipped(store.folder, writer.skipped, writer.done)
+            with suppress(ResourceError):  # a full disk has been reported, and hides nothing
+                note_ingest(store, "indexed", **writer.counts())
     return writer.summary()
 
 

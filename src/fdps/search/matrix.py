@@ -57,23 +57,23 @@ class EmbeddingMatrix:
             own_changes: Commits through this connection; SQLite counts only those of others.
 
         Returns:
-            Whether the archive may have changed.
+            Whether people or scenes may have changed; other processes also write what is none of
+            a search's business, such as what they have searched for.
 
         Raises:
-            ArchiveError: An embedding has not D numbers.
+            ArchiveError: An embedding has not D numbers, or removals are not counted.
         """
         state = (connection.execute("PRAGMA data_version").fetchone()[0], own_changes)
         if state == self._state:
             return False
-        (removals,) = connection.execute(
-            "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'removals'"
-        ).fetchone()
+        removals, n_before = _removals(connection), len(self.items)
+        has_changed = self._state is None or removals != self._removals
         if removals != self._removals:
             self.items = self.items[:0]
             self._memory.clear()
         self._append(connection)
         self._removals, self._state = removals, state
-        return True
+        return has_changed or len(self.items) != n_before
 
     def _append(self, connection: sqlite3.Connection) -> None:
         """Nobody was removed, so whoever has a higher item than the last one is new."""
@@ -101,13 +101,25 @@ class EmbeddingMatrix:
             self._memory[number][start : start + len(part)] = part
 
 
+def _removals(connection: sqlite3.Connection) -> int:
+    row = connection.execute(
+        "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'removals'"
+    ).fetchone()
+    if row is None:
+        raise ArchiveError(
+            "the archive is damaged: it does not count its removals",
+            hint="restore it from a backup, or index the pictures again",
+        )
+    return int(row[0])
+
+
 def embedding_rows(blobs: Sequence[bytes], dim: int) -> Float32[np.ndarray, "_ D"]:
     """Embeddings as the database keeps them, as rows.
 
     Raises:
         ArchiveError: One has not ``dim`` numbers.
     """
-    if any(len(blob) != 4 * dim for blob in blobs):
+    if any(not isinstance(blob, bytes) or len(blob) != 4 * dim for blob in blobs):
         raise ArchiveError(
             f"the archive is damaged: an embedding has not {dim} numbers",
             hint="restore it from a backup, or index the pictures again",

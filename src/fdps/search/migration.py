@@ -2,18 +2,21 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
 from fdps.errors import UsageError
+from fdps.search.audit import append, stamp
+from fdps.search.seals import seal_scene
 from fdps.search.times import instant, second_of_day
 
 BACKUPS = "index.sqlite.v*.bak*"
 
 
 def migrate_1_to_2(database: Path, scenes: str, tables: Sequence[str]) -> None:
-    """Add what videos and times need; people and their numbers stay.
+    """Add what videos, times and the care of an archive need; people and their numbers stay.
 
     It happens whole or not at all, and after ``index.sqlite.v1.bak`` is safe on the disk. Removing
     a person later removes that backup as well.
@@ -42,22 +45,27 @@ def migrate_1_to_2(database: Path, scenes: str, tables: Sequence[str]) -> None:
 
 def _change(connection: sqlite3.Connection, scenes: str, tables: Sequence[str]) -> None:
     connection.execute(scenes.format(name="scenes_2"))
-    for table in tables:
-        connection.execute(table)
+    for statement in ";\n".join(tables).split(";\n"):  # not executescript, which commits first
+        connection.execute(statement)
     columns = "id, name, path, sha256, width, height, camera, time"
     connection.execute(f"INSERT INTO scenes_2 ({columns}) SELECT {columns} FROM scenes")
     timed = connection.execute("SELECT id, time FROM scenes WHERE time IS NOT NULL").fetchall()
-    for scene_id, time in timed:
+    for scene_id, text in timed:
         with suppress(
             UsageError
         ):  # format 1 took any text for a time; it stays, and no filter fits
             connection.execute(
                 "UPDATE scenes_2 SET instant = ?, second_of_day = ? WHERE id = ?",
-                (instant(time), second_of_day(time), scene_id),
+                (instant(text), second_of_day(text), scene_id),
             )
     connection.execute("DROP TABLE scenes")
     connection.execute("ALTER TABLE scenes_2 RENAME TO scenes")
+    # Format 1 did not note when a scene was added, so its time is counted from now.
+    connection.execute("UPDATE scenes SET added = ?", (time.time(),))
+    for (scene_id,) in connection.execute("SELECT id FROM scenes").fetchall():
+        seal_scene(connection, scene_id)
     connection.execute("PRAGMA user_version = 2")
+    append(connection, "migrate", details=stamp(connection))
 
 
 def _back_up(connection: sqlite3.Connection, backup: Path) -> None:

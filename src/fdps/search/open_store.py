@@ -7,6 +7,8 @@ from fdps.search.milvus_address import SCHEME, MilvusAddress, parse_address
 from fdps.search.sqlite import SqliteStore
 from fdps.search.store import Store
 
+ON_A_SERVER = "only archives in a folder have; see the guide on large archives"
+
 
 def open_store(path_or_uri: str | Path) -> Store:
     """Open an archive.
@@ -38,6 +40,33 @@ def create_store(path_or_uri: str | Path, *, model_hash: str, dim: int, model: s
     from fdps.search.milvus import MilvusStore
 
     return MilvusStore.create(place, model_hash=model_hash, dim=dim, model=model)
+
+
+def open_folder(path_or_uri: str | Path, what: str) -> SqliteStore:
+    """Open an archive for what only a folder has.
+
+    Args:
+        path_or_uri: The archive.
+        what: For the message, such as ``audit``.
+
+    Raises:
+        UsageError: It is on a server.
+        MissingDataError: There is no archive.
+        ArchiveError: It is damaged or of a newer format.
+    """
+    return SqliteStore(folder_of(path_or_uri, what))
+
+
+def folder_of(path_or_uri: str | Path, what: str) -> Path:
+    """The folder that is meant.
+
+    Raises:
+        UsageError: The archive is on a server.
+    """
+    place = _place(path_or_uri)
+    if isinstance(place, Path):
+        return place
+    raise UsageError(f"an archive on a server has no {what} of its own", hint=ON_A_SERVER)
 
 
 def _place(path_or_uri: str | Path) -> Path | MilvusAddress:

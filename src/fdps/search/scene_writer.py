@@ -91,6 +91,10 @@ class SceneWriter:
             skipped=tuple(self.skipped),
         )
 
+    def counts(self) -> dict[str, int]:
+        """For the audit, also after an interruption."""
+        return {**self._counts, "skipped": len(self.skipped)}
+
     def _add(self, plan: FilePlan, seen: SeenFrame) -> None:
         if not plan.n_added:
             self._foresee(plan, seen)

@@ -3,29 +3,31 @@
 Axes in shapes: N people, Q queries, K results, D embedding dimension.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import asdict, astuple, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32
 
 from fdps import __version__
-from fdps.errors import ArchiveError, UsageError
+from fdps.errors import UsageError
+from fdps.search.audit import NOTE_ACTIONS, Note, append, text_hash
 from fdps.search.database import (
-    FORMAT_VERSION,
     create_database,
     open_database,
     sqlite_errors,
     writer_lock,
 )
-from fdps.search.matrix import EmbeddingMatrix
+from fdps.search.erasure import erase, note_removal, without_forgotten
 from fdps.search.migration import BACKUPS
-from fdps.search.pooling import Groups
-from fdps.search.ranking import nearest
-from fdps.search.sql_filters import filter_conditions
+from fdps.search.seals import seal_scene
+from fdps.search.sqlite_rows import read_info, read_people
+from fdps.search.sqlite_search import SqliteSearch
 from fdps.search.store import (
     EVERYBODY,
     Appearance,
@@ -36,9 +38,11 @@ from fdps.search.store import (
     check_embeddings,
 )
 from fdps.search.times import instant, second_of_day
-from fdps.search.tracks import appearance, items_of_track, link_video, track_labels
+from fdps.search.tracks import items_of_track, link_video
 from fdps.structures import Detections, Hit
 
+REMOVE = Note("remove")
+MOST_SHOWN = 100  # letters of a note, in the audit
 _SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
 
 
@@ -46,22 +50,25 @@ class SqliteStore:
     """An archive in the folder ``name.fdps``; the promises are those of :class:`Store`.
 
     One object serves one thread.
+
+    Attributes:
+        is_log_empty: Whether the last removal could empty the log. Otherwise a reader was at work,
+            and what was erased leaves the disk when the last process closes the archive.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._connection = open_database(folder)
+        self.is_log_empty = True
         self._nested_writers = 0
         self._own_changes = 0
         try:
             with sqlite_errors(folder):
-                self._info = self._read_info()
+                self._info = read_info(self._connection, folder)
         except BaseException:
             self._connection.close()
             raise
-        self._matrix = EmbeddingMatrix(self._info.dim)
-        self._last_filters: tuple[Filters, Bool[np.ndarray, " N"]] | None = None
-        self._last_groups: tuple[Filters, Groups] | None = None
+        self._search = SqliteSearch(self._connection, folder, self._info.dim)
 
     @classmethod
     def create(cls, folder: Path, *, model_hash: str, dim: int, model: str = "") -> "SqliteStore":
@@ -144,12 +151,14 @@ class SqliteStore:
 
     def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
         """People by their numbers, in the order asked for; whoever is not there is left out."""
-        found = (self._people("people.id = ?", int(item)) for item in items)
+        with sqlite_errors(self._folder):
+            found = [read_people(self._connection, "people.id = ?", int(item)) for item in items]
         return [person for of_item in found for person in of_item]
 
     def people_in(self, scene: str) -> list[ArchivedPerson]:
         """Everybody in a scene, by item."""
-        return self._people("scenes.name = ?", scene)
+        with sqlite_errors(self._folder):
+            return read_people(self._connection, "scenes.name = ?", scene)
 
     def is_finished(self, sha256: str, sampling: str) -> bool:
         """Whether every frame that a sampling takes of a video is in the archive."""
@@ -186,7 +195,8 @@ class SqliteStore:
 
     def write_note(self, key: str, text: str) -> None:
         """Keep a text with the stamp; an older one of this key is replaced."""
-        with self._transaction():
+        details = {"key": key, "sha256": text_hash(text), "text": text[:MOST_SHOWN]}
+        with self.changing(Note(NOTE_ACTIONS.get(key, "note"), details=details)):
             self._connection.execute(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"note:{key}", text)
             )
@@ -198,16 +208,20 @@ class SqliteStore:
         if scene.time is not None:
             clock = (instant(scene.time), second_of_day(scene.time))
         with self._transaction():
+            people = without_forgotten(self._connection, scene, people)
             old = self._connection.execute(
                 "SELECT id FROM scenes WHERE path = ? AND frame = ?", (scene.path, scene.frame)
             ).fetchone()
             if old:
-                self._erase("scenes", "id", old[0])
-            marks = ", ".join("?" * (len(fields(SceneRecord)) + len(clock)))
+                self._connection.execute("DELETE FROM scenes WHERE id = ?", old)
+                note_removal(self._connection)
+            marks = ", ".join("?" * (len(fields(SceneRecord)) + len(clock) + 1))
             scene_id = self._connection.execute(
-                f"INSERT INTO scenes ({_SCENE_COLUMNS}, instant, second_of_day) VALUES ({marks})",
-                (*astuple(scene), *clock),
+                f"INSERT INTO scenes ({_SCENE_COLUMNS}, instant, second_of_day, added) "
+                f"VALUES ({marks})",
+                (*astuple(scene), *clock, time.time()),
             ).lastrowid
+            assert scene_id is not None
             self._connection.executemany(
                 "INSERT INTO people (scene_id, x1, y1, x2, y2, score, embedding) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -218,51 +232,90 @@ class SqliteStore:
                     )
                 ],
             )
+            seal_scene(self._connection, scene_id)
 
-    def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
-        """Erase scenes with their people, and single people, also from the log and free pages."""
+    def remove(
+        self,
+        *,
+        scenes: Sequence[str] = (),
+        items: Sequence[int] = (),
+        note: Note = REMOVE,
+        for_good: bool = False,
+    ) -> int:
+        """Erase scenes with their people, and single people, also from the log and free pages.
+
+        Args:
+            scenes: Names.
+            items: Numbers of people.
+            note: For the audit, in the same transaction.
+            for_good: Indexing the same files again passes over who was there.
+        """
         with self.writing():
-            before = len(self)
             with self._transaction():
-                for name in scenes:
-                    self._connection.execute(
-                        "DELETE FROM videos WHERE sha256 IN "
-                        "(SELECT sha256 FROM scenes WHERE name = ?)",
-                        (name,),
-                    )
-                    self._erase("scenes", "name", name)
-                for item in items:
-                    self._erase("people", "id", int(item))
-            with sqlite_errors(self._folder):
-                # The log still holds the pages as they were; a reader at work may delay this.
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            for backup in self._folder.glob(BACKUPS):  # of a migration; erased is erased there too
-                backup.unlink()
-            return before - len(self)
+                erased = erase(self._connection, scenes, items, for_good=for_good)
+                details = {**(note.details or {}), **asdict(erased)}
+                append(self._connection, note.action, purpose=note.purpose, details=details)
+                for backup in self._folder.glob(BACKUPS):  # of a migration; erased there too
+                    backup.unlink()
+            self._empty_log()
+            return erased.n_people
+
+    def vacuum(self) -> None:
+        """Write the file anew without its free pages; whole or not at all."""
+        with self.writing(), sqlite_errors(self._folder):
+            self._connection.execute("VACUUM")
+            self._empty_log()
 
     def search(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Hit]]:
         """The ``top`` most similar people to each query, best first; ties by item."""
-        with self._searching(embeddings, top):
-            allowed = self._allowed(filters)
-            best = nearest(self._matrix.blocks, embeddings, top, allowed)
-            return [self._hits(*of_query) for of_query in best]
+        with self._searching(embeddings, top) as searching:
+            return searching.hits(embeddings, top, filters)
 
     def search_appearances(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Appearance]]:
         """The ``top`` most similar appearances to each query, best first; ties by track."""
-        with self._searching(embeddings, top):
-            blocks, items = self._matrix.blocks, self._matrix.items
-            if self._last_groups is None or self._last_groups[0] != filters:
-                labels = track_labels(self._connection, items)
-                self._last_groups = (filters, Groups(blocks, labels, self._allowed(filters)))
-            best = self._last_groups[1].nearest(blocks, embeddings, top)
-            return [
-                [appearance(self._connection, found, items) for found in of_query]
-                for of_query in best
-            ]
+        with self._searching(embeddings, top) as searching:
+            return searching.appearances(embeddings, top, filters)
+
+    def record(self, note: Note) -> None:
+        """Add an entry to the audit; also while another process writes."""
+        with self._audited(note):
+            pass
+
+    @contextmanager
+    def changing(self, note: Note) -> Iterator[sqlite3.Connection]:
+        """A change by the one writer that is noted in the audit, in one transaction."""
+        with self.writing(), self._audited(note):
+            yield self._connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Everything read inside is one state of the archive."""
+        with self._snapshot():
+            yield self._connection
+
+    def _empty_log(self) -> None:
+        """It still holds pages as they were; a reader at work may delay this."""
+        with sqlite_errors(self._folder):
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self.is_log_empty = not busy
+
+    @contextmanager
+    def _audited(self, note: Note) -> Iterator[None]:
+        """Like a transaction, but nothing that searches read changes in it."""
+        with sqlite_errors(self._folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                append(self._connection, note.action, purpose=note.purpose, details=note.details)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -278,15 +331,14 @@ class SqliteStore:
             self._own_changes += 1
 
     @contextmanager
-    def _searching(self, embeddings: np.ndarray, top: int) -> Iterator[None]:
-        """The matrix holds one state of the archive, and everything read inside is of it."""
+    def _searching(self, embeddings: np.ndarray, top: int) -> Iterator[SqliteSearch]:
+        """Everything read inside is of one state of the archive."""
         check_embeddings(embeddings, self._info.dim)
         if top < 1:
             raise UsageError(f"top must be at least 1, got {top}")
         with self._snapshot():
-            if self._matrix.refresh(self._connection, self._own_changes):
-                self._last_filters = self._last_groups = None
-            yield
+            self._search.refresh(self._own_changes)
+            yield self._search
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
@@ -308,76 +360,3 @@ class SqliteStore:
                 tuple(given.values()),
             ).fetchall()
         return [SceneRecord(*row) for row in rows]
-
-    def _people(self, condition: str, value: int | str) -> list[ArchivedPerson]:
-        with sqlite_errors(self._folder):
-            rows = self._connection.execute(
-                "SELECT people.id, name, x1, y1, x2, y2, score, embedding FROM people "
-                f"JOIN scenes ON scenes.id = people.scene_id WHERE {condition} ORDER BY people.id",
-                (value,),
-            ).fetchall()
-        return [
-            ArchivedPerson(
-                item,
-                name,
-                np.array(box, dtype=np.float32),
-                score,
-                np.frombuffer(embedding, dtype="<f4").astype(np.float32),
-            )
-            for item, name, *box, score, embedding in rows
-        ]
-
-    def _erase(self, table: str, column: str, value: str | int) -> None:
-        self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (value,))
-        self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'removals'")
-
-    def _read_info(self) -> IndexInfo:
-        meta = dict(self._connection.execute("SELECT key, value FROM meta"))
-        try:
-            return IndexInfo(
-                format_version=FORMAT_VERSION,
-                model_hash=meta["model_hash"],
-                dim=int(meta["dim"]),
-                model=meta["model"],
-                created=meta["created"],
-                created_by=meta["created_by"],
-            )
-        except (KeyError, ValueError) as error:
-            raise ArchiveError(f"{self._folder} is damaged: its stamp lacks {error}") from error
-
-    def _allowed(self, filters: Filters) -> Bool[np.ndarray, " N"] | None:
-        if filters == EVERYBODY:
-            return None
-        if self._last_filters and self._last_filters[0] == filters:
-            return self._last_filters[1]
-        conditions, arguments = filter_conditions(filters)
-        # One text instead of a row each: half the time for a filter that most people pass.
-        (passing,) = self._connection.execute(
-            "SELECT group_concat(people.id) FROM scenes JOIN people ON scenes.id = people.scene_id "
-            f"WHERE {conditions}",
-            arguments,
-        ).fetchone()
-        items = np.fromstring(passing or "0", dtype=np.int64, sep=",")  # nobody is item 0
-        allowed = np.isin(self._matrix.items, items)
-        self._last_filters = (filters, allowed)
-        return np.asarray(allowed)
-
-    def _hits(
-        self, rows: Int64[np.ndarray, " K"], similarities: Float64[np.ndarray, " K"]
-    ) -> list[Hit]:
-        items = self._matrix.items[rows].tolist()
-        return [self._hit(*pair) for pair in zip(items, similarities.tolist(), strict=True)]
-
-    def _hit(self, item: int, similarity: float) -> Hit:
-        name, *box, score = self._connection.execute(
-            "SELECT name, x1, y1, x2, y2, score FROM people "
-            "JOIN scenes ON scenes.id = people.scene_id WHERE people.id = ?",
-            (item,),
-        ).fetchone()
-        return Hit(
-            scene=name,
-            box=np.array(box, dtype=np.float32),
-            similarity=similarity,
-            score=score,
-            item=item,
-        )

@@ -1,0 +1,240 @@
+"""Who did what with an archive: a list of entries, each bound to the one before by a hash.
+
+An entry that is changed, removed or slipped in breaks the chain. The number of entries and the
+newest hash, the head, are kept apart as well, so that a removed last entry is missed. Whoever can
+rewrite the whole file can also compute a new chain; a head that was written down elsewhere then
+tells: it is no longer in the chain.
+
+Entries say who looked for what, and what was shown; they hold no embedding and no pixel.
+"""
+
+import getpass
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol, runtime_checkable
+
+from fdps.errors import ArchiveError, ResourceError
+from fdps.search.store import EVERYBODY, Filters
+from fdps.structures import Hit
+
+BEGINNING = "0" * 64
+"""What the first entry follows."""
+
+MOST_NAMED = 1000  # items or scenes in one entry; a removal may be of a million
+NOTE_ACTIONS = {"calibration": "calibrate", "retention": "retention"}
+"""What writing a note of this key is called; any other is a ``note``."""
+
+_STAMP = ("model_hash", "dim", "model", "created", "created_by")
+_COLUMNS = "seq, time, who, action, purpose, details, previous, hash"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One thing that was done.
+
+    Args:
+        seq: Number, from 1, without gaps.
+        time: ISO 8601, UTC.
+        who: Name of the user, as the operating system has it.
+        action: ``create``, ``index``, ``search``, ``remove``, ``forget`` ...
+        purpose: What for, as the user said.
+        details: JSON with sorted keys.
+        previous: Hash of the entry before.
+        hash: SHA-256 of all of the above.
+    """
+
+    seq: int
+    time: str
+    who: str
+    action: str
+    purpose: str
+    details: str
+    previous: str
+    hash: str
+
+    def computed_hash(self) -> str:
+        """What :attr:`hash` should be."""
+        values = astuple(self)[:-1]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What an entry says of an action, apart from what the archive adds itself.
+
+    Args:
+        action: As :attr:`AuditEntry.action`.
+        purpose: What for, or empty.
+        details: Anything that JSON holds, but nothing biometric.
+    """
+
+    action: str
+    purpose: str = ""
+    details: Mapping[str, Any] | None = None
+
+
+@runtime_checkable
+class Audited(Protocol):
+    """A store that notes what is done with it."""
+
+    def record(self, note: Note) -> None:
+        """Add an entry, in a short transaction; also while another process writes.
+
+        Raises:
+            ArchiveError: The archive is read-only.
+            ResourceError: The disk is full.
+        """
+
+
+def append(
+    connection: sqlite3.Connection,
+    action: str,
+    *,
+    purpose: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Add an entry within the transaction of what it is about."""
+    count, head = kept_head(connection)
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    text = json.dumps(dict(details or {}), sort_keys=True)
+    draft = AuditEntry(count + 1, now, _user(), action, purpose, text, head, "")
+    new_head = draft.computed_hash()
+    marks = ", ".join("?" * 8)
+    connection.execute(
+        f"INSERT INTO audit ({_COLUMNS}) VALUES ({marks})", (*astuple(draft)[:-1], new_head)
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+        [("audit_count", str(count + 1)), ("audit_head", new_head)],
+    )
+
+
+def kept_head(connection: sqlite3.Connection) -> tuple[int, str]:
+    """Number of entries and newest hash, as they are kept apart from the entries."""
+    kept = dict(
+        connection.execute("SELECT key, value FROM meta WHERE key IN ('audit_count', 'audit_head')")
+    )
+    return int(kept.get("audit_count", 0)), kept.get("audit_head", BEGINNING)
+
+
+def entries(connection: sqlite3.Connection, *, last: int | None = None) -> list[AuditEntry]:
+    """The entries, newest last; only so many of the newest if wanted."""
+    limit = "" if last is None else f"LIMIT {int(last)}"
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM audit ORDER BY seq DESC {limit}").fetchall()
+    return [_entry(row) for row in reversed(rows)]
+
+
+def faults(connection: sqlite3.Connection, *, expect: str = "") -> list[str]:
+    """What is wrong with the chain, the first bad entry first; empty if nothing is.
+
+    Args:
+        connection: Within a read transaction.
+        expect: A head that was noted earlier, or its beginning (at least 8 digits).
+    """
+    found: list[str] = []
+    n_seen, head, is_expected = 0, BEGINNING, not expect
+    for entry in _all(connection):
+        n_seen += 1
+        is_expected = is_expected or entry.hash.startswith(expect)
+        if not found:
+            found += _entry_faults(entry, n_seen, head)
+        head = entry.hash
+    if found:
+        return found
+    count, kept = kept_head(connection)
+    if (count, kept) != (n_seen, head):
+        missing = f"{count - n_seen} of the last are missing" if count > n_seen else "not its head"
+        found.append(f"audit: {n_seen} entries, noted are {count} ({missing})")
+    if not is_expected:
+        found.append(f"audit: no entry has the expected head {expect}; the chain was rewritten")
+    return found
+
+
+def _entry_faults(entry: AuditEntry, number: int, head: str) -> list[str]:
+    if entry.seq != number:
+        return [f"audit: entry {number} is missing"]
+    if entry.previous != head:
+        return [f"audit: entry {number} does not follow the one before it"]
+    if entry.hash != entry.computed_hash():
+        return [f"audit: entry {number} was changed"]
+    return []
+
+
+def note_search(store: object, hits: Iterable[Hit], *, purpose: str = "", **details: object) -> str:
+    """Note a search in the archive.
+
+    Args:
+        store: Of the archive; one that keeps no audit notes nothing.
+        hits: Who is shown.
+        purpose: What for.
+        details: What else to note; :class:`Filters` as what they leave out, nothing that is empty.
+
+    Returns:
+        Why it could not be noted, or empty. A search of a read-only archive is none the worse.
+    """
+    if not isinstance(store, Audited):
+        return ""
+    filters = details.pop("filters", EVERYBODY)
+    known = {key: value for key, value in details.items() if value not in ("", None, [])}
+    if isinstance(filters, Filters) and filters != EVERYBODY:
+        known["filters"] = {key: value for key, value in asdict(filters).items() if value}
+    known["items"] = named([hit.item for hit in hits])
+    try:
+        store.record(Note("search", purpose, known))
+    except (ArchiveError, ResourceError) as error:
+        return str(error)
+    return ""
+
+
+def note_ingest(store: object, action: str, **details: object) -> None:
+    """Note that files are being added, or what became of them.
+
+    Raises:
+        ArchiveError: The archive is read-only.
+        ResourceError: The disk is full.
+    """
+    if isinstance(store, Audited):
+        store.record(Note(action, details=details))
+
+
+def stamp(connection: sqlite3.Connection) -> dict[str, str]:
+    """What ``create`` notes: the stamp of the archive, and its tables."""
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    tables = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name")
+    schema = hashlib.sha256(repr(tables.fetchall()).encode()).hexdigest()
+    return {**{key: meta.get(key, "") for key in _STAMP}, "schema": schema}
+
+
+def text_hash(text: str) -> str:
+    """SHA-256, as the audit names a note."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def named(values: list[Any]) -> list[Any]:
+    """As many as an entry names."""
+    return values[:MOST_NAMED]
+
+
+def _all(connection: sqlite3.Connection) -> Iterator[AuditEntry]:
+    for row in connection.execute(f"SELECT {_COLUMNS} FROM audit ORDER BY seq"):
+        yield _entry(row)
+
+
+def _entry(row: Sequence[Any]) -> AuditEntry:
+    """Damage can make bytes of a text; their text then shows it."""
+    return AuditEntry(row[0], *map(str, row[1:]))
+
+
+def _user() -> str:
+    """As the operating system has it, not as the environment says."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):  # Windows; a container may run as a number without a name
+        return getpass.getuser() if os.name == "nt" else f"uid {os.getuid()}"

@@ -1,0 +1,130 @@
+"""Erase scenes and people from the tables of an archive, and keep the forgotten out.
+
+Whoever is forgotten leaves a mark: the hash of the file, the frame and the box, nothing of what the
+person looks like. When the same content is indexed again, a detection that overlaps a mark is
+passed over. A file whose content has changed is another file.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fdps.search.audit import MOST_NAMED
+from fdps.search.seals import digest, seal_scene
+from fdps.search.store import SceneRecord
+from fdps.structures import Detections
+
+SAME_PLACE = 0.5
+"""A detection that overlaps the box of somebody forgotten at this IoU is that person again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure erased, as the audit names it.
+
+    Args:
+        n_scenes: Scenes, with all their people.
+        n_people: People, those of the scenes included.
+        scenes: Names of the first of these scenes.
+        items: Numbers of the first of those people who were erased alone.
+    """
+
+    n_scenes: int
+    n_people: int
+    scenes: tuple[str, ...]
+    items: tuple[int, ...]
+
+
+def erase(
+    connection: sqlite3.Connection, scenes: Sequence[str], items: Sequence[int], *, for_good: bool
+) -> Erased:
+    """Erase scenes with their people, and single people, within a transaction.
+
+    Args:
+        connection: With ``secure_delete`` on, so that no free page keeps anything.
+        scenes: Names; those that are not there are passed over.
+        items: Numbers of people, likewise.
+        for_good: Mark where they were.
+    """
+    gone_scenes = [name for name in dict.fromkeys(scenes) if _of_scene(connection, name)]
+    n_of_scenes = sum(_erase_scene(connection, name, for_good) for name in gone_scenes)
+    gone_items, touched = [], set()
+    for item in dict.fromkeys(map(int, items)):
+        row = connection.execute("SELECT scene_id FROM people WHERE id = ?", (item,)).fetchone()
+        if row is None:
+            continue
+        if for_good:
+            _mark(connection, "people.id", item)
+        connection.execute("DELETE FROM people WHERE id = ?", (item,))
+        gone_items.append(item)
+        touched.add(row[0])
+    for scene_id in touched:
+        seal_scene(connection, scene_id)
+    if gone_scenes or gone_items:
+        note_removal(connection)
+    return Erased(
+        n_scenes=len(gone_scenes),
+        n_people=n_of_scenes + len(gone_items),
+        scenes=tuple(gone_scenes[:MOST_NAMED]),
+        items=tuple(gone_items[:MOST_NAMED]),
+    )
+
+
+def note_removal(connection: sqlite3.Connection) -> None:
+    """Tell every open index that rows are gone, so that it reads its matrix anew."""
+    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'removals'")
+
+
+def without_forgotten(
+    connection: sqlite3.Connection, scene: SceneRecord, people: Detections
+) -> Detections:
+    """The people of a scene but for those who were forgotten there."""
+    marks = connection.execute(
+        "SELECT x1, y1, x2, y2 FROM forgotten WHERE sha256 = ? AND frame = ?",
+        (scene.sha256, scene.frame),
+    ).fetchall()
+    if not marks or not len(people):
+        return people
+    from fdps.boxes import iou  # with torch, which nothing else here needs
+
+    stays = (iou(people.boxes, np.array(marks, dtype=np.float32)) < SAME_PLACE).all(axis=1)
+    return replace(
+        people,
+        boxes=people.boxes[stays],
+        scores=people.scores[stays],
+        embeddings=people.embeddings[stays],
+    )
+
+
+def _of_scene(connection: sqlite3.Connection, name: str) -> int | None:
+    row = connection.execute("SELECT id FROM scenes WHERE name = ?", (name,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _erase_scene(connection: sqlite3.Connection, name: str, for_good: bool) -> int:
+    """How many people it had."""
+    scene_id = _of_scene(connection, name)
+    if for_good:
+        _mark(connection, "people.scene_id", scene_id)
+    (n_people,) = connection.execute(
+        "SELECT count(*) FROM people WHERE scene_id = ?", (scene_id,)
+    ).fetchone()
+    connection.execute(  # a frame of it is missing now
+        "DELETE FROM videos WHERE sha256 = (SELECT sha256 FROM scenes WHERE id = ?)", (scene_id,)
+    )
+    connection.execute("DELETE FROM scenes WHERE id = ?", (scene_id,))
+    return int(n_people)
+
+
+def _mark(connection: sqlite3.Connection, column: str, value: int | None) -> None:
+    places = connection.execute(
+        "SELECT sha256, frame, x1, y1, x2, y2 FROM people "
+        f"JOIN scenes ON scenes.id = people.scene_id WHERE {column} = ?",
+        (value,),
+    ).fetchall()
+    connection.executemany(
+        "INSERT INTO forgotten (sha256, frame, x1, y1, x2, y2, seal) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(*place, digest(place)) for place in places],
+    )

@@ -1,0 +1,23 @@
+"""SIGKILL at random moments: the script that also kills two hundred times."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "soak_archive.py"
+
+
+def test_an_archive_whose_writers_are_killed_twenty_times_is_the_clean_one() -> None:
+    ended = subprocess.run(
+        [sys.executable, str(SCRIPT), "--kills", "20", "--seed", "1"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    figures = json.loads(ended.stdout)
+    assert (figures["kills"], figures["faults"]) == (20, [])
+    assert set(figures["kills_of"]) == {"index", "remove", "forget", "compact"}
+    assert figures["archives"] < 20  # several kills in one archive
