@@ -61,6 +61,7 @@ class SqliteStore:
             raise
         self._matrix = EmbeddingMatrix(self._info.dim)
         self._last_filters: tuple[Filters, Bool[np.ndarray, " N"]] | None = None
+        self._labels: Int64[np.ndarray, " N"] | None = None
         self._last_groups: tuple[Filters, Groups] | None = None
 
     @classmethod
@@ -256,8 +257,10 @@ class SqliteStore:
         with self._searching(embeddings, top):
             blocks, items = self._matrix.blocks, self._matrix.items
             if self._last_groups is None or self._last_groups[0] != filters:
-                labels = track_labels(self._connection, items)
-                self._last_groups = (filters, Groups(blocks, labels, self._allowed(filters)))
+                if self._labels is None:
+                    self._labels = track_labels(self._connection, items)
+                groups = Groups(blocks, self._labels, self._allowed(filters))
+                self._last_groups = (filters, groups)
             best = self._last_groups[1].nearest(blocks, embeddings, top)
             return [
                 [appearance(self._connection, found, items) for found in of_query]
@@ -285,7 +288,7 @@ class SqliteStore:
             raise UsageError(f"top must be at least 1, got {top}")
         with self._snapshot():
             if self._matrix.refresh(self._connection, self._own_changes):
-                self._last_filters = self._last_groups = None
+                self._last_filters = self._last_groups = self._labels = None
             yield
 
     @contextmanager
