@@ -23,7 +23,6 @@ from fdps.search.database import (
 )
 from fdps.search.matrix import EmbeddingMatrix
 from fdps.search.migration import BACKUPS
-from fdps.search.pooling import Groups
 from fdps.search.ranking import nearest
 from fdps.search.sql_filters import filter_conditions
 from fdps.search.store import (
@@ -36,7 +35,7 @@ from fdps.search.store import (
     check_embeddings,
 )
 from fdps.search.times import instant, second_of_day
-from fdps.search.tracks import appearance, items_of_track, link_video, track_labels
+from fdps.search.tracks import TrackGroups, appearance, items_of_track, link_video
 from fdps.structures import Detections, Hit
 
 _SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
@@ -61,8 +60,7 @@ class SqliteStore:
             raise
         self._matrix = EmbeddingMatrix(self._info.dim)
         self._last_filters: tuple[Filters, Bool[np.ndarray, " N"]] | None = None
-        self._labels: Int64[np.ndarray, " N"] | None = None
-        self._last_groups: tuple[Filters, Groups] | None = None
+        self._tracks = TrackGroups()
 
     @classmethod
     def create(cls, folder: Path, *, model_hash: str, dim: int, model: str = "") -> "SqliteStore":
@@ -256,12 +254,8 @@ class SqliteStore:
         """The ``top`` most similar appearances to each query, best first; ties by track."""
         with self._searching(embeddings, top):
             blocks, items = self._matrix.blocks, self._matrix.items
-            if self._last_groups is None or self._last_groups[0] != filters:
-                if self._labels is None:
-                    self._labels = track_labels(self._connection, items)
-                groups = Groups(blocks, self._labels, self._allowed(filters))
-                self._last_groups = (filters, groups)
-            best = self._last_groups[1].nearest(blocks, embeddings, top)
+            groups = self._tracks.groups(self._connection, self._matrix, filters, self._allowed)
+            best = groups.nearest(blocks, embeddings, top)
             return [
                 [appearance(self._connection, found, items) for found in of_query]
                 for of_query in best
@@ -288,7 +282,8 @@ class SqliteStore:
             raise UsageError(f"top must be at least 1, got {top}")
         with self._snapshot():
             if self._matrix.refresh(self._connection, self._own_changes):
-                self._last_filters = self._last_groups = self._labels = None
+                self._last_filters = None
+                self._tracks.forget()
             yield
 
     @contextmanager
