@@ -6,11 +6,12 @@
 ``DIR`` holds ``vtest.mp4`` (10 frames a second) and ``people.csv``: frame, x1, y1, x2, y2, person,
 track; frames count from 1. A person who leaves and returns keeps the letter and gets another track.
 
-The first table is about linking, on every fifth, every second and every frame. Detections are told
-who they are by the annotated boxes of their frame: each box names the detection that overlaps it
-most, if that is by 0.5 (IoU) at least and names no other; further detections that overlap a box so
-far are left out of both tables; all others are nobody. Linked is everybody who was found, as
-indexing does it.
+The first table is about linking, on every fifth, every second and every frame (``--linking``; with
+5 alone only these frames are looked at, in a fifth of the time). Detections are told who they are
+by the annotated boxes of their frame: each box names the detection that overlaps it most, if that
+is by 0.5 (IoU) at least and has no other name; further detections that overlap a box so far are
+left out of both tables; all others are nobody. Linked is everybody who was found, as indexing does
+it.
 
 * tracklets: with at least one detection of a known person.
 * purity: share of these detections that are of the person who is most frequent in their tracklet.
@@ -42,6 +43,7 @@ people, since tracks of one person are not independent; with seven people they a
 import argparse
 import csv
 import json
+import math
 import sys
 import time
 from collections import defaultdict
@@ -124,7 +126,7 @@ def main() -> None:
     annotated = read_annotations(options.pets / "people.csv")
     predictions, network_s, model_hash = detections(options)
     linking = []
-    for every in (5, 2, 1):
+    for every in options.linking:
         linking.append(linking_figures(Found(predictions, annotated, every), every))
         linking[-1]["network_ms"] = None if network_s is None else 1000 * network_s
     found = Found(predictions, annotated, options.every)
@@ -150,6 +152,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="card, run folder or weights")
     parser.add_argument("--pets", type=Path, required=True, help="folder of vtest.mp4")
     parser.add_argument("--every", type=int, default=5, help="frames from one to the next")
+    parser.add_argument("--linking", type=int, nargs="+", default=[5, 2, 1], metavar="FRAMES")
     parser.add_argument("--min-score", type=float, help="of detections [default: of the model]")
     parser.add_argument("--out", type=Path, default=Path("runs/pets_tracks"), help="folder")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
@@ -172,12 +175,15 @@ def corners(rows: list[dict[str, str]]) -> np.ndarray:
 
 
 def detections(options: argparse.Namespace) -> tuple[Predictions, float | None, str]:
-    """Everybody in every frame, once for each model; with seconds per frame when it is new."""
+    """Everybody in every frame needed, once for each model; and the seconds of a frame."""
     model = fdps.load(options.model, min_score=options.min_score)
-    name = model.model_hash[:12] + (f"_{options.min_score}" if options.min_score else "")
+    step = math.gcd(options.every, *options.linking)
+    name = f"{model.model_hash[:12]}_{step}" + (
+        f"_{options.min_score}" if options.min_score else ""
+    )
     file, seconds = options.out / f"{name}.safetensors", options.out / f"{name}.json"
     if not file.exists():
-        scenes = pets(options.pets, 1)
+        scenes = pets(options.pets, step)
         start = time.perf_counter()
         predictions = predict(model, scenes)
         per_frame = (time.perf_counter() - start) / len(scenes)

@@ -188,14 +188,20 @@ def test_damaged_embeddings_are_named_not_linked(store: SqliteStore) -> None:
         store.link("a" * 64)
 
 
-def test_an_open_store_sees_new_tracks(store: SqliteStore) -> None:
+def test_an_open_store_sees_new_tracks(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     query = unit_rows(np.random.default_rng(1), 1, DIM)
     with SqliteStore(store.folder or Path()) as reader:
         (before,) = reader.search_appearances(query, top=1000)
-        with store._transaction():
-            store._connection.execute("DELETE FROM tracks")
+        # As if nobody but people had ever been looked at: linking alone has to be noticed.
+        monkeypatch.setattr(matrix.EmbeddingMatrix, "refresh", lambda *_: False)
+        store.link("a" * 64)
         (after,) = reader.search_appearances(query, top=1000)
-    assert len(before) < len(after) == 3 * N_FRAMES
+        again = {a.items for a in reader.search_appearances(query, top=1000)[0]}
+    assert {a.items for a in before} != {a.items for a in after} == again
+    tracks = store._connection.execute("SELECT item, track FROM tracks").fetchall()
+    assert {frozenset(a.items) for a in after if len(a) > 1} == {
+        frozenset(item for item, track in tracks if track == name) for _, name in tracks
+    }
 
 
 def test_unfit_queries_are_refused(store: SqliteStore) -> None:

@@ -58,7 +58,8 @@ def index(
         int, typer.Option(metavar="N", min=1, help="Frames that the network looks at together.")
     ] = 1,
     ray: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Use a Ray cluster: local, auto, ray://HOST:PORT.")
+        str,
+        typer.Option(metavar="ADDRESS", help="Use a Ray cluster: local, auto, ray://HOST:PORT."),
     ] = "",
     keep: Annotated[
         str | None, typer.Option(metavar="TIME", help="Keep scenes so long: 12h, 30d, 2w, forever.")

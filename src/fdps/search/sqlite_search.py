@@ -12,12 +12,12 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from fdps.errors import ArchiveError
 from fdps.search.matrix import EmbeddingMatrix
-from fdps.search.pooling import FoundRows, Groups
+from fdps.search.pooling import FoundRows
 from fdps.search.ranking import nearest
 from fdps.search.seals import scene_seal
 from fdps.search.sql_filters import filter_conditions
 from fdps.search.store import EVERYBODY, Appearance, Filters
-from fdps.search.tracks import appearance, track_labels
+from fdps.search.tracks import TrackGroups, appearance
 from fdps.structures import Hit
 
 
@@ -38,8 +38,7 @@ class SqliteSearch:
         self.matrix = EmbeddingMatrix(dim)
         self._whole: set[int] = set()  # scenes whose seal was compared
         self._last_filters: tuple[Filters, Bool[np.ndarray, " N"]] | None = None
-        self._labels: Int64[np.ndarray, " N"] | None = None
-        self._last_groups: tuple[Filters, Groups] | None = None
+        self._tracks = TrackGroups()
 
     def refresh(self, own_changes: int) -> None:
         """Bring everything up to the state that the connection sees.
@@ -48,7 +47,8 @@ class SqliteSearch:
             own_changes: Commits through this connection.
         """
         if self.matrix.refresh(self._connection, own_changes):
-            self._last_filters = self._labels = self._last_groups = None
+            self._last_filters = None
+            self._tracks.forget()
             self._whole.clear()
 
     def hits(
@@ -62,14 +62,9 @@ class SqliteSearch:
         self, embeddings: Float32[np.ndarray, "Q D"], top: int, filters: Filters
     ) -> list[list[Appearance]]:
         """The most similar appearances to each query."""
-        blocks, items = self.matrix.blocks, self.matrix.items
-        if self._last_groups is None or self._last_groups[0] != filters:
-            if self._labels is None:
-                self._labels = track_labels(self._connection, items)
-            groups = Groups(blocks, self._labels, self._allowed(filters))
-            self._last_groups = (filters, groups)
-        best = self._last_groups[1].nearest(blocks, embeddings, top)
-        return [[self._appearance(found, items) for found in of_query] for of_query in best]
+        groups = self._tracks.groups(self._connection, self.matrix, filters, self._allowed)
+        best = groups.nearest(self.matrix.blocks, embeddings, top)
+        return [[self._appearance(found) for found in of_query] for of_query in best]
 
     def _allowed(self, filters: Filters) -> Bool[np.ndarray, " N"] | None:
         if filters == EVERYBODY:
@@ -114,8 +109,8 @@ class SqliteSearch:
             item=item,
         )
 
-    def _appearance(self, found: FoundRows, items: Int64[np.ndarray, " N"]) -> Appearance:
-        one = appearance(self._connection, found, items)
+    def _appearance(self, found: FoundRows) -> Appearance:
+        one = appearance(self._connection, found, self.matrix.items)
         return replace(one, best=self._hit(one.best.item, one.best.similarity))
 
     def _is_whole(self, scene_id: int, seal: object) -> bool:

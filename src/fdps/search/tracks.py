@@ -5,17 +5,17 @@ Axes in shapes: N people.
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from itertools import groupby
 from operator import itemgetter
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
-from fdps.search.matrix import embedding_rows
-from fdps.search.pooling import FoundRows
-from fdps.search.store import Appearance, SceneRecord
+from fdps.search.matrix import EmbeddingMatrix, embedding_rows
+from fdps.search.pooling import FoundRows, Groups
+from fdps.search.store import Appearance, Filters, SceneRecord
 from fdps.search.tracklets import PeopleOfFrame, link_people
 from fdps.structures import Hit
 
@@ -51,6 +51,10 @@ def link_video(connection: sqlite3.Connection, sha256: str, dim: int) -> None:
     if tracks != before:
         connection.executemany("DELETE FROM tracks WHERE item = ?", [(item,) for item in before])
         connection.executemany("INSERT INTO tracks VALUES (?, ?)", sorted(tracks.items()))
+        connection.execute(
+            "INSERT INTO meta VALUES ('links', '1') "
+            "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+        )
 
 
 class _Items:
@@ -87,6 +91,43 @@ def items_of_track(connection: sqlite3.Connection, item: int) -> list[int]:
         (item,),
     )
     return [member for (member,) in rows]
+
+
+class TrackGroups:
+    """Who makes one appearance, by the filter asked for last; read when videos were linked anew."""
+
+    def __init__(self) -> None:
+        self._n_links = -1
+        self._labels: Int64[np.ndarray, " N"] | None = None
+        self._last: tuple[Filters, Groups] | None = None
+
+    def forget(self) -> None:
+        """People were added or removed."""
+        self._labels = self._last = None
+
+    def groups(
+        self,
+        connection: sqlite3.Connection,
+        matrix: EmbeddingMatrix,
+        filters: Filters,
+        allowed: Callable[[Filters], Bool[np.ndarray, " N"] | None],
+    ) -> Groups:
+        """Those of the people who pass a filter.
+
+        Args:
+            connection: Within a read transaction.
+            matrix: Of the same state of the archive.
+            filters: Whom to look at.
+            allowed: Tells who passes.
+        """
+        row = connection.execute("SELECT value FROM meta WHERE key = 'links'").fetchone()
+        n_links = int(row[0]) if row else 0
+        if self._labels is None or n_links != self._n_links:
+            self._labels, self._last = track_labels(connection, matrix.items), None
+            self._n_links = n_links
+        if self._last is None or self._last[0] != filters:
+            self._last = (filters, Groups(matrix.blocks, self._labels, allowed(filters)))
+        return self._last[1]
 
 
 def track_labels(
