@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -369,3 +371,34 @@ def test_appearances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert sheet.width > 300
     assert main([*command, "--rerank", "expansion"]) == 2
     assert "appearances are not re-ranked" in capsys.readouterr().err
+
+
+def test_the_audit_says_who_was_looked_for_and_what_for(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "event.fdps", tmp_path / "event.fdps")
+    arguments = ["--item", "2", "--unlike-item", "5", "--camera", "hall", "--top", "3"]
+    assert ask(tmp_path, *arguments, "--purpose", "lost child, case 17", "--json") == 0
+    items = [hit["item"] for hit in found(capsys)["hits"]]
+    assert main(["archive", "audit", str(tmp_path / "event.fdps"), "--json"]) == 0
+    entry = found(capsys)["entries"][-1]
+    assert (entry["action"], entry["purpose"]) == ("search", "lost child, case 17")
+    details = entry["details"]
+    details = json.loads(details) if isinstance(details, str) else details
+    assert details["items"] == items
+    assert details["asked"] == ["item 2", "item 5"]
+    assert details["filters"] == {"cameras": ["hall"]}
+
+
+def test_a_read_only_archive_is_searched_and_says_that_it_notes_nothing(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "event.fdps", tmp_path / "event.fdps")
+    for path in [*(tmp_path / "event.fdps").iterdir(), tmp_path / "event.fdps"]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    if os.access(tmp_path / "event.fdps/index.sqlite", os.W_OK):
+        pytest.skip("this user writes everywhere")
+    assert ask(tmp_path, "--item", "2", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["hits"]
+    assert err.startswith("Audit   this search is not noted: ")

@@ -84,6 +84,11 @@ DAMAGES = {
     ),
     "note": ("INSERT INTO meta VALUES ('note:x', 'y')", "notes: x is not what was written"),
     "forgotten": ("UPDATE forgotten SET x1 = x1 + 9", "forgotten: mark 1 is not what was written"),
+    "tracks": (
+        "INSERT INTO tracks VALUES (5, 5), (9, 5)",
+        "tracks: track 5 joins people of 2 videos",
+    ),
+    "track": ("INSERT INTO tracks VALUES (5, 6)", "track 6 is not named after its first person"),
     "audit": ("UPDATE audit SET who = 'x' WHERE seq = 1", "audit: entry 1 was changed"),
     "numbers": (
         "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'people'",

@@ -10,6 +10,7 @@ import typer
 from fdps.cli import search_options as option
 from fdps.cli.answer import Answer, Format
 from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
+from fdps.cli.archive_retention import warn_of_overdue
 from fdps.cli.question import Question
 from fdps.cli.reading import calibration_of
 from fdps.errors import UsageError
@@ -43,6 +44,7 @@ def search(
     json_output: option.Json = False,
     save: option.Save = None,
     bystanders: option.Bystanders = False,
+    purpose: option.Purpose = "",
     fail_if_none: option.FailIfNone = False,
     model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS|CARD", help=MODEL_HELP)] = None,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
@@ -58,11 +60,12 @@ def search(
     question.choices()  # before a model is loaded
     if appearances and rerank:
         raise UsageError("appearances are not re-ranked", hint="leave out one of the two options")
-    with Index.open(archive) as index:
+    with Index.open(archive, purpose=purpose) as index:
         searcher = None
         if question.needs_model:
             searcher = load_model_of(archive, index.info, model, min_score=min_score, device=device)
         asked = question.ask(index, searcher)
+        index.asked = [one.name for one in asked]
         like = [one.person for one in asked if not one.is_unlike]
         narrow: dict[str, Any] = {
             "unlike": [one.person for one in asked if one.is_unlike],
@@ -81,6 +84,9 @@ def search(
             hits = [appearance.best for appearance in in_a_row]
         else:
             hits = index.search(like, top, rerank=rerank, **narrow)
+        if index.unrecorded:
+            print(f"Audit   this search is not noted: {index.unrecorded}", file=sys.stderr)
+        warn_of_overdue(archive, index.store)
         place = str(model or index.info.model)
         calibration, why = calibration_of(index, place)
         found = candidates(index, hits, calibration)

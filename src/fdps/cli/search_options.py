@@ -62,6 +62,9 @@ Bystanders = Annotated[
     bool, typer.Option("--bystanders", help="Do not blur other people on the sheet.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+Purpose = Annotated[
+    str, typer.Option(metavar="TEXT", help="What for; noted in the audit of the archive.")
+]
 FailIfNone = Annotated[
     bool, typer.Option("--fail-if-none", help="Exit with 10 if there is no result.")
 ]

@@ -73,6 +73,7 @@ def verify(folder: Path, *, expect: str = "") -> Verification:
             "notes": lambda: _kept_notes(connection),
             "scenes": lambda: _scenes(connection),
             "people": lambda: _embeddings(connection),
+            "tracks": lambda: _tracks(connection),
             "forgotten": lambda: _forgotten(connection),
             "audit": lambda: iter(audit.faults(connection, expect=expect)),
         }
@@ -179,6 +180,18 @@ def _embeddings(connection: sqlite3.Connection) -> Iterator[str]:
             length = float(np.sqrt(embedding @ embedding))
         if not abs(length - 1) <= UNIT_TOLERANCE:
             yield f"people: the embedding of item {item} has length {length:.6g}, not 1"
+
+
+def _tracks(connection: sqlite3.Connection) -> Iterator[str]:
+    rows = connection.execute(
+        "SELECT track, count(DISTINCT scenes.sha256), min(item) FROM tracks "
+        "JOIN people ON people.id = item JOIN scenes ON scenes.id = people.scene_id GROUP BY track"
+    )
+    for track, n_videos, first in rows:
+        if n_videos > 1:
+            yield f"tracks: track {track} joins people of {n_videos} videos"
+        if not isinstance(track, int) or track > first:
+            yield f"tracks: track {track} is not named after its first person"
 
 
 def _forgotten(connection: sqlite3.Connection) -> Iterator[str]:
