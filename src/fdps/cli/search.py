@@ -3,7 +3,7 @@
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from fdps.cli.archive_retention import warn_of_overdue
 from fdps.cli.question import Question
 from fdps.cli.reading import calibration_of
 from fdps.errors import UsageError
+
+if TYPE_CHECKING:
+    from fdps.search import Index
 
 NOTHING_FOUND = 10
 
@@ -78,15 +81,12 @@ def search(
             "time_of_day": time_of_day,
             "source": source,
         }
-        in_a_row = None
-        if appearances:
-            in_a_row = index.search_appearances(like, top, **narrow)
-            hits = [appearance.best for appearance in in_a_row]
-        else:
+        in_a_row = index.search_appearances(like, top, **narrow) if appearances else None
+        if in_a_row is None:
             hits = index.search(like, top, rerank=rerank, **narrow)
-        if index.unrecorded:
-            print(f"Audit   this search is not noted: {index.unrecorded}", file=sys.stderr)
-        warn_of_overdue(archive, index.store)
+        else:
+            hits = [appearance.best for appearance in in_a_row]
+        _warn(archive, index)
         place = str(model or index.info.model)
         calibration, why = calibration_of(index, place)
         found = candidates(index, hits, calibration)
@@ -96,8 +96,14 @@ def search(
         else:
             answer.show()
         if save:
-            written = answer.save(save, bystanders=bystanders)
-            names = ", ".join(path.name for path in written)
-            print(f"Saved   {save}: {names}", file=sys.stderr)
+            written = ", ".join(path.name for path in answer.save(save, bystanders=bystanders))
+            print(f"Saved   {save}: {written}", file=sys.stderr)
     if fail_if_none and not hits:
         raise typer.Exit(NOTHING_FOUND)
+
+
+def _warn(archive: str, index: "Index") -> None:
+    """Of what the care of the archive asks for."""
+    if index.unrecorded:
+        print(f"Audit   this search is not noted: {index.unrecorded}", file=sys.stderr)
+    warn_of_overdue(archive, index.store)
