@@ -171,11 +171,13 @@ def disturb(
     faults: list[str] = []
     seen: set[str] = set()
     for step in steps:
+        longest_s = step.longest_s
         for _ in range(4):
             if kills.total() >= n_kills:
                 break
-            if not in_a_process(step.change, archive, moments.uniform(0, step.longest_s)):
-                break  # it was faster
+            if not in_a_process(step.change, archive, moments.uniform(0, longest_s)):
+                longest_s /= 2  # it was faster; all steps may be repeated
+                continue
             kills[step.name] += 1
             there, found = look(archive)
             faults += [f"{archive.name}, {step.name}: {fault}" for fault in found]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fake.processes import add_scenes_of_three, hold_the_lock, pipe, running
@@ -89,7 +88,7 @@ def test_a_search_is_noted_while_another_process_writes(store: SqliteStore) -> N
     with running(hold_the_lock, store.folder, hold):
         assert held.recv()
         index.search(people_of(7).embeddings[0])
-    with running(add_scenes_of_three, store.folder, 30) as writer:
+    with running(add_scenes_of_three, store.folder, 10) as writer:
         n_searches = 1
         while writer.is_alive():
             index.search(people_of(7).embeddings[0])
@@ -192,18 +191,16 @@ def test_only_a_head_kept_elsewhere_shows_a_new_chain(store: SqliteStore) -> Non
 
 
 @pytest.mark.slow
-def test_ten_thousand_searches_and_a_thousand_changes(store: SqliteStore) -> None:
+def test_a_change_of_any_of_a_thousand_entries_is_found(store: SqliteStore) -> None:
+    assert store.folder
     with store.changing(Note("search")) as connection:
-        for number in range(10_000):
+        for number in range(998):
             append(connection, "search", details={"number": number})
-    assert faults_of(store) == []
-    rng = np.random.default_rng(0)
-    for seq in rng.choice(10_000, size=1000, replace=False) + 1:
-        assert store.folder
-        with store.reading() as connection:
-            (old,) = connection.execute(
-                "SELECT details FROM audit WHERE seq = ?", (int(seq),)
-            ).fetchone()
-        rewrite(store, f"UPDATE audit SET details = details || ' ' WHERE seq = {seq}")
-        assert faults_of(store) == [f"audit: entry {seq} was changed"]
-        rewrite(store, f"UPDATE audit SET details = '{old}' WHERE seq = {seq}")
+    with closing(sqlite3.connect(store.folder / "index.sqlite", isolation_level=None)) as other:
+        assert faults(other) == []
+        for seq in range(1, 1001):
+            other.execute("BEGIN")
+            other.execute("UPDATE audit SET details = details || ' ' WHERE seq = ?", (seq,))
+            assert faults(other) == [f"audit: entry {seq} was changed"]
+            other.execute("ROLLBACK")
+        assert faults(other) == []

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fake.stores import DIM, MODEL, SCENES, Archive, fill, people_of, scene
-from fdps.errors import UsageError
+from fdps.errors import ArchiveError, UsageError
 from fdps.search import SqliteStore
-from fdps.search.audit import Note, entries
+from fdps.search.audit import Note, entries, kept_head
 from fdps.search.checks import verify
 from fdps.search.retention import (
     Retention,
@@ -114,3 +114,16 @@ def test_an_archive_on_a_server_says_that_it_has_none(archive: Archive) -> None:
     if not isinstance(store, SqliteStore):
         with pytest.raises(UsageError, match="no retention of its own"):
             set_retention(store, Retention("2d"))
+
+
+def test_a_policy_that_is_none_is_damage(store: SqliteStore) -> None:
+    store.write_note("retention", '{"keep": "soon"}')
+    with pytest.raises(ArchiveError, match="its retention is"):
+        retention_of(store)
+
+
+def test_a_count_that_is_none_is_damage(store: SqliteStore) -> None:
+    with store.reading() as connection:
+        connection.execute("UPDATE meta SET value = 'x' WHERE key = 'audit_count'")
+        with pytest.raises(ArchiveError, match="it counts 'x' entries"):
+            kept_head(connection)

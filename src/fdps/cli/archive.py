@@ -81,7 +81,7 @@ def audit(
         found = faults(connection, expect=expect)
         n_entries, head = kept_head(connection)
     if json_output:
-        rows = [{**asdict(entry), "details": json.loads(entry.details)} for entry in listed]
+        rows = [asdict(entry) for entry in listed]  # details as they are hashed: a text of JSON
         print(json.dumps({"entries": rows, "n_entries": n_entries, "head": head, "faults": found}))
     else:
         for entry in listed:

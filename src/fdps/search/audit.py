@@ -115,11 +115,21 @@ def append(
 
 
 def kept_head(connection: sqlite3.Connection) -> tuple[int, str]:
-    """Number of entries and newest hash, as they are kept apart from the entries."""
+    """Number of entries and newest hash, as they are kept apart from the entries.
+
+    Raises:
+        ArchiveError: The number is none.
+    """
     kept = dict(
         connection.execute("SELECT key, value FROM meta WHERE key IN ('audit_count', 'audit_head')")
     )
-    return int(kept.get("audit_count", 0)), kept.get("audit_head", BEGINNING)
+    try:
+        return int(kept.get("audit_count", 0)), str(kept.get("audit_head", BEGINNING))
+    except ValueError as error:
+        raise ArchiveError(
+            f"the archive is damaged: it counts {kept['audit_count']!r} entries of its audit",
+            hint="restore it from a backup; fdps archive verify names all that is damaged",
+        ) from error
 
 
 def entries(connection: sqlite3.Connection, *, last: int | None = None) -> list[AuditEntry]:
@@ -130,22 +140,20 @@ def entries(connection: sqlite3.Connection, *, last: int | None = None) -> list[
 
 
 def faults(connection: sqlite3.Connection, *, expect: str = "") -> list[str]:
-    """What is wrong with the chain, the first bad entry first; empty if nothing is.
+    """What is wrong with the chain: the first bad entry, or its end; empty if nothing is.
 
     Args:
         connection: Within a read transaction.
         expect: A head that was noted earlier, or its beginning (at least 8 digits).
     """
-    found: list[str] = []
     n_seen, head, is_expected = 0, BEGINNING, not expect
     for entry in _all(connection):
         n_seen += 1
-        is_expected = is_expected or entry.hash.startswith(expect)
-        if not found:
-            found += _entry_faults(entry, n_seen, head)
+        if fault := _fault(entry, n_seen, head):
+            return [fault]
         head = entry.hash
-    if found:
-        return found
+        is_expected = is_expected or head.startswith(expect)
+    found = []
     count, kept = kept_head(connection)
     if (count, kept) != (n_seen, head):
         missing = f"{count - n_seen} of the last are missing" if count > n_seen else "not its head"
@@ -155,14 +163,12 @@ def faults(connection: sqlite3.Connection, *, expect: str = "") -> list[str]:
     return found
 
 
-def _entry_faults(entry: AuditEntry, number: int, head: str) -> list[str]:
+def _fault(entry: AuditEntry, number: int, head: str) -> str:
     if entry.seq != number:
-        return [f"audit: entry {number} is missing"]
+        return f"audit: entry {number} is missing"
     if entry.previous != head:
-        return [f"audit: entry {number} does not follow the one before it"]
-    if entry.hash != entry.computed_hash():
-        return [f"audit: entry {number} was changed"]
-    return []
+        return f"audit: entry {number} does not follow the one before it"
+    return "" if entry.hash == entry.computed_hash() else f"audit: entry {number} was changed"
 
 
 def note_search(store: object, hits: Iterable[Hit], *, purpose: str = "", **details: object) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from fdps.errors import UsageError
+from fdps.errors import ArchiveError, UsageError
 from fdps.search.audit import Note
 from fdps.search.open_store import ON_A_SERVER
 from fdps.search.sqlite import SqliteStore
@@ -69,9 +69,19 @@ def parse_keep(keep: str | None, by: By = "added") -> Retention | None:
 
 
 def retention_of(store: SqliteStore) -> Retention | None:
-    """The policy of an archive; ``None`` if it keeps everything."""
+    """The policy of an archive; ``None`` if it keeps everything.
+
+    Raises:
+        ArchiveError: What is written is none.
+    """
     text = store.note(_POLICY)
-    return Retention(**json.loads(text)) if text else None
+    try:
+        return Retention(**json.loads(text)) if text else None
+    except (TypeError, ValueError, UsageError) as error:
+        raise ArchiveError(
+            f"the archive is damaged: its retention is {text!r}",
+            hint="set it again: fdps archive retention NAME --keep 30d",
+        ) from error
 
 
 def set_retention(store: Store, retention: Retention | None) -> None:

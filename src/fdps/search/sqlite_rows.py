@@ -7,6 +7,7 @@ import numpy as np
 
 from fdps.errors import ArchiveError
 from fdps.search.database import FORMAT_VERSION
+from fdps.search.seals import scene_seal
 from fdps.search.store import ArchivedPerson, IndexInfo
 
 
@@ -37,12 +38,22 @@ def read_info(connection: sqlite3.Connection, folder: Path) -> IndexInfo:
 def read_people(
     connection: sqlite3.Connection, condition: str, value: int | str
 ) -> list[ArchivedPerson]:
-    """Those of ``scenes JOIN people`` who fulfil a condition, by item."""
+    """Those of ``scenes JOIN people`` who fulfil a condition, by item.
+
+    Raises:
+        ArchiveError: The seal of their scene is broken.
+    """
     rows = connection.execute(
-        "SELECT people.id, name, x1, y1, x2, y2, score, embedding FROM people "
+        "SELECT scenes.id, seal, people.id, name, x1, y1, x2, y2, score, embedding FROM people "
         f"JOIN scenes ON scenes.id = people.scene_id WHERE {condition} ORDER BY people.id",
         (value,),
     ).fetchall()
+    for scene_id, seal in {row[:2] for row in rows}:
+        if scene_seal(connection, scene_id) != seal:
+            raise ArchiveError(
+                "the archive is damaged: somebody in it is not what was added",
+                hint="fdps archive verify names all that is damaged; remove it, then index again",
+            )
     return [
         ArchivedPerson(
             item,
@@ -51,5 +62,5 @@ def read_people(
             score,
             np.frombuffer(embedding, dtype="<f4").astype(np.float32),
         )
-        for item, name, *box, score, embedding in rows
+        for _, _, item, name, *box, score, embedding in rows
     ]
