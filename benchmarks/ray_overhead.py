@@ -5,7 +5,8 @@
 The pictures are drawn scenes, the network is ``drawn-people``, and both ways have one network with
 one decoder. On one machine Ray has nothing to gain: the figures say what it costs. ``begin_s`` is
 the time until the first scene is in the archive; ``rate`` is in pictures per second from the end of
-the first task on, because the scenes of a task arrive together. Prints one JSON object; ends with 1 if the archives differ.
+the first task on, because the scenes of a task arrive together. Prints one JSON object; ends with
+1 if the archives differ.
 """
 
 import argparse
