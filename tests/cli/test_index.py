@@ -179,7 +179,8 @@ def test_videos_cameras_and_times(
 
 
 @pytest.mark.parametrize(
-    "option", [("--every", "often"), ("--camera-from", "gate"), ("--time-from", "gps")]
+    "option",
+    [("--every", "often"), ("--camera-from", "gate"), ("--time-from", "gps"), ("--ray", "there")],
 )
 def test_rules_that_make_no_sense_are_refused(
     option: tuple[str, str], network: Path, photos: Path, tmp_path: Path

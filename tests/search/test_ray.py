@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -154,3 +155,21 @@ def test_nobody_else_can_reach_it() -> None:
     assert ours
     assert [address for address in ours if "127.0.0.1" not in address] == []
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+OPEN = """
+import ray
+from fdps.errors import UsageError
+from fdps.search.ray_session import connected
+try:
+    with connected("local"):
+        print(ray.util.get_node_ip_address())
+except UsageError as error:
+    print(error)
+"""
+
+
+def test_a_ray_that_others_could_reach_is_ended() -> None:
+    """It was imported too early to be told."""
+    done = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True, check=True)
+    assert "Ray was imported before this" in done.stdout or done.stdout.startswith("127.")

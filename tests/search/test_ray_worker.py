@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from fdps.search import Frame, Index, RayCluster
 from fdps.search.file_plan import FilePlan, content_hash
 from fdps.search.looking import SeenFrame
 from fdps.search.ray_cluster import PICTURES_PER_TASK, Shares, parts
+from fdps.search.ray_session import check_address, connected
 from fdps.search.ray_worker import LookingWorker, from_row, read_contents, to_row
 
 
@@ -126,6 +128,25 @@ def test_a_cluster_is_divided_into_networks() -> None:
         Shares.of(small, "cuda")
     with pytest.raises(ResourceError, match="has a free CPU"):
         Shares.of([{"memory": 1e9}], "cpu")
+
+
+@pytest.mark.parametrize("address", ["", "here", "host:", ":1", "http://host:1", "a b:1", "ray://"])
+def test_addresses_that_name_no_cluster_are_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="no address of a Ray cluster"):
+        check_address(address)
+
+
+@pytest.mark.parametrize("address", ["local", "auto", "head:6379", "ray://head:10001", "[::1]:1"])
+def test_addresses_of_clusters(address: str) -> None:
+    check_address(address)
+
+
+@pytest.mark.skipif(not find_spec("ray"), reason="ray is not installed")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:99999"])
+def test_a_cluster_that_does_not_answer_is_named_soon(address: str) -> None:
+    with pytest.raises(ResourceError, match=f"cannot reach Ray at {address}"), connected(address):
+        pass
 
 
 def test_ray_has_to_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,8 +76,11 @@ def index(
 ) -> None:
     """Find everybody in pictures and videos and keep them in an archive to search."""
     from fdps.search import IngestOptions, find_pictures
+    from fdps.search.ray_session import check_address
     from fdps.search.retention import parse_keep, set_retention
 
+    if ray:
+        check_address(ray)
     rules: dict[str, Any] = {
         "camera": camera,
         "camera_from": camera_from,

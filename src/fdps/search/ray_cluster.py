@@ -110,7 +110,7 @@ class RayCluster:
             ArchiveError: A machine has another model.
             ModelError: A machine cannot load the model.
             ResourceError: Ray cannot be reached, or the cluster failed.
-            UsageError: Ray is not installed.
+            UsageError: Ray is not installed, or the address makes no sense.
         """
         with connected(self.address):
             team = self._team(model_hash, n_decoders, batch)

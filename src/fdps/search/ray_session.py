@@ -3,16 +3,33 @@
 import functools
 import logging
 import os
+import re
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from fdps.errors import ResourceError, UsageError
 
-LOCAL = "local"
+LOCAL, AUTO = "local", "auto"
 CLIENT_SCHEME = "ray://"
 LOCAL_STORE_BYTES = 256 << 20
+KNOCK_S = 5.0
+_PLACE = re.compile(r"(?:ray://)?(?P<host>[^\s:/\[\]]+|\[[\da-fA-F:]+\]):(?P<port>\d{1,5})")
+
+
+def check_address(address: str) -> None:
+    """Refuse what names no cluster.
+
+    Raises:
+        UsageError: It is none of ``local``, ``auto``, ``HOST:PORT`` and ``ray://HOST:PORT``.
+    """
+    if address not in (LOCAL, AUTO) and not _PLACE.fullmatch(address):
+        raise UsageError(
+            f"no address of a Ray cluster: {address!r}",
+            hint="give local, auto, HOST:PORT or ray://HOST:PORT",
+        )
 
 
 @contextmanager
@@ -21,8 +38,9 @@ def connected(address: str) -> Iterator[None]:
 
     Raises:
         ResourceError: It cannot be reached, or it failed meanwhile.
-        UsageError: Ray is not installed.
+        UsageError: Ray is not installed, or the address makes no sense.
     """
+    check_address(address)
     is_local = address == LOCAL
     with _environment(is_local):
         try:
@@ -54,8 +72,9 @@ def _init(address: str, is_local: bool) -> None:
     if is_local:
         options |= {"include_dashboard": False, "object_store_memory": LOCAL_STORE_BYTES}
     try:
+        _knock(address)
         ray.init(address=address, **options)
-    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise ResourceError(
             f"cannot reach Ray at {address}: {_last_line(error)}",
             hint="is it running, and of the same version? `--ray local` starts it here",
@@ -75,6 +94,7 @@ def _environment(is_local: bool) -> Iterator[None]:
         wanted |= {
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too, it means the loopback
             "RAY_AUTH_TOKEN": _token(),
+            "RAY_worker_niceness": "0",  # 15 by default: beside other work it would stand still
         }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -92,6 +112,14 @@ def _environment(is_local: bool) -> Iterator[None]:
 def _token() -> str:
     """Ray keeps the first of a process."""
     return secrets.token_hex(32)
+
+
+def _knock(address: str) -> None:
+    """Ray itself would wait for minutes where nobody answers."""
+    place = _PLACE.fullmatch(address)
+    if place:
+        host = place["host"].strip("[]")
+        socket.create_connection((host, int(place["port"])), KNOCK_S).close()
 
 
 def _refuse_open_ports() -> None:
