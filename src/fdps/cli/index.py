@@ -3,10 +3,11 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fdps.cli import index_options as option
 from fdps.cli.archive_model import (
     DEVICE_HELP,
     MIN_SCORE_HELP,
@@ -27,52 +28,24 @@ INCOMPLETE = 4
 
 
 def index(
-    sources: Annotated[
-        list[str],
-        typer.Argument(metavar="SOURCE", help="Pictures, videos, folders, patterns, @lists."),
-    ],
-    out: Annotated[
-        str, typer.Option("--out", "-o", metavar="NAME.fdps", help="Archive, new or to continue.")
-    ],
+    sources: option.Sources,
+    out: option.Out,
     model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS|CARD", help=MODEL_HELP)] = None,
-    camera: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Camera that took these pictures.")
-    ] = None,
-    camera_from: Annotated[
-        str, typer.Option(metavar="REGEX", help="Camera by the path: '(?P<camera>gate|hall)'.")
-    ] = "",
-    time_from: Annotated[
-        str, typer.Option(metavar="SOURCES", help="Times: exif, container, name:%Y%m%d_%H%M%S.")
-    ] = "exif,container",
-    every: Annotated[
-        str, typer.Option(metavar="STEP", help="Frames of videos: 0.5s, 500ms, 10f, keyframes.")
-    ] = "0.5s",
-    only: Annotated[  # the default, for those who want to spell it out; --all is the other
-        Literal["missing"], typer.Option(help="Look at what is not in the archive.")
-    ] = "missing",
-    again: Annotated[
-        bool, typer.Option("--all", help="Look at everything again, and replace it.")
-    ] = False,
-    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that decode.")] = 1,
-    batch: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Frames that the network looks at together.")
-    ] = 1,
-    ray: Annotated[
-        str,
-        typer.Option(metavar="ADDRESS", help="Use a Ray cluster: local, auto, ray://HOST:PORT."),
-    ] = "",
-    keep: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Keep scenes so long: 12h, 30d, 2w, forever.")
-    ] = None,
+    camera: option.Camera = None,
+    camera_from: option.CameraFrom = "",
+    time_from: option.TimeFrom = "exif,container",
+    every: option.Every = "0.5s",
+    only: option.Only = "missing",
+    again: option.All = False,
+    workers: option.Workers = 1,
+    batch: option.Batch = 1,
+    ray: option.Ray = "",
+    keep: option.Keep = None,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 if a file was skipped.")] = (
-        False
-    ),
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object when done.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    strict: option.Strict = False,
+    json_output: option.Json = False,
+    quiet: option.Quiet = False,
 ) -> None:
     """Find everybody in pictures and videos and keep them in an archive to search."""
     from fdps.search import IngestOptions, find_pictures
