@@ -271,7 +271,7 @@ def test_a_search_says_how_sure_it_is(
         assert hit["level"] == ("strong" if is_strong else "worth a look" if is_look else "weak")
     assert main(search) == 0
     out = capsys.readouterr().out
-    assert re.search(r"rank +similarity +level +scene +box", out)
+    assert re.search(r"rank +similarity +item +level +scene +box", out)
     assert re.search(
         rf'Reading With {n} people indexed, expect about \S+ wrong hits at "strong" and \S+ at '
         r'"worth a look"\.',
