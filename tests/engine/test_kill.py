@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "soak_training.py"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_twenty_times_ends_as_if_nothing_had_been() -> None:
     # A process of its own, since one that has trained cannot be forked.
     ended = subprocess.run(

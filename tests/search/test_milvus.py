@@ -184,13 +184,8 @@ CHANGES: dict[str, Callable[[Store], object]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(change, id=name, marks=[pytest.mark.slow] if name != "replace" else [])
-        for name, change in CHANGES.items()  # a replacement has every step of the others
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_stopped_before_any_of_its_writes(
     milvus_server: str, change: Callable[[Store], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

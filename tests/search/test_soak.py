@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "soak_archive.py"
 
 
+@pytest.mark.slow
 def test_an_archive_whose_writers_are_killed_twenty_times_is_the_clean_one() -> None:
     ended = subprocess.run(
         [sys.executable, str(SCRIPT), "--kills", "20", "--seed", "1"],

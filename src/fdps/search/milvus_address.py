@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SCHEME = "milvus"
 TOKEN_VARIABLE = "FDPS_MILVUS_TOKEN"
 DEFAULT_COLLECTION = "people"
+NEVER_MS = 2**31 - 1  # to gRPC
 CONNECT_TIMEOUT_S = 10.0
 
 _users: Counter[str] = Counter()  # of each address in this process
@@ -132,7 +133,14 @@ def connect(address: MilvusAddress, *, create: bool = False) -> "MilvusClient":
         )
     token = os.environ.get(TOKEN_VARIABLE, "")
     with milvus_errors(address):
-        client = MilvusClient(address.uri, token=token, timeout=CONNECT_TIMEOUT_S)
+        client = MilvusClient(
+            address.uri,
+            token=token,
+            timeout=CONNECT_TIMEOUT_S,
+            # The embedded server takes a client that asks every few seconds whether it is still
+            # there for an attack, and hangs up ("Too many pings") while requests take their time.
+            grpc_options={"grpc.keepalive_time_ms": NEVER_MS} if address.is_file else {},
+        )
     _users[address.uri] += 1
     return client
 
