@@ -16,8 +16,8 @@ setup: $(STAMP)  ## make the environment in .venv
 demo: $(STAMP)  ## draw scenes, find and search people in them; the report is demo/report.html
 	$(BIN)/fdps demo -o demo
 
-test: $(STAMP)  ## run the fast tests
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run the fast tests, in two processes of 4 GB and a thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: $(STAMP)  ## run every test, the slow ones too
 	$(BIN)/python -m pytest -m ""
