@@ -55,12 +55,14 @@ class Timed:
         self.seconds = 0.0
 
     def detect(self, image: Picture) -> Detections:
+        """Find and embed everybody."""
         begun = time.perf_counter()
         self.people.append(self._searcher.detect(image))
         self.seconds += time.perf_counter() - begun
         return self.people[-1]
 
     def embed(self, image: Picture, boxes: Boxes) -> np.ndarray:
+        """Embed given people."""
         return self._searcher.embed(image, boxes)
 
 
@@ -73,6 +75,7 @@ class Known:
         self._people = iter(other.people)
 
     def detect(self, image: Picture) -> Detections:
+        """The next answer, whatever the picture."""
         return next(self._people)
 
 
