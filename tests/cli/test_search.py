@@ -340,12 +340,14 @@ def test_formats_and_the_saved_folder(
     assert np.abs(np.diff(everything)).mean() > np.abs(np.diff(quiet)).mean()
 
 
-def test_a_folder_that_cannot_be_written(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("place", ["file/case", "/proc/case"])
+def test_a_folder_that_cannot_be_made(
+    folder: Path, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("here")
-    assert ask(folder, "--item", 2, "--save", tmp_path / "file/case") == 7
-    assert "file" in capsys.readouterr().err
+    case = tmp_path / place
+    assert ask(folder, "--item", 2, "--save", case) == 7
+    assert f"{case} cannot be made: " in capsys.readouterr().err
 
 
 def test_appearances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

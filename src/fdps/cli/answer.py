@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fdps.cli.appearances_table import appearance_rows, show_appearances
+from fdps.cli.folders import make_folder
 from fdps.cli.hits_table import show_hits, shown_time
 from fdps.cli.reading import reading, reading_figures
 from fdps.errors import UsageError
@@ -95,10 +96,13 @@ class Answer:
         Args:
             folder: Made if it is not there; files of an earlier answer are replaced.
             bystanders: Show other people on the sheet.
+
+        Raises:
+            ResourceError: The folder cannot be made.
         """
         from fdps.durable import write_file
 
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         contents: dict[str, bytes] = {}
         for name, format_ in _FILES.items():
             with suppress(UsageError):  # MOT of pictures

@@ -18,8 +18,9 @@ def print_contents(archive: str, info: "ArchiveInfo", is_calibrated: bool) -> No
         print(f"People  {info.n_people} in {info.n_scenes} scenes")
         print("Note    an archive on a server has no audit and no retention of its own")
         return
-    videos = f", of {contents.n_videos} videos and of pictures" if contents.n_videos else ""
-    print(f"People  {info.n_people} in {info.n_scenes} scenes{videos}")
+    n_videos = contents.n_videos
+    videos = f", {n_videos} of the files {'is a video' if n_videos == 1 else 'are videos'}"
+    print(f"People  {info.n_people} in {info.n_scenes} scenes{videos if n_videos else ''}")
     if contents.first and contents.last:
         print(f"Time    {_shown(contents.first)} to {_shown(contents.last)}")
     for camera, n_scenes in contents.cameras.items():

@@ -11,6 +11,7 @@ import typer
 from fdps.cli.archive_erase import Archive, DryRun, Json, Yes, confirm, report_erased
 from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
 from fdps.cli.archive_sheet import draw_sheet
+from fdps.cli.folders import make_folder
 from fdps.cli.query_person import Choice, described, query_person
 from fdps.errors import UsageError
 
@@ -76,6 +77,7 @@ def forget(
             _show(found)
         if found:
             folder = out or Path("runs/forget", datetime.now().strftime("%Y-%m-%d_%H%M%S"))
+            make_folder(folder)
             n_files = write_candidates(index.store, found, folder)
             draw_sheet(index, found, folder / "sheet.jpg")
             if not json_output:
