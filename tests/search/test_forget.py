@@ -15,7 +15,7 @@ from fdps.search import Index, SceneRecord, SqliteStore
 from fdps.search.audit import entries
 from fdps.search.checks import verify
 from fdps.search.forget import (
-    Candidate,
+    ToForget,
     candidates_of_hits,
     candidates_of_items,
     forget,
@@ -205,4 +205,4 @@ def test_every_kind_of_archive_forgets(archive: Archive) -> None:
     (left,) = store.search(np.eye(1, 6, dtype=np.float32), top=1000)
     assert not {hit.item for hit in hits} & {hit.item for hit in left}
     (one, *_) = candidates_of_items(store, [left[0].item])
-    assert isinstance(one, Candidate)
+    assert isinstance(one, ToForget)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fdps.cli.hits_table import UNKNOWN, shown_time
+from fdps.cli.hits_table import UNKNOWN, print_ranked, shown_time
 from fdps.cli.query_person import described
 
 if TYPE_CHECKING:
@@ -31,15 +31,12 @@ def show_appearances(
         "seen": [f"{len(found)}×" for found in appearances],
         "from-to": [_from_to(found) for found in appearances],
     }
-    for name in ("level", "when", "camera"):  # where nobody knows, there is nothing to show
-        if set(columns[name]) == {UNKNOWN}:
-            del columns[name]
-    widths = {name: max(map(len, [name, *cells])) for name, cells in columns.items()}
-    heads = "  ".join(f"{name:<{width}}" for name, width in widths.items())
-    print(f"  rank  similarity  {heads}  best")
-    for row, found in enumerate(appearances):
-        cells = "  ".join(f"{columns[name][row]:<{width}}" for name, width in widths.items())
-        print(f"  {row + 1:>4}  {found.similarity:>10.3f}  {cells}  {_best(found)}")
+    print_ranked(
+        [found.similarity for found in appearances],
+        columns,
+        "best",
+        [_best(found) for found in appearances],
+    )
 
 
 def appearance_rows(

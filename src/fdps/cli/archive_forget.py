@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fdps.search import Index
-    from fdps.search.forget import Candidate
+    from fdps.search.forget import ToForget
 
 
 def forget(
@@ -93,7 +93,7 @@ def forget(
         print(f"Note    the files were not touched; {folder}/originals.csv names them")
 
 
-def _alike(index: "Index", embedding: "np.ndarray", min_similarity: float) -> "list[Candidate]":
+def _alike(index: "Index", embedding: "np.ndarray", min_similarity: float) -> "list[ToForget]":
     from fdps.search.forget import candidates_of_hits
 
     if len(index) == 0:
@@ -107,7 +107,7 @@ def _given(path: Path | None) -> Path:
     return path
 
 
-def _show(found: "list[Candidate]") -> None:
+def _show(found: "list[ToForget]") -> None:
     if found:
         print("    item  similarity  scene  box")
     for one in found:
@@ -116,7 +116,7 @@ def _show(found: "list[Candidate]") -> None:
         print(f"  {one.item:>6}  {similarity:>10}  {one.scene}  {box}")
 
 
-def _say_dry(archive: str, found: "list[Candidate]", json_output: bool) -> None:
+def _say_dry(archive: str, found: "list[ToForget]", json_output: bool) -> None:
     if json_output:
         rows = [asdict(one) for one in found]
         print(json.dumps({"archive": archive, "would_forget": rows}))

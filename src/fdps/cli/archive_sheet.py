@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fdps.search import Index
-    from fdps.search.forget import Candidate
+    from fdps.search.forget import ToForget
 
 MOST_DRAWN = 200
 
 
-def draw_sheet(index: "Index", found: "Sequence[Candidate]", path: Path) -> None:
+def draw_sheet(index: "Index", found: "Sequence[ToForget]", path: Path) -> None:
     """Draw the first candidates, each enlarged and in its scene, others blurred."""
     import numpy as np
 

@@ -23,16 +23,35 @@ def show_hits(found: "Sequence[Candidate]") -> None:
         "camera": [(c.scene and c.scene.camera) or UNKNOWN for c in found],
         "scene": [candidate.hit.scene for candidate in found],
     }
-    for name in ("level", "when", "camera"):  # where nobody knows, there is nothing to show
+    print_ranked(
+        [candidate.hit.similarity for candidate in found],
+        columns,
+        "box",
+        [described(candidate.hit.box.tolist()) for candidate in found],
+    )
+
+
+def print_ranked(
+    similarities: Sequence[float], columns: dict[str, list[str]], last: str, places: Sequence[str]
+) -> None:
+    """Print rows by rank: similarity, columns, and a last column that is not padded.
+
+    Args:
+        similarities: Best first.
+        columns: Cells by heading; where nobody knows level, time or camera, there is nothing to
+            show.
+        last: Heading of the last column.
+        places: Its cells.
+    """
+    for name in ("level", "when", "camera"):
         if set(columns[name]) == {UNKNOWN}:
             del columns[name]
     widths = {name: max(map(len, [name, *cells])) for name, cells in columns.items()}
     heads = "  ".join(f"{name:<{width}}" for name, width in widths.items())
-    print(f"  rank  similarity  {heads}  box")
-    for row, candidate in enumerate(found):
+    print(f"  rank  similarity  {heads}  {last}")
+    for row, (similarity, place) in enumerate(zip(similarities, places, strict=True)):
         cells = "  ".join(f"{columns[name][row]:<{width}}" for name, width in widths.items())
-        place = described(candidate.hit.box.tolist())
-        print(f"  {candidate.rank:>4}  {candidate.hit.similarity:>10.3f}  {cells}  {place}")
+        print(f"  {row + 1:>4}  {similarity:>10.3f}  {cells}  {place}")
 
 
 def shown_time(time: str) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 from fdps.errors import UsageError
 from fdps.search.calibration import Calibration, Level
+from fdps.search.formats import COCO_CATEGORIES, coco_annotation, mot_line
 from fdps.search.index import Index
 from fdps.search.store import SceneRecord
 from fdps.structures import Hit
 
-PERSON_CATEGORY = 1  # of COCO
 LOOKED_FOR = 1  # the one identity of a MOT file
 CSV_COLUMNS = (
     *("rank", "similarity", "level", "item", "scene", "x1", "y1", "x2", "y2", "score"),
@@ -85,31 +85,26 @@ def as_coco(found: Sequence[Candidate]) -> dict[str, Any]:
         hit, scene = candidate.hit, candidate.scene
         size = {"width": scene.width, "height": scene.height} if scene else {}
         entry = {"id": len(images) + 1, "file_name": hit.scene, **size}
-        x1, y1, x2, y2 = hit.box.tolist()
         annotations.append(
-            {
-                "id": candidate.rank,
-                "image_id": images.setdefault(hit.scene, entry)["id"],
-                "category_id": PERSON_CATEGORY,
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
-                "iscrowd": 0,
-                "score": hit.score,
-                "similarity": hit.similarity,
-                "level": candidate.level,
-                "item": hit.item,
-            }
+            coco_annotation(
+                candidate.rank,
+                images.setdefault(hit.scene, entry)["id"],
+                hit.box.tolist(),
+                score=hit.score,
+                similarity=hit.similarity,
+                level=candidate.level,
+                item=hit.item,
+            )
         )
-    categories = [{"id": PERSON_CATEGORY, "name": "person"}]
     return {
         "images": list(images.values()),
         "annotations": annotations,
-        "categories": categories,
+        "categories": COCO_CATEGORIES,
     }
 
 
 def as_mot(found: Sequence[Candidate]) -> str:
-    """MOT lines ``frame,id,x,y,width,height,confidence,-1,-1,-1`` of one video, by frame from 1.
+    """MOTChallenge lines of one video, by frame; frames and pixels count from 1.
 
     The confidence is the similarity, and every line has the same id: the person looked for.
 
@@ -124,15 +119,11 @@ def as_mot(found: Sequence[Candidate]) -> str:
             f"MOT is a format for one video, these hits are in {of_what}",
             hint="search in one video: --source '*/gate_cam.mp4', or take csv or coco",
         )
-    lines = []
-    for candidate in sorted(found, key=lambda c: (c.scene.frame if c.scene else -1, c.rank)):
-        if candidate.scene is None:
-            continue
-        x1, y1, x2, y2 = candidate.hit.box.tolist()
-        place = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
-        frame = candidate.scene.frame + 1
-        lines.append(f"{frame},{LOOKED_FOR},{place},{candidate.hit.similarity:.6f},-1,-1,-1\n")
-    return "".join(lines)
+    there = [(c.scene.frame, c.rank, c.hit) for c in found if c.scene]
+    return "".join(
+        mot_line(frame, LOOKED_FOR, hit.box.tolist(), hit.similarity)
+        for frame, _, hit in sorted(there, key=lambda row: row[:2])
+    )
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fdps.structures import Hit
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ToForget:
     """Somebody in an archive who may be forgotten.
 
     Args:
@@ -29,12 +29,12 @@ class Candidate:
     similarity: float | None = None
 
 
-def candidates_of_hits(hits: Iterable[Hit]) -> list[Candidate]:
+def candidates_of_hits(hits: Iterable[Hit]) -> list[ToForget]:
     """Those that a search found."""
-    return [Candidate(hit.item, hit.scene, tuple(hit.box.tolist()), hit.similarity) for hit in hits]
+    return [ToForget(hit.item, hit.scene, tuple(hit.box.tolist()), hit.similarity) for hit in hits]
 
 
-def candidates_of_items(store: Store, items: Sequence[int]) -> list[Candidate]:
+def candidates_of_items(store: Store, items: Sequence[int]) -> list[ToForget]:
     """Those of these numbers that are there.
 
     Raises:
@@ -47,7 +47,7 @@ def candidates_of_items(store: Store, items: Sequence[int]) -> list[Candidate]:
             f"none of the {len(wanted)} items is in the archive",
             hint="items are the numbers that fdps search --json shows",
         )
-    return [Candidate(one.item, one.scene, tuple(one.box.tolist())) for one in found]
+    return [ToForget(one.item, one.scene, tuple(one.box.tolist())) for one in found]
 
 
 def read_items(path: Path) -> list[int]:
@@ -91,7 +91,7 @@ def forget(store: Store, items: Sequence[int], *, reason: str = "") -> int:
     return store.remove(items=items)
 
 
-def write_candidates(store: Store, candidates: Sequence[Candidate], folder: Path) -> int:
+def write_candidates(store: Store, candidates: Sequence[ToForget], folder: Path) -> int:
     """Write two lists, while it is still known where these people are.
 
     ``people.csv`` names the people; shortened by hand it says whom to forget. ``originals.csv``

@@ -16,14 +16,13 @@ from fdps.decoding.messages import Ending
 from fdps.decoding.pool import Decoders
 from fdps.decoding.sampling import DEFAULT_EVERY, Sampling
 from fdps.errors import UsageError
+from fdps.search.formats import COCO_CATEGORIES, coco_annotation, mot_line
 from fdps.search.frames import Found, Frame, Skipped
 from fdps.search.looking import Events, look_at_all
 from fdps.search.scene_writer import Progress, clock
 from fdps.structures import Detections, Embedder
 
-PERSON_CATEGORY = 1  # of COCO
 NO_TRACK = -1  # of MOTChallenge
-FIRST = 1  # frames and pixels of MOTChallenge are counted from here
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,20 +196,9 @@ def as_coco(pictures: Sequence[PictureWithPeople]) -> dict[str, Any]:
                 **_moment(picture),
             }
         )
-        for (x1, y1, x2, y2), score in _rows(picture):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": PERSON_CATEGORY,
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": 0,
-                    "score": score,
-                }
-            )
-    categories = [{"id": PERSON_CATEGORY, "name": "person"}]
-    return {"images": images, "annotations": annotations, "categories": categories}
+        for box, score in _rows(picture):
+            annotations.append(coco_annotation(len(annotations) + 1, image_id, box, score=score))
+    return {"images": images, "annotations": annotations, "categories": COCO_CATEGORIES}
 
 
 def check_one_sequence(found: Found) -> None:
@@ -236,11 +224,8 @@ def as_mot(pictures: Sequence[PictureWithPeople]) -> str:
     """
     lines = []
     for picture in pictures:
-        frame = FIRST + (picture.frame if picture.file.is_video else picture.place)
-        for (x1, y1, x2, y2), score in _rows(picture):
-            left, top, width, height = x1 + FIRST, y1 + FIRST, x2 - x1, y2 - y1
-            box = f"{left:.1f},{top:.1f},{width:.1f},{height:.1f}"
-            lines.append(f"{frame},{NO_TRACK},{box},{score:.3f},-1,-1,-1\n")
+        frame = picture.frame if picture.file.is_video else picture.place
+        lines += [mot_line(frame, NO_TRACK, box, score) for box, score in _rows(picture)]
     return "".join(lines)
 
 
