@@ -124,6 +124,8 @@ def test_what_is_refused(index: Index) -> None:
         index.person(4711)
     with pytest.raises(UsageError, match="nobody to look for"):
         index.search([])
+    with pytest.raises(UsageError, match="item 3 cannot be the person and somebody else"):
+        index.search([index.person(3), index.person(4)], unlike=[index.person(3)])
     with pytest.raises(UsageError, match=r"shape \(any, 6\)"):
         index.search([query, query[:5]])
     with pytest.raises(UsageError, match="top must be at least 1"):

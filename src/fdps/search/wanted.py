@@ -106,8 +106,14 @@ def wanted_people(
         for row in rows:
             check_embeddings(row[np.newaxis], dim)
         groups.append(unit_rows(rows, dim))
-    known = {p.item for p in (*like, *unlike) if isinstance(p, ArchivedPerson)}
-    return Wanted.of(*groups), known
+    same, others = (
+        {p.item for p in people if isinstance(p, ArchivedPerson)} for people in (like, unlike)
+    )
+    if both := same & others:
+        raise UsageError(
+            f"item {min(both)} cannot be the person and somebody else", hint="name it once"
+        )
+    return Wanted.of(*groups), same | others
 
 
 def unit_rows(embeddings: Sequence[Float[np.ndarray, " D"]], dim: int) -> np.ndarray:
