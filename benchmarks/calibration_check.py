@@ -29,8 +29,8 @@ from fdps.data.mat import read_variable
 from fdps.engine.predict import predict
 from fdps.errors import FdpsError
 from fdps.predictions import load_predictions, save_predictions
-from fdps.search.calibration import Calibration, calibrate
-from fdps.search.comparisons import NOBODY, Sightings, compare, find_sightings
+from fdps.search.results.calibration import Calibration, calibrate
+from fdps.search.results.comparisons import NOBODY, Sightings, compare, find_sightings
 from fdps.structures import UNLABELLED, Scene, SceneSet
 
 RATES = (1e-2, 1e-3, 1e-4, 1e-5)

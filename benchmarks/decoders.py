@@ -29,9 +29,9 @@ from fdps.config import TrainConfig
 from fdps.data import load_scenes
 from fdps.data.augment import Augmentation
 from fdps.data.dataset import TrainingScenes, training_batches
-from fdps.data.pictures import read_picture
 from fdps.data.synthetic import SyntheticConfig, draw_dataset
 from fdps.engine.run_log import environment
+from fdps.pictures import read_picture
 from fdps.structures import SceneSet
 
 SIZE = (1920, 1080)
@@ -84,7 +84,7 @@ def milliseconds(paths: list[Path], rounds: int) -> dict[str, float]:
     files = [path.read_bytes() for path in paths]
     tensors = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files]
     work: dict[str, Callable[[int], object]] = {
-        "fdps.data.pictures.read_picture (simplejpeg, file, checks, EXIF)": lambda k: read_picture(
+        "fdps.pictures.read_picture (simplejpeg, file, checks, EXIF)": lambda k: read_picture(
             paths[k]
         ),
         "Pillow": lambda k: np.array(_opened(paths[k])),

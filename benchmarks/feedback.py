@@ -21,8 +21,8 @@ from sklearn.metrics import average_precision_score
 
 from fdps.data import load_scenes
 from fdps.predictions import load_predictions
-from fdps.search.comparisons import Sightings, find_sightings
-from fdps.search.wanted import Wanted
+from fdps.search.query.wanted import Wanted
+from fdps.search.results.comparisons import Sightings, find_sightings
 
 LOOKED_AT = 5
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)

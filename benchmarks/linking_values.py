@@ -27,8 +27,8 @@ import fdps
 from fdps.engine.predict import predict
 from fdps.errors import FdpsError
 from fdps.predictions import load_predictions, save_predictions
-from fdps.search.comparisons import find_sightings
-from fdps.search.tracklets import Linking, PeopleOfFrame, link_people
+from fdps.search.query.tracklets import Linking, PeopleOfFrame, link_people
+from fdps.search.results.comparisons import find_sightings
 
 FRAMES_PER_S = 25
 MAX_GAP_S = 3.0

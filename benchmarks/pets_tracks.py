@@ -58,7 +58,7 @@ from fdps.boxes import iou
 from fdps.engine.predict import predict
 from fdps.errors import FdpsError
 from fdps.predictions import Predictions, load_predictions, save_predictions
-from fdps.search.tracklets import PeopleOfFrame, link_people
+from fdps.search.query.tracklets import PeopleOfFrame, link_people
 
 FRAMES_PER_S = 10
 NOBODY, LEFT_OUT = -1, -2

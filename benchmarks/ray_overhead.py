@@ -26,7 +26,7 @@ from fdps.data.synthetic import SyntheticConfig, draw_dataset
 from fdps.embedders import load
 from fdps.engine.run_log import environment
 from fdps.search import Index, RayCluster
-from fdps.search.ray_cluster import PICTURES_PER_TASK
+from fdps.search.ray.cluster import PICTURES_PER_TASK
 
 MODEL = "drawn-people"
 

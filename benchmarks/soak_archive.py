@@ -35,9 +35,9 @@ from fdps.embedders import load
 from fdps.errors import MissingDataError
 from fdps.search import Index
 from fdps.search.audit import Note
-from fdps.search.checks import verify
-from fdps.search.compaction import compact
-from fdps.search.forget import forget
+from fdps.search.care.compaction import compact
+from fdps.search.care.forget import forget
+from fdps.search.care.verify import verify
 from fdps.search.open_store import open_folder
 from fdps.structures import Embedder
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "configs").rglob("*.toml")])
 READING_PATH = [
-    "cli/train.py",
+    "cli/train/train.py",
     "engine/train.py",
     "models/person_search.py",
     "models/roi_heads.py",

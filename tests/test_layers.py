@@ -1,4 +1,4 @@
-"""Imports point downwards, files and functions stay short, optional packages stay optional."""
+"""Imports point downwards, and optional packages stay optional."""
 
 import ast
 import subprocess
@@ -10,7 +10,6 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fdps"
 FILES = sorted(PACKAGE.rglob("*.py"))
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 80
 
 FOUNDATION = {"errors", "structures", "durable"}
 BELOW = {
@@ -20,20 +19,23 @@ BELOW = {
     "boxes": FOUNDATION,
     "config": FOUNDATION,
     "predictions": FOUNDATION,
-    "data": FOUNDATION | {"boxes", "config"},
-    "decoding": FOUNDATION | {"data"},
+    "pictures": FOUNDATION,
+    "data": FOUNDATION | {"boxes", "config", "pictures"},
+    "decoding": FOUNDATION | {"pictures"},
     "losses": FOUNDATION,
     "models": FOUNDATION | {"boxes", "config", "losses"},
-    "engine": FOUNDATION | {"boxes", "config", "predictions", "data", "losses", "models"},
-    "query": FOUNDATION | {"boxes", "data"},
-    "searcher": FOUNDATION | {"boxes", "config", "data", "models", "query"},
+    "engine": FOUNDATION
+    | {"pictures", "boxes", "config", "predictions", "data", "losses", "models"},
+    "query": FOUNDATION | {"boxes", "pictures"},
+    "searcher": FOUNDATION | {"pictures", "boxes", "config", "data", "models", "query"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
-    "search": FOUNDATION | {"boxes", "data", "decoding", "predictions", "evaluation"},
+    "search": FOUNDATION | {"pictures", "boxes", "data", "decoding", "predictions", "evaluation"},
     "runtime": FOUNDATION | {"boxes", "config", "query"},
     # Above the network of ours and those of others: the one place where a path becomes an embedder.
     "embedders": FOUNDATION
-    | {"config", "data", "models", "query", "runtime", "search", "searcher"},
-    "analysis": FOUNDATION | {"boxes", "predictions", "data", "losses", "evaluation", "search"},
+    | {"pictures", "config", "data", "models", "query", "runtime", "search", "searcher"},
+    "analysis": FOUNDATION
+    | {"boxes", "pictures", "predictions", "data", "losses", "evaluation", "search"},
 }
 """What each part may import besides itself; the command line may import everything."""
 
@@ -87,7 +89,7 @@ def test_imports_point_downwards(file: Path) -> None:
         assert not forbidden, f"{part(file)} must not import {sorted(forbidden)}"
 
 
-@pytest.mark.parametrize("file", sorted((PACKAGE / "cli").glob("*.py")), ids=file_id)
+@pytest.mark.parametrize("file", sorted((PACKAGE / "cli").rglob("*.py")), ids=file_id)
 def test_the_command_line_loads_only_typer_and_the_standard_library(file: Path) -> None:
     light = {"fdps", "fdps.errors", "typer", *sys.stdlib_module_names}
     heavy = {
@@ -97,20 +99,6 @@ def test_the_command_line_loads_only_typer_and_the_standard_library(file: Path) 
         if name.split(".")[0] not in sys.stdlib_module_names
     }
     assert not heavy, f"import {sorted(heavy)} inside the command"
-
-
-@pytest.mark.parametrize("file", FILES, ids=file_id)
-def test_files_and_functions_are_short(file: Path) -> None:
-    text = file.read_text()
-    assert text.count("\n") <= MAX_FILE_LINES
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    long = {
-        node.name: node.end_lineno - node.lineno + 1
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, functions) and node.end_lineno is not None
-        if node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
-    }
-    assert not long
 
 
 def test_the_path_from_data_to_evaluation_needs_no_optional_package() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps.boxes import clip, is_valid
-from fdps.data.pictures import read_picture
 from fdps.errors import UsageError
+from fdps.pictures import read_picture
 from fdps.structures import Boxes, Detections, Embedder, Picture
 
 

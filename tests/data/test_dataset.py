@@ -24,8 +24,8 @@ from fdps.data.dataset import (
     load_sample,
     training_batches,
 )
-from fdps.data.pictures import read_picture
 from fdps.errors import FdpsError, MissingDataError, PictureError
+from fdps.pictures import read_picture
 from fdps.structures import Scene, SceneSet
 
 FLIPPED_OR_NOT = Augmentation(flip=0.5)

@@ -11,7 +11,6 @@ import pytest
 from fdps.analysis.colour_histogram import predict_by_colour
 from fdps.boxes import is_valid
 from fdps.data import folder
-from fdps.data.pictures import read_picture
 from fdps.data.synthetic import SyntheticConfig, draw_dataset, draw_scene
 from fdps.data.synthetic.body import FACINGS, Pose
 from fdps.data.synthetic.figure import draw_figure
@@ -21,6 +20,7 @@ from fdps.data.synthetic.props import draw_prop
 from fdps.data.synthetic.schedule import cast_of_scene
 from fdps.errors import ConfigError, UsageError
 from fdps.evaluation import evaluate
+from fdps.pictures import read_picture
 from fdps.structures import UNLABELLED, SceneSet
 
 SMALL = SyntheticConfig(

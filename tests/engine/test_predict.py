@@ -8,10 +8,10 @@ import fdps
 from fake.coco import write_coco
 from fake.embedder import ColourEmbedder
 from fdps.data import load_scenes
-from fdps.data.pictures import read_picture
 from fdps.engine.predict import predict
 from fdps.errors import MissingDataError
 from fdps.evaluation import evaluate
+from fdps.pictures import read_picture
 from fdps.predictions import data_hash, load_predictions, save_predictions
 from fdps.structures import Boxes, Detections, Picture, SceneSet, empty_boxes
 

@@ -17,9 +17,11 @@ import numpy as np
 from fake.embedder import ColourEmbedder
 from fake.photos import random_people
 from fdps.errors import FdpsError
-from fdps.search import Index, SceneRecord, SqliteStore, milvus_journal, sqlite
-from fdps.search.database import writer_lock
+from fdps.search import Index, SceneRecord, SqliteStore
+from fdps.search.milvus import journal as milvus_journal
 from fdps.search.open_store import open_store
+from fdps.search.sqlite import store as sqlite
+from fdps.search.sqlite.schema import writer_lock
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 

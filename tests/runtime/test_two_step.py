@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from fdps.data import load_scenes
-from fdps.data.pictures import read_picture
 from fdps.engine.predict import predict
 from fdps.errors import MissingDataError, ModelError, UsageError
 from fdps.evaluation import evaluate
+from fdps.pictures import read_picture
 from fdps.runtime.reid import ReidNetwork
 from fdps.runtime.two_step import TwoStep, load_two_step
 from fdps.runtime.yolox import YoloxDetector, suppress

@@ -15,10 +15,10 @@ from fake.photos import random_people
 from fake.stores import DIM, MODEL, fill, listed, people_of, scene
 from fdps.errors import ArchiveError, FdpsError, ResourceError
 from fdps.search import Index, SqliteStore
-from fdps.search.checks import verify
-from fdps.search.compaction import compact
-from fdps.search.forget import forget
-from fdps.search.retention import Retention, apply_retention, set_retention
+from fdps.search.care.compaction import compact
+from fdps.search.care.forget import forget
+from fdps.search.care.retention import Retention, apply_retention, set_retention
+from fdps.search.care.verify import verify
 
 VERBS: dict[str, Callable[[SqliteStore], object]] = {
     "index": lambda store: store.add(scene(30), random_people(np.random.default_rng(0), 500)),

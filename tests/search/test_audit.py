@@ -67,7 +67,7 @@ def test_an_erasure_and_its_entry_are_one_transaction(
     def fails(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("no room for the entry")
 
-    monkeypatch.setattr("fdps.search.sqlite.append", fails)
+    monkeypatch.setattr("fdps.search.sqlite.store.append", fails)
     with pytest.raises(Exception, match="no room for the entry"):
         store.remove(items=[1])
     monkeypatch.undo()

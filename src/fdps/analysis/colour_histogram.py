@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from fdps.data.pictures import read_picture
+from fdps.pictures import read_picture
 from fdps.predictions import Predictions, data_hash
 from fdps.structures import Boxes, Picture, SceneSet, empty_boxes
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fdps.data.pictures import read_picture
 from fdps.errors import UsageError
+from fdps.pictures import read_picture
 from fdps.structures import UNLABELLED, Scene, SceneSet
 
 _PAPER, _INK, _UNNAMED = (255, 255, 255), (28, 32, 38), (110, 118, 128)

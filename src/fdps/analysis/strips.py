@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fdps.analysis.tiles import FRAME, GAP, INK, LABEL, PAPER, framed, person_panel, write
-from fdps.data.pictures import read_picture
 from fdps.evaluation import SearchResult
+from fdps.pictures import read_picture
 from fdps.predictions import Predictions
 from fdps.structures import Hit, Query
 

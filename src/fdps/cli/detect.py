@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP
-from fdps.cli.predict import progress_bar
+from fdps.cli.train.predict import progress_bar
 from fdps.errors import DataError
 
 if TYPE_CHECKING:
-    from fdps.search.people import PictureWithPeople
+    from fdps.search.results.people import PictureWithPeople
 
 
 def detect(
@@ -51,7 +51,7 @@ def detect(
     from fdps.decoding.sampling import Sampling
     from fdps.embedders import load
     from fdps.search import find_pictures
-    from fdps.search.people import as_json, check_one_sequence, embedding_rows, find_people
+    from fdps.search.results.people import as_json, check_one_sequence, embedding_rows, find_people
 
     Sampling.parse(every)
     found = find_pictures(sources, videos=True)
@@ -88,7 +88,7 @@ def detect(
 
 
 def _text(pictures: "list[PictureWithPeople]", format_: str) -> str:
-    from fdps.search.people import as_coco, as_csv, as_json, as_mot
+    from fdps.search.results.people import as_coco, as_csv, as_json, as_mot
 
     if format_ == "csv":
         return as_csv(pictures)

@@ -19,19 +19,19 @@ from typing import Annotated
 import typer
 
 from fdps import __version__
-from fdps.cli.archive import app as archive
-from fdps.cli.compare import compare
-from fdps.cli.data import app as data
-from fdps.cli.demo import demo
+from fdps.cli.archive.app import app as archive
+from fdps.cli.data.app import app as data
+from fdps.cli.demo.demo import demo
 from fdps.cli.detect import detect
-from fdps.cli.doctor import doctor
-from fdps.cli.evaluate import evaluate
-from fdps.cli.index import index
-from fdps.cli.models import app as models
-from fdps.cli.predict import predict
-from fdps.cli.resume import resume
-from fdps.cli.search import search
-from fdps.cli.train import train
+from fdps.cli.doctor.doctor import doctor
+from fdps.cli.evaluate.compare import compare
+from fdps.cli.evaluate.evaluate import evaluate
+from fdps.cli.index.index import index
+from fdps.cli.models.app import app as models
+from fdps.cli.search.search import search
+from fdps.cli.train.predict import predict
+from fdps.cli.train.resume import resume
+from fdps.cli.train.train import train
 from fdps.errors import FdpsError, ResourceError
 
 log = logging.getLogger("fdps")

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fdps.cli.models_calibrate import mark
+from fdps.cli.models.calibrate import mark
 from fdps.errors import ModelError
 
 if TYPE_CHECKING:
     from fdps.search import Index
-    from fdps.search.calibration import Calibration
+    from fdps.search.results.calibration import Calibration
     from fdps.structures import Hit
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fdps.data import load_scenes
 from fdps.data.findings import Findings
-from fdps.data.pictures import read_picture
 from fdps.data.statistics import PUBLISHED, Statistics, count
 from fdps.errors import AnnotationError, DataError, MissingDataError, PictureError
+from fdps.pictures import read_picture
 from fdps.structures import SceneSet
 
 LARGE_LIST = 1000

@@ -23,8 +23,8 @@ from fdps.data.annotations_csv import seconds_of
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.json_rows import Row, box, load_object, rows, whole
-from fdps.data.pictures import picture_size
 from fdps.errors import AnnotationError, MissingDataError
+from fdps.pictures import picture_size
 from fdps.structures import (
     UNLABELLED,
     Query,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fdps.data.pictures import picture_size
 from fdps.errors import AnnotationError, MissingDataError
+from fdps.pictures import picture_size
 from fdps.structures import Query, Scene, SceneSet
 
 

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fdps.data.augment import Augmentation, Sample
-from fdps.data.pictures import picture_size, read_picture
 from fdps.errors import FdpsError
+from fdps.pictures import picture_size, read_picture
 from fdps.structures import Scene, SceneSet
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]

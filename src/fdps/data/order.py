@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
-from fdps.data.pictures import picture_size
+from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, SceneSet
 
 Sampling = Literal["shuffle", "identity", "hard"]

@@ -26,8 +26,8 @@ from fdps.boxes import clip, is_valid
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.mat import read_variable
-from fdps.data.pictures import picture_size
 from fdps.errors import AnnotationError, MissingDataError, UsageError
+from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
 
 SPLITS = ("train", "test")

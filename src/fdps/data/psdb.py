@@ -18,8 +18,8 @@ from jaxtyping import Float64
 from fdps.boxes import clip, is_valid
 from fdps.data.findings import Findings
 from fdps.data.mat import read_variable
-from fdps.data.pictures import picture_size
 from fdps.errors import AnnotationError
+from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Query, Scene
 
 XYWH = Float64[np.ndarray, " 4"]

@@ -10,8 +10,8 @@ import numpy as np
 from fdps.boxes import clip, is_valid
 from fdps.data.csv_rows import read_rows
 from fdps.data.findings import Findings
-from fdps.data.pictures import picture_size
 from fdps.errors import AnnotationError
+from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
 
 _COLUMNS = ("image", "x1", "y1", "x2", "y2", "person_id")

@@ -8,8 +8,8 @@ import numpy as np
 
 from fdps.boxes import clip, is_valid
 from fdps.data.findings import Findings
-from fdps.data.pictures import picture_size
 from fdps.errors import AnnotationError
+from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Scene, empty_boxes
 
 Corners = tuple[float, float, float, float]

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 MAX_HEADER_BYTES = 1 << 16
-MAX_PIXELS = 89_478_485  # as fdps.data.pictures; repeated, that module is for the child
+MAX_PIXELS = 89_478_485  # as fdps.pictures; repeated, that module is for the child
 _LENGTH = struct.Struct(">I")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fdps.data.pictures import FORMATS
+from fdps.pictures import FORMATS
 
 _EXIF_FOLDER = 0x8769
 _TAKEN, _OFFSET, _FRACTION = 0x9003, 0x9011, 0x9291

@@ -10,7 +10,6 @@ import os
 import pkgutil
 import sys
 import time
-import types
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -50,20 +49,13 @@ def main() -> None:
 
 def _load_decoders() -> None:
     """Import everything now: later no module could be opened."""
-    # fdps.data reads data sets, and for that loads torch. Its module for pictures needs none of
-    # that, and torch alone is larger than all a decoder may use.
-    import fdps
-
-    package = types.ModuleType("fdps.data")
-    package.__path__ = [str(Path(folder) / "data") for folder in fdps.__path__]
-    sys.modules["fdps.data"] = package
     from PIL import Image
 
-    import fdps.data.pictures
-    import fdps.decoding.moments
-    import fdps.decoding.pictures
-    import fdps.decoding.videos
-
+    for name in (
+        "fdps.pictures",
+        *(f"fdps.decoding.{m}" for m in ("moments", "pictures", "videos")),
+    ):
+        import_module(name)
     Image.init()
     with contextlib.suppress(ImportError):  # without the extra there are no videos
         import av
@@ -94,8 +86,8 @@ def _serve(request: dict[str, Any], replies: BinaryIO, limits: Limits) -> None:
 
 
 def _picture(request: dict[str, Any], replies: BinaryIO) -> None:
-    from fdps.data.pictures import read_picture
     from fdps.decoding.pictures import picture_time
+    from fdps.pictures import read_picture
 
     path = Path(request["path"])
     with descriptors(PICTURE_DESCRIPTORS):

@@ -26,7 +26,7 @@ from fdps.models.weights import describe_weights
 from fdps.query import Searcher
 from fdps.runtime.card import SUFFIX as CARD_SUFFIX
 from fdps.runtime.card import card_hash, load_card, read_card
-from fdps.search.calibration import Calibration, from_json
+from fdps.search.results.calibration import Calibration, from_json
 from fdps.searcher import WEIGHTS_FILE
 from fdps.searcher import load as load_network
 

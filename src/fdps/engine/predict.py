@@ -7,7 +7,7 @@ from importlib.metadata import version
 import numpy as np
 from jaxtyping import Float32
 
-from fdps.data.pictures import read_picture
+from fdps.pictures import read_picture
 from fdps.predictions import Predictions, data_hash
 from fdps.structures import Boxes, Detections, Embedder, Picture, SceneSet, empty_boxes
 

@@ -1,10 +1,10 @@
 """Archives of people: index pictures, find a person again."""
 
-from fdps.search.frames import Found, Frame, Skipped, find_pictures
 from fdps.search.index import Index
-from fdps.search.ingest import IngestOptions, IngestSummary, ingest
-from fdps.search.ray_cluster import RayCluster
-from fdps.search.sqlite import SqliteStore
+from fdps.search.ingest.frames import Found, Frame, Skipped, find_pictures
+from fdps.search.ingest.ingest import IngestOptions, IngestSummary, ingest
+from fdps.search.ray.cluster import RayCluster
+from fdps.search.sqlite.store import SqliteStore
 from fdps.search.store import Appearance, ArchivedPerson, Filters, IndexInfo, SceneRecord, Store
 
 __all__ = [

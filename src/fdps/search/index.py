@@ -14,16 +14,17 @@ from jaxtyping import Float
 
 from fdps.decoding.sampling import DEFAULT_EVERY
 from fdps.errors import UsageError
-from fdps.search.appearances import find_appearances
 from fdps.search.audit import note_search
-from fdps.search.calibration import Calibration
-from fdps.search.frames import Found, Source, find_pictures
-from fdps.search.ingest import IngestOptions, IngestSummary, Progress, ingest
-from fdps.search.kept_calibration import keep_calibration, kept_calibration
+from fdps.search.ingest.frames import Found, Source, find_pictures
+from fdps.search.ingest.ingest import IngestOptions, IngestSummary, Progress, ingest
+from fdps.search.ingest.origins import DEFAULT_TIME_FROM
 from fdps.search.open_store import create_store, open_store
-from fdps.search.origins import DEFAULT_TIME_FROM
-from fdps.search.ray_cluster import RayCluster
-from fdps.search.reranking import find
+from fdps.search.query.appearances import find_appearances
+from fdps.search.query.reranking import find
+from fdps.search.query.wanted import Person, wanted_people
+from fdps.search.ray.cluster import RayCluster
+from fdps.search.results.calibration import Calibration
+from fdps.search.results.kept_calibration import keep_calibration, kept_calibration
 from fdps.search.store import (
     EVERYBODY,
     Appearance,
@@ -35,7 +36,6 @@ from fdps.search.store import (
     Tracks,
     check_model,
 )
-from fdps.search.wanted import Person, wanted_people
 from fdps.structures import Embedder, Hit
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from fdps.errors import UsageError
-from fdps.search.milvus_address import SCHEME, MilvusAddress, parse_address
-from fdps.search.sqlite import SqliteStore
+from fdps.search.milvus.address import SCHEME, MilvusAddress, parse_address
+from fdps.search.sqlite.store import SqliteStore
 from fdps.search.store import Store
 
 ON_A_SERVER = "only archives in a folder have; see the guide on large archives"
@@ -21,7 +21,7 @@ def open_store(path_or_uri: str | Path) -> Store:
     place = _place(path_or_uri)
     if isinstance(place, Path):
         return SqliteStore(place)
-    from fdps.search.milvus import MilvusStore
+    from fdps.search.milvus.store import MilvusStore
 
     return MilvusStore(place)
 
@@ -37,7 +37,7 @@ def create_store(path_or_uri: str | Path, *, model_hash: str, dim: int, model: s
     place = _place(path_or_uri)
     if isinstance(place, Path):
         return SqliteStore.create(place, model_hash=model_hash, dim=dim, model=model)
-    from fdps.search.milvus import MilvusStore
+    from fdps.search.milvus.store import MilvusStore
 
     return MilvusStore.create(place, model_hash=model_hash, dim=dim, model=model)
 

@@ -1,0 +1,117 @@
+"""``fdps archive``: what is in an archive, is it whole, who did what with it."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from fdps.cli.archive.contents import print_contents
+from fdps.cli.archive.erase import remove
+from fdps.cli.archive.forget import forget
+from fdps.cli.archive.retention import retention
+
+DAMAGED = 6  # the exit code of ArchiveError
+
+app = typer.Typer(name="archive", no_args_is_help=True, add_completion=False)
+
+Archive = Annotated[str, typer.Argument(metavar="NAME.fdps", help="The archive.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
+
+
+@app.callback()
+def archive() -> None:
+    """Look after an archive, and after the people in it."""
+
+
+@app.command(name="info")
+def info_(archive: Archive, json_output: Json = False) -> None:
+    """Show what is in an archive, how large it is, and how long it keeps it."""
+    from fdps.search import Index
+    from fdps.search.care.info import describe
+
+    with Index.open(archive) as index:
+        info, is_calibrated = describe(index.store), index.calibration is not None
+    if json_output:
+        print(json.dumps({"archive": archive, "calibrated": is_calibrated, **asdict(info)}))
+    else:
+        print_contents(archive, info, is_calibrated)
+
+
+Expect = Annotated[
+    str, typer.Option(metavar="HEAD", help="Head of the audit that was noted earlier.")
+]
+
+
+@app.command()
+def verify(archive: Archive, expect: Expect = "", json_output: Json = False) -> None:
+    """Read every byte of an archive and name what is wrong; ends with 6 if anything is."""
+    from fdps.search.care.verify import verify as verify_archive
+    from fdps.search.open_store import folder_of
+
+    found = verify_archive(folder_of(archive, "file"), expect=expect)
+    if json_output:
+        print(json.dumps({"archive": archive, **asdict(found)}))
+    else:
+        for fault in found.faults:
+            print(f"Fault   {fault}")
+        for note in found.notes:
+            print(f"Note    {note}")
+        counts = f"{found.n_people} people in {found.n_scenes} scenes"
+        print(f"{'Damaged' if found.faults else 'Whole  '} {archive}: {counts}")
+        if found.faults:
+            print("Next    restore it from a backup, or index the pictures again")
+    if found.faults:
+        raise typer.Exit(DAMAGED)
+
+
+@app.command()
+def audit(
+    archive: Archive,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="So many of the newest.")] = 20,
+    expect: Expect = "",
+    json_output: Json = False,
+) -> None:
+    """List who did what with an archive, newest last; ends with 6 if the list was changed."""
+    from fdps.search.audit import entries, faults, kept_head
+    from fdps.search.open_store import open_folder
+
+    with open_folder(archive, "audit") as store, store.reading() as connection:
+        listed = entries(connection, last=limit)
+        found = faults(connection, expect=expect)
+        n_entries, head = kept_head(connection)
+    if json_output:
+        rows = [asdict(entry) for entry in listed]  # details as they are hashed: a text of JSON
+        print(json.dumps({"entries": rows, "n_entries": n_entries, "head": head, "faults": found}))
+    else:
+        for entry in listed:
+            purpose = f' "{entry.purpose}"' if entry.purpose else ""
+            print(f"{entry.seq:>5}  {entry.time[:19]}  {entry.who}  {entry.action}{purpose}")
+            print(f"       {entry.details}")
+        for fault in found:
+            print(f"Fault   {fault}")
+        print(f"Head    {head} of {n_entries} entries{'' if found else ', none changed'}")
+        if not found:
+            print("Next    keep the head elsewhere; later: fdps archive audit NAME --expect HEAD")
+    if found:
+        raise typer.Exit(DAMAGED)
+
+
+@app.command()
+def compact(archive: Archive, json_output: Json = False) -> None:
+    """Give the room of what was removed back to the disk."""
+    from fdps.search.care.compaction import compact as compact_archive
+    from fdps.search.open_store import open_folder
+
+    with open_folder(archive, "file") as store:
+        sizes = compact_archive(store)
+    if json_output:
+        print(json.dumps({"archive": archive, **asdict(sizes)}))
+        return
+    won = (sizes.before - sizes.after) / 1e6
+    print(f"Compact {archive}: {sizes.after / 1e6:.1f} MB, {won:.1f} MB less than before")
+
+
+app.command()(remove)
+app.command()(forget)
+app.command()(retention)

@@ -1,0 +1,121 @@
+"""``fdps archive remove``, and what every verb that erases asks and says."""
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fdps.errors import UsageError
+
+if TYPE_CHECKING:
+    from fdps.search import Store
+
+_SHOWN = 20
+
+Archive = Annotated[str, typer.Argument(metavar="NAME.fdps", help="The archive.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go; change nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
+
+
+def remove(
+    archive: Archive,
+    scenes: Annotated[
+        list[str] | None,
+        typer.Option("--scene", metavar="PATTERN", help="Scenes named so; repeatable."),
+    ] = None,
+    items: Annotated[
+        list[int] | None,
+        typer.Option("--item", metavar="N", help="This person alone; repeatable."),
+    ] = None,
+    source: Annotated[
+        str, typer.Option(metavar="PATTERN", help="Scenes of files whose path fits.")
+    ] = "",
+    cameras: Annotated[
+        list[str] | None,
+        typer.Option("--camera", metavar="NAME", help="Scenes of this camera; repeatable."),
+    ] = None,
+    before: Annotated[str, typer.Option(metavar="TIME", help="Scenes taken before.")] = "",
+    purpose: Annotated[str, typer.Option(metavar="TEXT", help="Why; for the audit.")] = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json_output: Json = False,
+) -> None:
+    """Erase scenes that fulfil all conditions, or single people; your files stay as they are."""
+    from fdps.search.audit import Note
+    from fdps.search.care.selection import chosen_scenes
+    from fdps.search.open_store import open_store
+    from fdps.search.sqlite.store import SqliteStore
+
+    is_of_scenes = bool(scenes or source or cameras or before)
+    if is_of_scenes == bool(items):
+        raise UsageError(
+            "say what to remove: people, or scenes",
+            hint="either --item, or any of --scene, --source, --camera and --before",
+        )
+    with closing(open_store(archive)) as store:
+        names = []
+        if is_of_scenes:
+            names = chosen_scenes(
+                store, scenes=scenes or (), source=source, cameras=cameras or (), before=before
+            )
+        what = f"{len(names)} scenes" if is_of_scenes else f"{len(items or ())} people"
+        if dry_run:
+            _list(archive, names or items or (), what, json_output)
+            return
+        confirm(f"Erase {what} from {archive}?", yes)
+        if isinstance(store, SqliteStore):
+            note = Note("remove", purpose)
+            n_people = store.remove(scenes=names, items=items or (), note=note)
+        else:
+            n_people = store.remove(scenes=names, items=items or ())
+        report_erased(archive, store, n_people, len(names), json_output=json_output)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is erased.
+
+    Raises:
+        UsageError: There is nobody to ask, and ``--yes`` was not given.
+        Abort: The answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{question} Nobody is there to answer", hint="add --yes, or see with --dry-run first"
+        )
+    typer.confirm(question, abort=True, err=True)
+
+
+def report_erased(
+    archive: str, store: "Store", n_people: int, n_scenes: int, *, json_output: bool
+) -> None:
+    """Say what is gone, and whether a reader delays the log."""
+    is_log_empty = getattr(store, "is_log_empty", True)
+    if json_output:
+        figures = {"n_people": n_people, "n_scenes": n_scenes, "log_is_empty": is_log_empty}
+        print(json.dumps({"archive": archive, **figures}))
+    else:
+        scenes = f" in {n_scenes} scenes" if n_scenes else ""
+        print(f"Erased  {n_people} people{scenes} from {archive}")
+    if not is_log_empty:
+        print(
+            "warning: another process is reading: the log keeps what was erased until it closes "
+            "the archive",
+            file=sys.stderr,
+        )
+
+
+def _list(archive: str, chosen: Sequence[str | int], what: str, json_output: bool) -> None:
+    if json_output:
+        print(json.dumps({"archive": archive, "would_erase": list(chosen)}))
+        return
+    for one in chosen[:_SHOWN]:
+        print(f"  {one}")
+    if len(chosen) > _SHOWN:
+        print(f"  ... {len(chosen) - _SHOWN} more; --json names each")
+    print(f"Would erase {what} from {archive}. Nothing changed.")

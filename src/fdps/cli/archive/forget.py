@@ -1,0 +1,125 @@
+"""``fdps archive forget``: erase a person for good."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fdps.cli.archive.erase import Archive, DryRun, Json, Yes, confirm, report_erased
+from fdps.cli.archive.sheet import draw_sheet
+from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
+from fdps.cli.folders import make_folder
+from fdps.cli.search.query_person import Choice, described, query_person
+from fdps.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fdps.search import Index
+    from fdps.search.care.forget import ToForget
+
+
+def forget(
+    archive: Archive,
+    like: Annotated[Path | None, typer.Option(metavar="PICTURE", help="Shows the person.")] = None,
+    box: Annotated[
+        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="The person, in pixels.")
+    ] = None,
+    point: Annotated[str | None, typer.Option(metavar="X,Y", help="A pixel on the person.")] = None,
+    person: Annotated[
+        int | None, typer.Option(metavar="N", help="Person N of those found.")
+    ] = None,
+    min_similarity: Annotated[
+        float | None, typer.Option(help="With --like: everybody at least so similar.")
+    ] = None,
+    items: Annotated[
+        list[int] | None, typer.Option("--item", metavar="N", help="This person; repeatable.")
+    ] = None,
+    ids_file: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="People of the column item.")
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; for the audit.")] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FOLDER", help="[default: runs/forget/TIME]"),
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS|CARD", help=MODEL_HELP)] = None,
+    min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
+    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
+    json_output: Json = False,
+) -> None:
+    """Erase somebody for good: from every file of the archive, and from what is indexed again.
+
+    Look with --dry-run first; its list, people.csv, can be edited and given as --ids-file.
+    """
+    from fdps.search import Index
+    from fdps.search.care.forget import candidates_of_items, read_items, write_candidates
+    from fdps.search.care.forget import forget as forget_people
+
+    if [like is not None, bool(items), ids_file is not None].count(True) != 1:
+        raise UsageError("say whom to forget", hint="one of --like, --item and --ids-file")
+    if (like is None) != (min_similarity is None):
+        raise UsageError("--like and --min-similarity belong together")
+    with Index.open(archive, purpose=reason or "forget") as index:
+        if like is not None and min_similarity is not None:
+            searcher = load_model_of(archive, index.info, model, min_score=min_score, device=device)
+            wanted = query_person(searcher, Choice(like, box, point, person))
+            index.asked = [str(like)]
+            found = _alike(index, wanted.embedding, min_similarity)
+        else:
+            found = candidates_of_items(index.store, items or read_items(_given(ids_file)))
+        if not json_output:
+            _show(found)
+        if found:
+            folder = out or Path("runs/forget", datetime.now().strftime("%Y-%m-%d_%H%M%S"))
+            make_folder(folder)
+            n_files = write_candidates(index.store, found, folder)
+            draw_sheet(index, found, folder / "sheet.jpg")
+            if not json_output:
+                names = "sheet.jpg, people.csv, originals.csv"
+                print(f"Saved   {folder}: {names}; {n_files} files show them")
+        if dry_run or not found:
+            _say_dry(archive, found, json_output)
+            return
+        confirm(f"Erase {len(found)} people from {archive} for good?", yes)
+        n_people = forget_people(index.store, [one.item for one in found], reason=reason)
+        report_erased(archive, index.store, n_people, 0, json_output=json_output)
+    if not json_output:
+        print(f"Note    the files were not touched; {folder}/originals.csv names them")
+
+
+def _alike(index: "Index", embedding: "np.ndarray", min_similarity: float) -> "list[ToForget]":
+    from fdps.search.care.forget import candidates_of_hits
+
+    if len(index) == 0:
+        return []
+    hits = index.search(embedding, len(index), min_similarity=min_similarity)
+    return candidates_of_hits(hits)
+
+
+def _given(path: Path | None) -> Path:
+    assert path is not None
+    return path
+
+
+def _show(found: "list[ToForget]") -> None:
+    if found:
+        print("    item  similarity  scene  box")
+    for one in found:
+        similarity = "—" if one.similarity is None else f"{one.similarity:.3f}"
+        box = described(list(one.box))
+        print(f"  {one.item:>6}  {similarity:>10}  {one.scene}  {box}")
+
+
+def _say_dry(archive: str, found: "list[ToForget]", json_output: bool) -> None:
+    if json_output:
+        rows = [asdict(one) for one in found]
+        print(json.dumps({"archive": archive, "would_forget": rows}))
+        return
+    n_scenes = len({one.scene for one in found})
+    print(f"Would erase {len(found)} people in {n_scenes} scenes of {archive}. Nothing changed.")

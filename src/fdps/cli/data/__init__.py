@@ -1,0 +1,1 @@
+"""The verbs for data sets: ``fdps data synth``, ``check``, ``stats`` and ``convert``."""

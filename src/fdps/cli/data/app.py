@@ -1,0 +1,138 @@
+"""``fdps data``: draw, check, convert, divide and look at data sets."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fdps.cli.data import write as data_write
+from fdps.cli.data.check import check
+from fdps.cli.data.show import stats, view
+from fdps.errors import UsageError
+
+if TYPE_CHECKING:
+    from fdps.data.synthetic import SyntheticConfig
+
+app = typer.Typer(name="data", no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def data() -> None:
+    """Draw, check, convert, divide and look at data sets."""
+
+
+app.command()(check)
+app.command()(data_write.convert)
+app.command()(data_write.split)
+app.command()(stats)
+app.command()(view)
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
+    preset: Annotated[
+        str, typer.Option(help="What the other options start from: demo or synthetic-1k.")
+    ] = "demo",
+    scenes: Annotated[
+        int | None, typer.Option(help="Training pictures. [default: 300; 1k: 8000]")
+    ] = None,
+    test_scenes: Annotated[
+        int | None, typer.Option(help="Test pictures. [default: 120; 1k: 2000]")
+    ] = None,
+    persons: Annotated[
+        int | None,
+        typer.Option(help="Identities in the training pictures. [default: 120; 1k: 1000]"),
+    ] = None,
+    test_persons: Annotated[
+        int | None, typer.Option(help="Identities in the test pictures. [default: 40; 1k: 300]")
+    ] = None,
+    cameras: Annotated[
+        int | None, typer.Option(help="Places, each with its own camera. [default: 6]")
+    ] = None,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Of a picture, pixels.")] = "480x320",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that draw; the files do not depend on it.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write into a folder that holds something else.")
+    ] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object when done.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Draw scenes with known people: a training and a test split."""
+    width, height = _size(size)
+    chosen = {
+        "n_train_persons": persons,
+        "n_test_persons": test_persons,
+        "n_train_scenes": scenes,
+        "n_test_scenes": test_scenes,
+        "n_cameras": cameras,
+    }
+    given: dict[str, Any] = {name: n for name, n in chosen.items() if n is not None}
+    config = replace(_preset(preset), width=width, height=height, seed=seed, **given)
+    _draw(config, out, force=force, quiet=quiet, workers=workers)
+    summary = _summary(out)
+    if json_output:
+        print(json.dumps({"root": str(out)} | summary))
+        return
+    for split, counts in summary.items():
+        named = ", ".join(f"{count} {what}" for what, count in counts.items())
+        print(f"{split.capitalize():<7} {named}")
+    print(f"Wrote   {out}\nNext    fdps train configs/synthetic.toml --root {out}")
+
+
+def _preset(name: str) -> "SyntheticConfig":
+    from fdps.data.synthetic import PRESETS
+
+    if name not in PRESETS:
+        raise UsageError(f"unknown preset {name!r}", hint=f"known: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UsageError(f"--size must be WIDTHxHEIGHT, for example 480x320, got {text!r}")
+    return int(width), int(height)
+
+
+def _draw(config: "SyntheticConfig", out: Path, *, force: bool, quiet: bool, workers: int) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from fdps.data.synthetic import draw_dataset
+
+    columns = ("Drawing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), disable=quiet) as bar:
+        task = bar.add_task("draw", total=config.n_train_scenes + config.n_test_scenes)
+        draw_dataset(
+            config,
+            out,
+            overwrite=force,
+            workers=workers,
+            progress=lambda done, _: bar.update(task, completed=done),
+        )
+
+
+def _summary(root: Path) -> dict[str, dict[str, int]]:
+    """What was written, read back."""
+    from fdps.data.folder import read
+
+    summary = {}
+    for split in ("train", "test"):
+        scenes = read(root, split)
+        summary[split] = {
+            "scenes": len(scenes),
+            "people": scenes.n_boxes,
+            "identities": len(scenes.person_ids),
+        }
+        if scenes.queries:
+            summary[split]["queries"] = len(scenes.queries)
+    return summary

@@ -1,0 +1,1 @@
+"""``fdps demo``: draw scenes, find and search people in them, write a report."""

@@ -1,0 +1,1 @@
+"""``fdps doctor``: what this machine has, and what a recipe would need."""

@@ -1,0 +1,1 @@
+"""``fdps evaluate`` and ``fdps compare``: score predictions, compare systems."""

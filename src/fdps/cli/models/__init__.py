@@ -1,0 +1,1 @@
+"""The verbs for models: ``fdps models list``, ``info``, ``verify`` and ``calibrate``."""

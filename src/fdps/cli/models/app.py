@@ -1,0 +1,102 @@
+"""``fdps models``: which models there are, what is known about them, how sure their answers are."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fdps.cli.models.calibrate import calibrate
+
+if TYPE_CHECKING:
+    from fdps.embedders.info import ModelInfo
+
+RUNS = Path("runs/train")
+
+app = typer.Typer(name="models", no_args_is_help=True, add_completion=False)
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Run folder, weights, card, or a name of the list.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
+
+
+@app.callback()
+def models() -> None:
+    """List and check models; calibrate how sure their answers are."""
+
+
+@app.command(name="list")
+def list_(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FOLDER", help="More folders. [default: runs/train]"),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """List bundled models, those of the models folder (FDPS_MODELS), and runs."""
+    from fdps.embedders import models_folder
+    from fdps.embedders.info import list_models
+
+    found = list_models(folders or [RUNS])
+    if json_output:
+        figures = {"folder": str(models_folder()), "models": [_figures(info) for info in found]}
+        print(json.dumps(figures))
+        return
+    width = max(len(info.name) for info in found)
+    print(f"{'name':<{width}}  {'kind':<8}  {'licence':<13}  {'calibrated':<10}  place")
+    for info in found:
+        calibrated = "yes" if info.is_calibrated else "no"
+        row = f"{info.name:<{width}}  {info.kind:<8}  {info.licence:<13}  {calibrated:<10}"
+        print(f"{row}  {info.problem or info.place}")
+
+
+@app.command(name="info")
+def info_(model: Model, json_output: Json = False) -> None:
+    """Show licence, data, figures and hash of a model."""
+    from fdps.embedders.info import describe
+
+    info = describe(model)
+    if json_output:
+        print(json.dumps(_figures(info)))
+        return
+    print(f"Model   {info.name} ({info.kind}, {info.model_hash})")
+    print(f"Place   {info.place}")
+    print(f"Licence {info.licence}")
+    print(f"Data    {info.data or 'unknown'}")
+    for name, value in info.metrics.items():
+        print(f"Figure  {name} {value:g}")
+    if info.notes:
+        print(f"Note    {info.notes}")
+    if not info.is_calibrated:
+        print(f"Next    fdps models calibrate {model} --data KIND --root DIR")
+
+
+@app.command()
+def verify(model: Model, json_output: Json = False) -> None:
+    """Read every byte of a model, compare pinned hashes, load it and let it look at a picture."""
+    from fdps.embedders.info import verify as verify_model
+
+    info = verify_model(model)
+    if json_output:
+        print(json.dumps(_figures(info) | {"verified": True}))
+        return
+    print(f"Whole   {info.name} ({info.kind}, {info.model_hash}) at {info.place}")
+
+
+app.command()(calibrate)
+
+
+def _figures(info: "ModelInfo") -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "kind": info.kind,
+        "place": str(info.place),
+        "licence": info.licence,
+        "data": info.data,
+        "metrics": dict(info.metrics),
+        "model_hash": info.model_hash,
+        "notes": info.notes,
+        "calibrated": info.is_calibrated,
+        "problem": info.problem,
+    }

@@ -1,0 +1,1 @@
+"""``fdps search``: find a person in an archive and say how sure that is."""

@@ -1,0 +1,1 @@
+"""The verbs that make and use a network: ``fdps train``, ``resume`` and ``predict``."""

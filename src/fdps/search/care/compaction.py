@@ -1,0 +1,77 @@
+"""Give free pages of an archive back to the disk."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fdps.errors import ResourceError
+from fdps.search.audit import Note
+from fdps.search.sqlite.schema import sqlite_errors
+from fdps.search.sqlite.store import SqliteStore
+
+COPIES = 2.2  # of what is in the archive: one aside, one in the log, and a little to spare
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """Sizes of the file, in bytes."""
+
+    before: int
+    after: int
+
+
+def compact(store: SqliteStore) -> Compaction:
+    """Write the file anew without its free pages; the archive stays as it is if this is stopped.
+
+    Raises:
+        ResourceError: There is not enough room on the disk.
+        ArchiveError: Another process writes, or the archive is read-only.
+    """
+    assert store.folder is not None
+    before = size_on_disk(store.folder)
+    with store.writing(), sqlite_errors(store.folder):
+        _check_room(store)
+        with _temporary_files_in(store.folder):
+            store.vacuum()
+        after = size_on_disk(store.folder)
+        store.record(Note("compact", details={"bytes_before": before, "bytes_after": after}))
+    return Compaction(before, after)
+
+
+def size_on_disk(folder: Path) -> int:
+    """Bytes of all files of an archive."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _check_room(store: SqliteStore) -> None:
+    assert store.folder is not None
+    with store.reading() as connection:
+        pages, free, size = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+    needed = int(COPIES * (pages - free) * size)
+    there = shutil.disk_usage(store.folder).free
+    if there < needed:
+        raise ResourceError(
+            f"compacting {store.folder} needs {needed / 1e6:.1f} MB of free disk, "
+            f"there are {there / 1e6:.1f} MB; nothing was changed",
+            hint="make room; what was removed is erased in any case",
+        )
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """SQLite's copy aside lies in the archive too, not in /tmp: it holds people."""
+    before = os.environ.get("SQLITE_TMPDIR")
+    os.environ["SQLITE_TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SQLITE_TMPDIR"]
+        else:
+            os.environ["SQLITE_TMPDIR"] = before

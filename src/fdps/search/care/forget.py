@@ -1,0 +1,120 @@
+"""Forget a person: who is meant, where the original files are, and the erasure itself."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fdps.errors import DataError, MissingDataError
+from fdps.search.audit import Note
+from fdps.search.sqlite.store import SqliteStore
+from fdps.search.store import Store
+from fdps.structures import Hit
+
+
+@dataclass(frozen=True, slots=True)
+class ToForget:
+    """Somebody in an archive who may be forgotten.
+
+    Args:
+        item: Number.
+        scene: Name of the scene.
+        box: Corners, in pixels of the scene.
+        similarity: To the person asked for; ``None`` if the item was named.
+    """
+
+    item: int
+    scene: str
+    box: tuple[float, ...]
+    similarity: float | None = None
+
+
+def candidates_of_hits(hits: Iterable[Hit]) -> list[ToForget]:
+    """Those that a search found."""
+    return [ToForget(hit.item, hit.scene, tuple(hit.box.tolist()), hit.similarity) for hit in hits]
+
+
+def candidates_of_items(store: Store, items: Sequence[int]) -> list[ToForget]:
+    """Those of these numbers that are there.
+
+    Raises:
+        MissingDataError: None of them is there.
+    """
+    wanted = list(dict.fromkeys(items))
+    found = store.people(wanted)
+    if not found:
+        raise MissingDataError(
+            f"none of the {len(wanted)} items is in the archive",
+            hint="items are the numbers that fdps search --json shows",
+        )
+    return [ToForget(one.item, one.scene, tuple(one.box.tolist())) for one in found]
+
+
+def read_items(path: Path) -> list[int]:
+    """The column ``item`` of a CSV file.
+
+    Raises:
+        DataError: There is no such file or column, or what it holds is no number.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        return [int(row["item"]) for row in rows]
+    except FileNotFoundError as error:
+        raise MissingDataError(f"no such file: {path}") from error
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise DataError(
+            f"{path} has no column of item numbers: {error}",
+            hint="it needs a first line with the column item, and a number in every line",
+        ) from error
+
+
+def forget(store: Store, items: Sequence[int], *, reason: str = "") -> int:
+    """Erase people for good; the pictures and videos themselves are never touched.
+
+    They leave no trace of what they look like in any file of the archive, and indexing the same
+    files again passes over them. On a server the second is not so.
+
+    Args:
+        store: The archive.
+        items: Numbers of people.
+        reason: For the audit.
+
+    Returns:
+        The number of people erased.
+
+    Raises:
+        ArchiveError: Another process writes, or the archive is read-only.
+    """
+    if isinstance(store, SqliteStore):
+        return store.remove(items=items, note=Note("forget", reason), for_good=True)
+    return store.remove(items=items)
+
+
+def write_candidates(store: Store, candidates: Sequence[ToForget], folder: Path) -> int:
+    """Write two lists, while it is still known where these people are.
+
+    ``people.csv`` names the people; shortened by hand it says whom to forget. ``originals.csv``
+    names the files that show them.
+
+    Returns:
+        The number of files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    people: list[tuple[object, ...]] = [("item", "scene", "similarity", "x1", "y1", "x2", "y2")]
+    files: dict[str, list[tuple[object, ...]]] = {}
+    for one in candidates:
+        people.append((one.item, one.scene, one.similarity, *one.box))
+        scene = store.find(name=one.scene)
+        if scene:
+            moment = (one.item, scene.name, scene.frame, scene.offset_s, scene.time)
+            files.setdefault(scene.path, []).append((scene.path, *moment))
+    originals: list[tuple[object, ...]] = [("file", "item", "scene", "frame", "offset_s", "time")]
+    for rows in files.values():
+        originals += rows
+    for name, lines in (("people.csv", people), ("originals.csv", originals)):
+        with (folder / name).open(
+            "w", newline="", encoding="utf-8", errors="surrogateescape"
+        ) as file:
+            csv.writer(file, lineterminator="\n").writerows(lines)
+    return len(files)

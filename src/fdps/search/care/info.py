@@ -1,0 +1,103 @@
+"""What is in an archive, counted."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from fdps.search.audit import kept_head
+from fdps.search.care.compaction import size_on_disk
+from fdps.search.care.retention import Retention, retention_of
+from fdps.search.sqlite.store import SqliteStore
+from fdps.search.store import IndexInfo, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an archive in a folder tells beyond what every store does.
+
+    Args:
+        n_videos: Files of which frames are scenes.
+        cameras: Scenes of each camera; the empty name stands for unknown.
+        sources: Scenes of each folder of files.
+        first: Time of the earliest scene, ISO 8601, where one is known.
+        last: Of the latest.
+        n_forgotten: Places where somebody was forgotten.
+        n_bytes: Size on disk.
+        n_free_bytes: Of these, what compacting gives back.
+        retention: Policy, if there is one.
+        n_entries: Of the audit.
+        head: Newest hash of the audit.
+    """
+
+    n_videos: int
+    cameras: dict[str, int]
+    sources: dict[str, int]
+    first: str | None
+    last: str | None
+    n_forgotten: int
+    n_bytes: int
+    n_free_bytes: int
+    retention: Retention | None
+    n_entries: int
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveInfo:
+    """What is in an archive.
+
+    Args:
+        stamp: Model, dimension, when it was created.
+        n_people: Of all scenes.
+        n_scenes: Pictures and frames.
+        contents: More, where the archive is a folder.
+    """
+
+    stamp: IndexInfo
+    n_people: int
+    n_scenes: int
+    contents: Contents | None
+
+
+def describe(store: Store) -> ArchiveInfo:
+    """Count what is in an archive."""
+    contents = None
+    if isinstance(store, SqliteStore) and store.folder:
+        contents = _contents(store, store.folder)
+    return ArchiveInfo(store.info, len(store), store.n_scenes, contents)
+
+
+def _contents(store: SqliteStore, folder: Path) -> Contents:
+    retention = retention_of(store)
+    with store.reading() as connection:
+
+        def one(statement: str) -> tuple[Any, ...]:
+            return tuple(connection.execute(statement).fetchone())
+
+        sources: Counter[str] = Counter()
+        for path, n_scenes in connection.execute("SELECT path, count(*) FROM scenes GROUP BY path"):
+            sources[str(PurePath(path).parent)] += n_scenes
+        # One row each: SQLite takes the other columns from the row of the minimum or maximum.
+        first, _ = one("SELECT time, min(instant) FROM scenes WHERE instant IS NOT NULL")
+        last, _ = one("SELECT time, max(instant) FROM scenes WHERE instant IS NOT NULL")
+        (n_videos,) = one("SELECT count(DISTINCT path) FROM scenes WHERE offset_s IS NOT NULL")
+        (n_forgotten,) = one("SELECT count(*) FROM forgotten")
+        cameras = connection.execute(
+            "SELECT coalesce(camera, ''), count(*) FROM scenes GROUP BY 1 ORDER BY 1"
+        )
+        (free,), (size,) = one("PRAGMA freelist_count"), one("PRAGMA page_size")
+        n_entries, head = kept_head(connection)
+        return Contents(
+            n_videos=n_videos,
+            cameras=dict(cameras.fetchall()),
+            sources=dict(sorted(sources.items())),
+            first=first,
+            last=last,
+            n_forgotten=n_forgotten,
+            n_bytes=size_on_disk(folder),
+            n_free_bytes=free * size,
+            retention=retention,
+            n_entries=n_entries,
+            head=head,
+        )

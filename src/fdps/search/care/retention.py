@@ -1,0 +1,150 @@
+"""How long an archive keeps what is in it, and what is older."""
+
+import json
+import re
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from fdps.errors import ArchiveError, UsageError
+from fdps.search.audit import Note
+from fdps.search.open_store import ON_A_SERVER
+from fdps.search.sqlite.store import SqliteStore
+from fdps.search.store import Store
+
+By = Literal["added", "taken"]
+FOREVER = "forever"
+
+_UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
+_KEEP = re.compile(r"(\d+(?:\.\d+)?)([hdw])")
+_POLICY = "retention"
+_COLUMNS = {"added": "added", "taken": "instant"}
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long scenes are kept.
+
+    Args:
+        keep: Such as ``30d``, ``12h`` or ``2w``.
+        by: Counted from the time a scene was added, or from the time it was taken; a scene of
+            unknown time is then never due.
+
+    Raises:
+        UsageError: ``keep`` is malformed or zero.
+    """
+
+    keep: str
+    by: By = "added"
+
+    def __post_init__(self) -> None:
+        if self.keep_s <= 0:
+            raise UsageError(f"keep must be above zero, got {self.keep!r}")
+
+    @property
+    def keep_s(self) -> float:
+        """In seconds.
+
+        Example:
+            >>> Retention("1.5d").keep_s
+            129600.0
+        """
+        match = _KEEP.fullmatch(self.keep)
+        if not match:
+            raise UsageError(
+                f"keep takes hours, days or weeks, got {self.keep!r}",
+                hint="such as 12h, 30d or 2w; 'forever' ends the retention",
+            )
+        return float(match[1]) * _UNITS[match[2]]
+
+
+def parse_keep(keep: str | None, by: By = "added") -> Retention | None:
+    """A policy as users write it; ``None`` for ``forever``.
+
+    Raises:
+        UsageError: It is malformed.
+    """
+    return None if keep in (None, FOREVER) else Retention(str(keep), by)
+
+
+def retention_of(store: SqliteStore) -> Retention | None:
+    """The policy of an archive; ``None`` if it keeps everything.
+
+    Raises:
+        ArchiveError: What is written is none.
+    """
+    text = store.note(_POLICY)
+    try:
+        return Retention(**json.loads(text)) if text else None
+    except (TypeError, ValueError, UsageError) as error:
+        raise ArchiveError(
+            f"the archive is damaged: its retention is {text!r}",
+            hint="set it again: fdps archive retention NAME --keep 30d",
+        ) from error
+
+
+def set_retention(store: Store, retention: Retention | None) -> None:
+    """Give an archive a policy, or take it away. Nothing is erased yet.
+
+    Raises:
+        ArchiveError: Another process writes, or the archive is read-only.
+        UsageError: The archive is on a server.
+    """
+    if not isinstance(store, SqliteStore):
+        raise UsageError("an archive on a server has no retention of its own", hint=ON_A_SERVER)
+    store.write_note(_POLICY, json.dumps(asdict(retention)) if retention else "")
+
+
+def due(store: SqliteStore, retention: Retention, *, now: float | None = None) -> list[str]:
+    """Names of the scenes that are older than the policy allows, oldest first.
+
+    Args:
+        store: The archive.
+        retention: The policy.
+        now: Seconds since 1970; by default those of the clock.
+    """
+    column = _COLUMNS[retention.by]
+    with store.reading() as connection:
+        rows = connection.execute(
+            f"SELECT name FROM scenes WHERE {column} < ? ORDER BY {column}, id",
+            (_limit(retention, now),),
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
+def apply_retention(store: SqliteStore, retention: Retention, *, now: float | None = None) -> int:
+    """Erase what is due, as :meth:`SqliteStore.remove` does.
+
+    Returns:
+        The number of people erased.
+
+    Raises:
+        ArchiveError: Another process writes, or the archive is read-only.
+    """
+    with store.writing():
+        names = due(store, retention, now=now)
+        limit = datetime.fromtimestamp(_limit(retention, now), UTC).isoformat(timespec="seconds")
+        note = Note("retention", details={**asdict(retention), "older_than": limit})
+        return store.remove(scenes=names, note=note)
+
+
+def overdue(store: Store, where: str, *, now: float | None = None) -> str:
+    """One line about scenes that should have gone; empty if there are none.
+
+    Args:
+        store: Any archive.
+        where: As the user names it.
+        now: As for :func:`due`.
+    """
+    retention = retention_of(store) if isinstance(store, SqliteStore) else None
+    if retention is None or not isinstance(store, SqliteStore):
+        return ""
+    n_due = len(due(store, retention, now=now))
+    scenes = "1 scene is" if n_due == 1 else f"{n_due} scenes are"
+    way_out = f"fdps archive retention {where} --apply"
+    return f"{scenes} older than {retention.keep}: {way_out}" if n_due else ""
+
+
+def _limit(retention: Retention, now: float | None) -> float:
+    return (time.time() if now is None else now) - retention.keep_s

@@ -1,0 +1,201 @@
+"""Is an archive whole? Every byte that counts is compared with something else in the archive.
+
+SQLite checks the structure of its file, a seal the values of every scene and its people, and the
+chain of the audit everything else: the stamp, the tables, the calibration and the retention.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdps.errors import ArchiveError, MissingDataError
+from fdps.search import audit
+from fdps.search.ingest.skipped import SKIPPED_FILE
+from fdps.search.seals import digest, scene_seal
+from fdps.search.sqlite.schema import APPLICATION_ID, DATABASE, FORMAT_VERSION, LOCK, connect
+from fdps.search.store import UNIT_TOLERANCE
+
+MOST_FAULTS = 100  # of one kind
+_FILES = {DATABASE, LOCK, SKIPPED_FILE}
+_FILES |= {f"{name}-{end}" for name in (DATABASE, LOCK) for end in ("wal", "shm", "journal")}
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found in an archive.
+
+    Args:
+        faults: What is wrong; empty if nothing is.
+        notes: What does no harm: files that nobody needs, backups.
+        n_scenes: That were compared with their seals.
+        n_people: In these.
+        n_entries: Of the audit.
+    """
+
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+    n_scenes: int = 0
+    n_people: int = 0
+    n_entries: int = 0
+
+
+def verify(folder: Path, *, expect: str = "") -> Verification:
+    """Read everything in an archive and name what is wrong. Nothing is changed.
+
+    Args:
+        folder: Of the archive.
+        expect: A head of the audit that was noted earlier.
+
+    Raises:
+        MissingDataError: There is no archive.
+    """
+    database = folder / DATABASE
+    if not database.is_file():
+        raise MissingDataError(f"no archive at {folder}", hint="check the path")
+    notes = tuple(sorted(_stale(folder)))
+    try:
+        connection = connect(database)
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        return Verification((f"file: {error}",), notes)
+    with closing(connection):
+        found = _attempt("file", lambda: _kind(connection))
+        if found:
+            return Verification(tuple(found), notes)
+        checks: dict[str, Callable[[], Iterator[str]]] = {
+            "structure": lambda: _structure(connection),
+            "stamp": lambda: _stamp(connection),
+            "notes": lambda: _kept_notes(connection),
+            "scenes": lambda: _scenes(connection),
+            "people": lambda: _embeddings(connection),
+            "tracks": lambda: _tracks(connection),
+            "forgotten": lambda: _forgotten(connection),
+            "audit": lambda: iter(audit.faults(connection, expect=expect)),
+        }
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("BEGIN")  # one state of the archive, also while another process writes
+        faults = [fault for name, check in checks.items() for fault in _attempt(name, check)]
+        counts = [_count(connection, table) for table in ("scenes", "people", "audit")]
+    return Verification(tuple(faults), notes, *counts)
+
+
+def _attempt(name: str, check: Callable[[], Iterator[str]]) -> list[str]:
+    """The faults that a check finds, and the one that it dies of."""
+    found: list[str] = []
+    try:
+        for fault in check():
+            found.append(fault)
+            if len(found) == MOST_FAULTS:
+                found.append(f"{name}: more faults, not named")
+                break
+    except (sqlite3.DatabaseError, ArchiveError, TypeError, ValueError, LookupError) as error:
+        found.append(f"{name}: cannot be read: {error}")
+    return found
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    try:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
+        return 0
+
+
+def _stale(folder: Path) -> Iterator[str]:
+    for path in folder.iterdir():
+        if path.name.endswith(".bak"):
+            yield f"{path.name} is a backup from before a migration; it holds everybody of then"
+        elif path.name not in _FILES:
+            yield f"{path.name} does not belong to the archive"
+
+
+def _kind(connection: sqlite3.Connection) -> Iterator[str]:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        yield f"file: {DATABASE} is not an archive of fdps, or its head is damaged"
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != FORMAT_VERSION:
+        yield f"file: format version is {version}, this fdps checks {FORMAT_VERSION}"
+
+
+def _structure(connection: sqlite3.Connection) -> Iterator[str]:
+    for (line,) in connection.execute(f"PRAGMA integrity_check({MOST_FAULTS})"):
+        if line != "ok":
+            yield f"structure: {line}"
+    for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+        yield f"structure: row {row} of {table} belongs to none of {parent}"
+    used = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'people'").fetchone()
+    last = connection.execute("SELECT max(id) FROM people").fetchone()[0] or 0
+    if (used[0] if used else 0) < last:
+        yield f"structure: item {last} is beyond the last number that was given"
+
+
+def _details(connection: sqlite3.Connection, *actions: str) -> Iterator[dict[str, Any]]:
+    """Of audit entries, newest first."""
+    marks = ", ".join("?" * len(actions))
+    for (text,) in connection.execute(
+        f"SELECT details FROM audit WHERE action IN ({marks}) ORDER BY seq DESC", actions
+    ):
+        yield json.loads(text)
+
+
+def _stamp(connection: sqlite3.Connection) -> Iterator[str]:
+    noted = next(_details(connection, "create", "migrate"), {})
+    present = audit.stamp(connection)
+    for key in sorted(present):
+        if present[key] != noted.get(key):
+            yield f"stamp: {key} is not what it was when the archive was created"
+
+
+def _kept_notes(connection: sqlite3.Connection) -> Iterator[str]:
+    noted: dict[str, str] = {}
+    for details in _details(connection, "note", *audit.NOTE_ACTIONS.values()):
+        if "key" not in details:  # what a retention erased
+            continue
+        noted.setdefault(details["key"], details["sha256"])
+    present = dict(connection.execute("SELECT key, value FROM meta WHERE key GLOB 'note:*'"))
+    for key in sorted({*noted, *(key.removeprefix("note:") for key in present)}):
+        text = present.get(f"note:{key}")
+        if text is None or audit.text_hash(text) != noted.get(key):
+            yield f"notes: {key} is not what was written"
+
+
+def _scenes(connection: sqlite3.Connection) -> Iterator[str]:
+    for scene_id, name, seal in connection.execute("SELECT id, name, seal FROM scenes"):
+        if scene_seal(connection, scene_id) != seal:
+            yield f"scenes: {name!r} or its people are not what was added (scene {scene_id})"
+
+
+def _embeddings(connection: sqlite3.Connection) -> Iterator[str]:
+    (dim,) = connection.execute("SELECT value FROM meta WHERE key = 'dim'").fetchone()
+    for item, blob in connection.execute("SELECT id, embedding FROM people"):
+        if not isinstance(blob, bytes) or len(blob) != 4 * int(dim):
+            yield f"people: the embedding of item {item} has not {dim} numbers"
+            continue
+        embedding = np.frombuffer(blob, dtype="<f4").astype(np.float64)
+        with np.errstate(all="ignore"):
+            length = float(np.sqrt(embedding @ embedding))
+        if not abs(length - 1) <= UNIT_TOLERANCE:
+            yield f"people: the embedding of item {item} has length {length:.6g}, not 1"
+
+
+def _tracks(connection: sqlite3.Connection) -> Iterator[str]:
+    rows = connection.execute(
+        "SELECT track, count(DISTINCT scenes.sha256), min(item) FROM tracks "
+        "JOIN people ON people.id = item JOIN scenes ON scenes.id = people.scene_id GROUP BY track"
+    )
+    for track, n_videos, first in rows:
+        if n_videos > 1:
+            yield f"tracks: track {track} joins people of {n_videos} videos"
+        if not isinstance(track, int) or track > first:
+            yield f"tracks: track {track} is not named after its first person"
+
+
+def _forgotten(connection: sqlite3.Connection) -> Iterator[str]:
+    rows = connection.execute("SELECT id, seal, sha256, frame, x1, y1, x2, y2 FROM forgotten")
+    for row_id, seal, *place in rows:
+        if digest(tuple(place)) != seal:
+            yield f"forgotten: mark {row_id} is not what was written"

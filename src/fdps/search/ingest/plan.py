@@ -1,0 +1,123 @@
+"""What is to be done with one file: nothing, because it is known, or decode it."""
+
+import hashlib
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fdps.decoding.sampling import Sampling
+from fdps.errors import PictureError
+from fdps.search.ingest.frames import Frame
+from fdps.search.ingest.origins import Origins
+from fdps.search.store import SceneRecord, Store
+
+
+@dataclass(slots=True, eq=False)
+class FilePlan:
+    """One file on its way into an archive.
+
+    Args:
+        file: Name and path.
+        sha256: Of its content.
+        request: What a decoder is asked for, if it is decoded.
+        is_known: It is in the archive, and stays as it is.
+        is_replacement: The archive has other content of this path, or is asked to look again.
+        known_frames: Numbers of the frames that are in the archive.
+        problem: Why it is not in the archive, or not all of it.
+        n_added: Scenes that were added.
+        n_expected: Scenes that will be, about.
+    """
+
+    file: Frame
+    sha256: str = ""
+    request: dict[str, Any] | None = None
+    is_known: bool = False
+    is_replacement: bool = False
+    known_frames: frozenset[int] = frozenset()
+    problem: str = ""
+    n_added: int = 0
+    n_expected: int = 1
+
+    def refuse(self, problem: str) -> "FilePlan":
+        """Take nothing of it; returns the plan."""
+        self.problem, self.request = problem, None
+        return self
+
+
+class Planner:
+    """Decides what is asked of the decoders.
+
+    Args:
+        store: The archive; the plan is made in the thread that writes it.
+        origins: Whether EXIF is needed.
+        sampling: Which frames of a video are looked at.
+        again: Whether known files are looked at again.
+    """
+
+    def __init__(self, store: Store, origins: Origins, sampling: Sampling, again: bool) -> None:
+        self._store, self._origins = store, origins
+        self._sampling, self._again = sampling, again
+        self._planned: dict[str, Frame] = {}
+
+    def plan(self, file: Frame) -> FilePlan:
+        """Look at the content of a file, not at its pixels."""
+        try:
+            return self.plan_of(file, content_hash(file.path))
+        except PictureError as error:
+            return FilePlan(file).refuse(str(error))
+
+    def plan_of(self, file: Frame, sha256: str) -> FilePlan:
+        """As :meth:`plan`, for a file whose content somebody else has looked at."""
+        plan = FilePlan(file, sha256)
+        twin = self._store.find(sha256=sha256)
+        if twin and twin.path != str(file.path):
+            return plan.refuse(f"same content as {twin.name}")
+        first = self._planned.setdefault(sha256, file)
+        if first.path != file.path:
+            return plan.refuse(f"same content as {first.name}")
+        return self._known(plan) if twin and not self._again else self._new(plan)
+
+    def _known(self, plan: FilePlan) -> FilePlan:
+        sampling = str(self._sampling)
+        if not plan.file.is_video or self._store.is_finished(plan.sha256, sampling):
+            plan.is_known = True
+            return plan
+        scenes = self._store.find_all(sha256=plan.sha256)
+        plan.known_frames = frozenset(scene.frame for scene in scenes)
+        plan.request = self._request(plan)
+        return plan
+
+    def _new(self, plan: FilePlan) -> FilePlan:
+        old = self._store.find_all(path=str(plan.file.path))
+        plan.is_replacement = bool(old)
+        if any(_is_frame(scene) for scene in old):  # a picture is replaced in one transaction
+            self._store.remove(scenes=[scene.name for scene in old])
+        plan.request = self._request(plan)
+        return plan
+
+    def _request(self, plan: FilePlan) -> dict[str, Any]:
+        path = str(plan.file.path)
+        if not plan.file.is_video:
+            return {"do": "picture", "path": path, "wants_time": self._origins.needs_exif}
+        skip = sorted(plan.known_frames)
+        return {"do": "video", "path": path, "every": str(self._sampling), "skip": skip}
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        PictureError: It cannot be read, or is a pipe, a device or a folder.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            raise PictureError("cannot be read: not a regular file")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PictureError(f"cannot be read: {error.strerror}") from error
+
+
+def _is_frame(scene: SceneRecord) -> bool:
+    return scene.offset_s is not None

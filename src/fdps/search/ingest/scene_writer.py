@@ -1,0 +1,174 @@
+"""What was seen in files goes into an archive; there is one writer, however many machines look."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from fdps.decoding.messages import Ending
+from fdps.decoding.sampling import Sampling
+from fdps.search.ingest.frames import Found, Skipped
+from fdps.search.ingest.looking import SeenFrame
+from fdps.search.ingest.origins import Origins
+from fdps.search.ingest.plan import FilePlan
+from fdps.search.store import SceneRecord, Store, Tracks
+
+Progress = Callable[[int, int], None]
+"""Called with the number of pictures and frames done and of all, as far as that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSummary:
+    """What became of the files of one ingest.
+
+    Args:
+        n_files: All files of the sources.
+        n_added: Pictures, and frames of videos, that were not in the archive; includes
+            ``n_replaced``.
+        n_replaced: Of these, those whose file had changed since it was indexed.
+        n_known: Files that were in the archive already.
+        n_people: People found in the added pictures.
+        skipped: The other files, and those read in part, each with the reason.
+    """
+
+    n_files: int
+    n_added: int
+    n_replaced: int
+    n_known: int
+    n_people: int
+    skipped: tuple[Skipped, ...]
+
+
+class SceneWriter:
+    """Writes file after file, each scene in one transaction, and keeps count.
+
+    Args:
+        store: The archive, in a context of :meth:`~fdps.search.store.Store.writing`.
+        origins: Camera and time of each file.
+        sampling: Which frames of a video were looked at.
+        found: All files; those that are skipped from the beginning are counted as such.
+        progress: Told after every file, and after every frame of a video.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        origins: Origins,
+        sampling: Sampling,
+        found: Found,
+        progress: Progress | None = None,
+    ) -> None:
+        self._store, self._origins, self._sampling = store, origins, sampling
+        self._progress = progress
+        self._counts: Counter[str] = Counter()
+        self._n_units_done = len(found.skipped)
+        self._n_units = len(found.skipped) + len(found.frames)
+        self.skipped = list(found.skipped)
+        self.done = [file.path for file in found.skipped]
+
+    def write(self, plan: FilePlan, events: Iterable[SeenFrame | Ending]) -> None:
+        """Add what a file gives.
+
+        Raises:
+            ArchiveError: As :meth:`Store.add <fdps.search.store.Store.add>`.
+            UsageError: Likewise.
+        """
+        if plan.request:
+            for event in events:
+                if isinstance(event, Ending):
+                    plan.problem = event.problem
+                else:
+                    self._add(plan, event)
+        self._finish(plan)
+
+    def summary(self) -> IngestSummary:
+        """What became of the files."""
+        return IngestSummary(
+            n_files=len(self.done),
+            n_added=self._counts["added"],
+            n_replaced=self._counts["replaced"],
+            n_known=self._counts["known"],
+            n_people=self._counts["people"],
+            skipped=tuple(self.skipped),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """For the audit, also after an interruption."""
+        return {**self._counts, "skipped": len(self.skipped)}
+
+    def _add(self, plan: FilePlan, seen: SeenFrame) -> None:
+        if not plan.n_added:
+            self._foresee(plan, seen)
+        path = plan.file.path
+        record = SceneRecord(
+            name=self._name(plan, seen),
+            path=str(path),
+            sha256=plan.sha256,
+            width=seen.width,
+            height=seen.height,
+            camera=self._origins.camera_of(path),
+            time=self._origins.time_of(
+                path, seen.time, is_video=plan.file.is_video, offset_s=seen.offset_s or 0.0
+            ),
+            frame=seen.frame,
+            offset_s=seen.offset_s,
+        )
+        self._store.add(record, seen.people)
+        plan.n_added += 1
+        self._counts["added"] += 1
+        self._counts["replaced"] += plan.is_replacement
+        self._counts["people"] += len(seen.people)
+        if plan.file.is_video:
+            self._report(self._n_units_done + plan.n_added)
+
+    def _foresee(self, plan: FilePlan, first: SeenFrame) -> None:
+        """How many scenes a file will give, about; its first frame tells."""
+        if plan.file.is_video:
+            n_taken = self._sampling.count(first.duration_s)
+            plan.n_expected = max(n_taken - len(plan.known_frames), 1)
+        self._n_units += plan.n_expected - 1
+
+    def _name(self, plan: FilePlan, seen: SeenFrame) -> str:
+        """Unique in the archive: files of one name, and frames of one moment, are told apart."""
+        moment = "" if seen.offset_s is None else f"@{clock(seen.offset_s)}"
+        name = f"{plan.file.name}{moment}"
+        namesake = self._store.find(name=name)
+        if namesake and namesake.path != str(plan.file.path):  # of another disk or folder
+            name = f"{plan.file.name}#{plan.sha256[:8]}{moment}"
+            namesake = self._store.find(name=name)
+        if namesake and (namesake.path, namesake.frame) != (str(plan.file.path), seen.frame):
+            name = f"{name}#{seen.frame}"
+        return name
+
+    def _finish(self, plan: FilePlan) -> None:
+        path = plan.file.path
+        if plan.file.is_video and plan.request and isinstance(self._store, Tracks):
+            self._store.link(plan.sha256)
+        if plan.problem:
+            n_there = plan.n_added + len(plan.known_frames)
+            what_is = f"; {n_there} frames of it are in the archive" if n_there else ""
+            problem = plan.problem.removeprefix(f"{path} ")  # the list names the file itself
+            self.skipped.append(Skipped(path, f"{problem}{what_is}"))
+        elif plan.file.is_video and plan.request:
+            self._store.finish(plan.sha256, str(self._sampling))
+        if plan.is_known or (plan.known_frames and not plan.n_added):
+            self._counts["known"] += 1
+        self.done.append(path)
+        n_here = max(plan.n_added, 1)
+        self._n_units += n_here - plan.n_expected
+        self._n_units_done += n_here
+        self._report(self._n_units_done)
+
+    def _report(self, done: int) -> None:
+        if self._progress:
+            self._progress(done, max(done, self._n_units))
+
+
+def clock(seconds: float) -> str:
+    """Time in a video.
+
+    Example:
+        >>> clock(2650.5)
+        '00:44:10.500'
+    """
+    ms = round(max(seconds, 0.0) * 1000)
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"

@@ -1,0 +1,184 @@
+"""What is committed in an archive on Milvus, and who may commit.
+
+Milvus has no transactions; it promises that one inserted row is there or not, and that a strong
+read sees every earlier write. So one row, the state, is the commit. It says up to which number
+scenes count, and which of them and of the people are gone. Its successor is inserted before it is
+deleted, and the highest version counts, so there is always one.
+
+Likewise a writer first inserts a claim and then looks for those of others. Of two that begin at
+once at least one sees the other, and whoever sees another withdraws. A claim that is not renewed
+expires, so a killed writer blocks others for :data:`LEASE_S` at most. Claims are compared by the
+clocks of the machines, which must agree to a few seconds. A writer that stands still for longer
+than its lease between its last look and its last write (one request) could still write; nothing in
+Milvus can keep it from that.
+"""
+
+import json
+import os
+import platform
+import time
+import uuid
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fdps.errors import ArchiveError, MissingDataError
+from fdps.search.milvus.address import MilvusAddress
+from fdps.search.milvus.collections import STRONG, one_of, record
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+LEASE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is committed.
+
+    Args:
+        version: Counts commits.
+        following: First number that was never used, for a scene or a person; scenes from here on
+            do not count.
+        removals: Counts commits that removed somebody.
+        n_scenes: Scenes that count.
+        n_people: People that count.
+        gone_scenes: Numbers of scenes that no longer count, and may not be erased yet.
+        gone_items: The same for single people.
+    """
+
+    version: int = 1
+    following: int = 1
+    removals: int = 0
+    n_scenes: int = 0
+    n_people: int = 0
+    gone_scenes: tuple[int, ...] = ()
+    gone_items: tuple[int, ...] = ()
+
+    def counts(self, scene_field: str, *, has_items: bool) -> str:
+        """The expression for rows that count."""
+        conditions = [f"{scene_field} < {self.following}"]
+        if self.gone_scenes:
+            conditions.append(f"not ({one_of(scene_field, self.gone_scenes)})")
+        if self.gone_items and has_items:
+            conditions.append(f"not ({one_of('item', self.gone_items)})")
+        return " and ".join(conditions)
+
+
+class Journal:
+    """Reads the state, and writes it for the one who holds the claim.
+
+    Args:
+        client: Connected.
+        address: The archive.
+    """
+
+    def __init__(self, client: "MilvusClient", address: MilvusAddress) -> None:
+        self._client = client
+        self._address = address
+        self._claim: str | None = None
+        self._since = ""
+        self._looked = 0.0
+
+    def read(self) -> State:
+        """What is committed now.
+
+        Raises:
+            MissingDataError: The archive was deleted.
+        """
+        rows = self._rows("state")
+        if not rows:
+            raise MissingDataError(f"no archive at {self._address}")
+        payload = json.loads(max(rows, key=lambda row: int(row["number"]))["payload"])
+        gone = {name: tuple(payload[name]) for name in ("gone_scenes", "gone_items")}
+        return State(**payload | gone)
+
+    def commit(self, state: State) -> State:
+        """Make ``state`` what counts, as the next version; returns it so.
+
+        Raises:
+            ArchiveError: The claim had expired, so others may have erased what was not committed.
+        """
+        if self.renew():
+            raise ArchiveError(
+                f"this process stood still for over {LEASE_S:.0f} s while writing {self._address}",
+                hint="what was indexed before is safe; run the same command again: it continues",
+            )
+        state = replace(state, version=state.version + 1)
+        self.write(state)
+        outdated = f'kind == "state" and number < {state.version}'
+        self._client.delete(self._address.records, filter=outdated)
+        return state
+
+    def write(self, state: State) -> None:
+        """Insert the row."""
+        key = f"{state.version}:{uuid.uuid4().hex}"
+        row = record("state", key, asdict(state), number=state.version)
+        self._client.insert(self._address.records, [row])
+
+    def claim(self) -> None:
+        """Be the one writer.
+
+        Raises:
+            ArchiveError: Another is at work.
+        """
+        self._since = datetime.now(UTC).isoformat(timespec="seconds")
+        self._look()
+
+    def renew(self) -> bool:
+        """Stay the one writer; asks Milvus a few times per lease.
+
+        Returns:
+            Whether the claim had expired, so that others may have written meanwhile.
+
+        Raises:
+            ArchiveError: Another is writing now.
+        """
+        idle_s = time.time() - self._looked
+        if idle_s > LEASE_S / 4:
+            self._look()
+        return idle_s > LEASE_S
+
+    def release(self) -> None:
+        """Let others write."""
+        if self._claim:
+            self._drop([self._claim])
+            self._claim = None
+
+    def _look(self) -> None:
+        now = time.time()
+        holder = {"pid": os.getpid(), "host": platform.node(), "since": self._since}
+        mine = record("claim", uuid.uuid4().hex, holder, number=int(now + LEASE_S))
+        self._client.insert(self._address.records, [mine])
+        older = [self._claim] if self._claim else []
+        others = [row for row in self._rows("claim") if row["key"] not in (mine["key"], *older)]
+        running = [row for row in others if int(row["number"]) >= now]
+        if running:
+            self._drop([mine["key"], *older])
+            self._claim = None
+            raise ArchiveError(
+                f"{self._address} is being written by {_described(running[0]['payload'])}",
+                hint="wait until it has finished; if it was killed, wait "
+                f"{LEASE_S:.0f} seconds. Searching is possible meanwhile",
+            )
+        self._drop([row["key"] for row in others] + older)
+        self._claim, self._looked = mine["key"], now
+
+    def _drop(self, keys: list[str]) -> None:
+        if keys:
+            self._client.delete(self._address.records, filter=one_of("key", keys))
+
+    def _rows(self, kind: str) -> list[dict[str, Any]]:
+        return list(
+            self._client.query(
+                self._address.records,
+                filter=f'kind == "{kind}"',
+                output_fields=["key", "number", "payload"],
+                consistency_level=STRONG,
+            )
+        )
+
+
+def _described(claim: str) -> str:
+    holder = json.loads(claim)
+    return f"process {holder['pid']} since {holder['since']} on {holder['host']}"

@@ -1,0 +1,119 @@
+"""One search from beginning to end: the hits of a query, in the order asked for.
+
+Re-ranking changes the order only. The similarities stay those of the query, so that levels keep
+their meaning.
+
+Axes in shapes: H hits, D embedding dimension.
+"""
+
+from collections.abc import Set
+from dataclasses import replace
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from fdps.errors import UsageError
+from fdps.search.query.wanted import Wanted, unit_rows
+from fdps.search.store import Filters, Store
+from fdps.structures import Hit
+
+Rerank = Literal["", "expansion", "k-reciprocal"]
+"""By similarity; by similarity to the query and its best hit together (Chum et al., "Total recall",
+ICCV 2007); by common neighbours (Zhong et al., CVPR 2017)."""
+
+SHORTLIST = 100
+"""Hits of which k-reciprocal re-ranking looks at all pairs; those beyond keep their place."""
+
+
+def check_rerank(name: str) -> None:
+    """Refuse what is no re-ranking.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if name not in get_args(Rerank):
+        names = ", ".join(filter(None, get_args(Rerank)))
+        raise UsageError(f"no re-ranking is called {name!r}", hint=f"there are: {names}")
+
+
+def find(
+    store: Store,
+    wanted: Wanted,
+    top: int,
+    *,
+    filters: Filters,
+    rerank: str = "",
+    known: Set[int] = frozenset(),
+) -> list[Hit]:
+    """The best hits of one query.
+
+    Args:
+        store: The archive.
+        wanted: Whom to look for.
+        top: Results wanted.
+        filters: Whom to look at.
+        rerank: One of :data:`Rerank`.
+        known: Items that are no results: those that the query was made of.
+
+    Raises:
+        UsageError: ``top`` is below 1, the embedding does not fit the archive, or ``rerank`` is
+            unknown.
+    """
+    check_rerank(rerank)
+    depth = max(top, SHORTLIST) if rerank == "k-reciprocal" else top
+    hits = _search(store, wanted, depth, filters, known)
+    if not rerank or not hits:
+        return hits[:top]
+    if rerank == "k-reciprocal":
+        return _by_neighbours(store, wanted, hits)[:top]
+    best = store.people([hits[0].item])
+    if not best:  # removed since
+        return hits
+    both = Wanted.of(np.stack([wanted.direction, best[0].embedding]))
+    return _as_similar_to(store, wanted, _search(store, both, top, filters, known))
+
+
+def _search(store: Store, wanted: Wanted, top: int, filters: Filters, known: Set[int]) -> list[Hit]:
+    if top < 1:
+        raise UsageError(f"top must be at least 1, got {top}")
+    rows = wanted.direction[np.newaxis]
+    (hits,) = store.search(rows, top=top + len(known), filters=filters)
+    unknown = [hit for hit in hits if hit.item not in known][:top]
+    if wanted.length == 1.0:
+        return unknown
+    return [replace(hit, similarity=hit.similarity * wanted.length) for hit in unknown]
+
+
+def _by_neighbours(store: Store, wanted: Wanted, hits: list[Hit]) -> list[Hit]:
+    embeddings = {p.item: p.embedding for p in store.people([h.item for h in hits[:SHORTLIST]])}
+    short = [hit for hit in hits[:SHORTLIST] if hit.item in embeddings]
+    rows = unit_rows([embeddings[hit.item] for hit in short], len(wanted.direction))
+    order = reciprocal_order(wanted, rows).tolist()
+    return [short[place] for place in order] + hits[SHORTLIST:]
+
+
+def reciprocal_order(
+    wanted: Wanted, embeddings: Float32[np.ndarray, "H D"]
+) -> Int64[np.ndarray, " H"]:
+    """Places of hits, best first, by :func:`fdps.evaluation.reciprocal.k_reciprocal_distance`.
+
+    Args:
+        wanted: The query.
+        embeddings: Of its hits, best first; of equal distances the better hit comes first.
+    """
+    from fdps.evaluation.protocols import RerankOptions  # sklearn behind it takes a second
+    from fdps.evaluation.reciprocal import k_reciprocal_distance
+
+    rows = np.concatenate([wanted.direction[None], embeddings]).astype(np.float64)
+    distance = k_reciprocal_distance(rows @ rows.T, RerankOptions())[1:]
+    return np.argsort(distance, kind="stable")
+
+
+def _as_similar_to(store: Store, wanted: Wanted, hits: list[Hit]) -> list[Hit]:
+    """The same hits, with their similarity to the query itself."""
+    people = {person.item: person for person in store.people([hit.item for hit in hits])}
+    there = [hit for hit in hits if hit.item in people]
+    rows = unit_rows([people[hit.item].embedding for hit in there], len(wanted.direction))
+    similarities = wanted.similarity(rows).tolist()
+    return [replace(h, similarity=s) for h, s in zip(there, similarities, strict=True)]

@@ -1,0 +1,202 @@
+"""Many machines look at files, and one writes: indexing over Ray Data.
+
+First the machines read the content of all files; whoever writes the archive then plans, as on one
+machine. What has to be decoded goes out in small parts. What comes back is in the order of the
+files, so the archive is the one that a single machine would have made.
+"""
+
+import itertools
+import json
+import math
+import os
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+
+from fdps.errors import ResourceError
+from fdps.search.ingest.frames import Frame
+from fdps.search.ingest.looking import Events
+from fdps.search.ingest.plan import FilePlan, Planner
+from fdps.search.ray import flows as ray_flows
+from fdps.search.ray.flows import Flow, Team
+from fdps.search.ray.session import CLIENT_SCHEME, LOCAL, connected
+from fdps.search.ray.worker import LoadModel, Rows, from_row
+
+FILES_AT_ONCE = 20_000  # planned together; so many plans are in memory
+PICTURES_PER_TASK = 16
+CPUS_PER_NETWORK = 4  # torch gains little from more
+TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How a cluster is divided.
+
+    Args:
+        n_workers: Processes that hold the model.
+        cpus: Of each.
+        gpus: Of each.
+    """
+
+    n_workers: int
+    cpus: int
+    gpus: int = 0
+
+    @classmethod
+    def of(cls, machines: Sequence[Mapping[str, float]], device: str) -> "Shares":
+        """One network for each GPU, or for every four CPUs.
+
+        Args:
+            machines: Resources of each, as Ray counts them.
+            device: Where the network runs.
+
+        Raises:
+            ResourceError: There is nothing to run on.
+
+        Example:
+            >>> Shares.of([{"CPU": 16.0}, {"CPU": 8.0}], "cpu")
+            Shares(n_workers=6, cpus=4, gpus=0)
+        """
+        cpus = [int(machine.get("CPU", 0)) for machine in machines]
+        if device.startswith("cuda"):
+            gpus = sum(int(machine.get("GPU", 0)) for machine in machines)
+            if not gpus:
+                raise ResourceError("no machine of the Ray cluster has a GPU", hint="--device cpu")
+            return cls(gpus, cpus=1, gpus=1)
+        if not any(cpus):
+            raise ResourceError("no machine of the Ray cluster has a free CPU")
+        each = min(CPUS_PER_NETWORK, *(n for n in cpus if n))
+        return cls(sum(n // each for n in cpus), each)
+
+
+@dataclass(frozen=True, slots=True)
+class RayCluster:
+    """Machines that find people for an archive.
+
+    Args:
+        address: ``local`` starts Ray on this machine alone, reachable from nowhere else;
+            ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT`` join a cluster.
+        load_model: Loads the model; the same place must hold the same model on every machine.
+        device: Where it runs; with ``cuda`` every worker gets a GPU of its own.
+    """
+
+    address: str
+    load_model: LoadModel
+    device: str = "cpu"
+
+    def look(
+        self,
+        files: Sequence[Frame],
+        planner: Planner,
+        *,
+        model_hash: str,
+        dim: int,
+        n_decoders: int = 1,
+        batch: int = 1,
+    ) -> Generator[tuple[FilePlan, Events], None, None]:
+        """Every file in order, with its plan and what it gives.
+
+        Args:
+            files: All files of the sources.
+            planner: Of the archive.
+            model_hash: Its stamp.
+            dim: Length of an embedding.
+            n_decoders: Processes that decode, for each network.
+            batch: Frames that a network looks at together.
+
+        Raises:
+            ArchiveError: A machine has another model.
+            ModelError: A machine cannot load the model.
+            ResourceError: Ray cannot be reached, or the cluster failed.
+            UsageError: Ray is not installed, or the address makes no sense.
+        """
+        with connected(self.address):
+            team = self._team(model_hash, n_decoders, batch)
+            for start in range(0, len(files), FILES_AT_ONCE):
+                some = files[start : start + FILES_AT_ONCE]
+                plans = list(self._planned(some, planner))
+                tasks = [
+                    [(number, json.dumps(plans[number].request)) for number in part]
+                    for part in parts(plans, team.n_workers)
+                ]
+                with closing(self._rows(ray_flows.seen, tasks, team)) as rows:
+                    yield from _with_their_rows(plans, rows, dim)
+
+    def _team(self, model_hash: str, n_decoders: int, batch: int) -> Team:
+        import ray
+
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        shares = Shares.of(machines, self.device)
+        return Team(
+            load_model=self.load_model,
+            model_hash=model_hash,
+            n_decoders=n_decoders,
+            batch=batch,
+            n_workers=shares.n_workers,
+            cpus=shares.cpus,
+            gpus=shares.gpus,
+            tries=0 if self.address == LOCAL else TRIES,
+        )
+
+    def _planned(self, files: Sequence[Frame], planner: Planner) -> Iterator[FilePlan]:
+        """Plans in order; the machines have read the content."""
+        paths = [os.fsencode(file.path) for file in files]
+        for file, row in zip(files, self._rows(ray_flows.contents, paths), strict=True):
+            if row["sha256"]:
+                yield planner.plan_of(file, row["sha256"])
+                continue
+            plan = planner.plan(file)  # is it the file, or does that machine not see it?
+            if plan.sha256:
+                plan.refuse(f"{row['problem']}, on {row['machine']}: all machines must see it")
+            yield plan
+
+    def _rows(self, flow: Flow, *arguments: object) -> Generator[Rows, None, None]:
+        """Closing them ends the flow, and so frees its workers."""
+        through_a_client = self.address.startswith(CLIENT_SCHEME)
+        drive = partial(ray_flows.through_an_actor, flow) if through_a_client else flow
+        with closing(drive(*arguments)) as lists:
+            for rows in lists:
+                yield from rows
+
+
+def parts(plans: Sequence[FilePlan], n_workers: int) -> list[list[int]]:
+    """What goes out as one task: a video, or some pictures that follow each other.
+
+    Args:
+        plans: Those without a request are left out.
+        n_workers: Few pictures are shared among so many.
+
+    Returns:
+        Places in ``plans``.
+    """
+    n_pictures = sum(1 for plan in plans if plan.request and not plan.file.is_video)
+    most = min(PICTURES_PER_TASK, math.ceil(n_pictures / n_workers))
+    found: list[list[int]] = []
+    has_room = False
+    for number, plan in enumerate(plans):
+        if not plan.request:
+            continue
+        if plan.file.is_video or not has_room:
+            found.append([])
+        found[-1].append(number)
+        has_room = not plan.file.is_video and len(found[-1]) < most
+    return found
+
+
+def _with_their_rows(
+    plans: Sequence[FilePlan], rows: Iterator[Rows], dim: int
+) -> Iterator[tuple[FilePlan, Events]]:
+    groups = itertools.groupby(rows, key=itemgetter("number"))
+    for number, plan in enumerate(plans):
+        if not plan.request:
+            yield plan, iter(())
+            continue
+        found, group = next(groups, (None, iter(())))
+        if found != number:
+            raise ResourceError(
+                f"the Ray cluster lost {plan.file.path}",
+                hint="what was indexed before is safe; the same command continues",
+            )
+        yield plan, (from_row(row, dim) for row in group)

@@ -1,0 +1,151 @@
+"""What a machine of a Ray cluster does for an archive: read content, find people, and report.
+
+Rows travel between our own processes. They hold plain numbers, JSON and the bytes of arrays, so a
+row can be read wherever it arrives; pixels stay where they were decoded.
+
+.. code-block:: text
+
+    files to read     {"path": bytes}
+    their content     {"sha256": str, "problem": str, "machine": str}
+    files to look at  {"number": int64, "request": str}, JSON as for a decoder
+    what they give    {"number": int64, "header": str, and boxes, scores, embeddings: bytes}
+
+``number`` is the place of the file in the list of whoever sent it.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdps.decoding.messages import Ending
+from fdps.decoding.pool import Decoders
+from fdps.errors import ArchiveError, FdpsError, ModelError, PictureError
+from fdps.search.ingest.looking import SeenFrame, look_at_all
+from fdps.search.ingest.plan import content_hash
+from fdps.structures import Detections, Embedder
+
+LoadModel = Callable[[], Embedder]
+"""Loads the model from its place; called on every machine, so it must be possible to pickle it."""
+
+Rows = dict[str, Any]
+"""Columns by name."""
+
+_ARRAYS = ("boxes", "scores", "embeddings")
+_FRAME_FIELDS = ("width", "height", "time", "frame", "offset_s", "duration_s")
+_FLOAT32 = np.dtype("<f4")
+
+
+def read_contents(batch: Rows) -> Rows:
+    """The SHA-256 of every file, or why it cannot be read."""
+    hashes, problems = [], []
+    for path in batch["path"]:
+        sha256 = problem = ""
+        try:
+            sha256 = content_hash(Path(os.fsdecode(path)))
+        except PictureError as error:
+            problem = str(error)
+        hashes.append(sha256)
+        problems.append(problem)
+    machine = [platform.node()] * len(hashes)
+    return {"sha256": hashes, "problem": problems, "machine": machine}
+
+
+class LookingWorker:
+    """Holds model and decoders, and looks at one batch of files after the other.
+
+    A model that cannot be used is reported as a row: exceptions of Ray would hide what is wrong.
+
+    Args:
+        load_model: Loads the model as this machine has it.
+        model_hash: What the archive is stamped with.
+        n_decoders: Processes that decode.
+        batch: Frames that the model looks at together.
+    """
+
+    def __init__(
+        self, load_model: LoadModel, model_hash: str, n_decoders: int, batch: int = 1
+    ) -> None:
+        self._decoders = Decoders(n_decoders)
+        self._batch = batch
+        self._embedder: Embedder | None = None
+        self._trouble = ""
+        try:
+            embedder = load_model()
+        except FdpsError as error:
+            self._trouble = json.dumps({"kind": "no model", "text": f"{platform.node()}: {error}"})
+            return
+        if embedder.model_hash == model_hash:
+            self._embedder = embedder
+        else:
+            text = f"{platform.node()} has another model there ({embedder.model_hash[:12]})"
+            self._trouble = json.dumps({"kind": "other model", "text": text})
+
+    def __call__(self, batch: Rows) -> Iterator[Rows]:
+        """Look at files; a row for every frame and every ending, as soon as there is one."""
+        numbers = batch["number"]
+        if self._embedder is None:
+            yield _row(int(numbers[0]), self._trouble)
+            return
+        files = [
+            _File(int(number), json.loads(request))
+            for number, request in zip(numbers, batch["request"], strict=True)
+        ]
+        for file, events in look_at_all(files, self._decoders, self._embedder, self._batch):
+            for event in events:
+                yield to_row(file.number, event)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    number: int
+    request: dict[str, Any] | None
+
+
+def to_row(number: int, event: SeenFrame | Ending) -> Rows:
+    """One event of a file as a batch of one row."""
+    if isinstance(event, Ending):
+        return _row(number, json.dumps({"kind": "end", "problem": event.problem}))
+    header = {name: getattr(event, name) for name in _FRAME_FIELDS}
+    arrays = {
+        name: np.ascontiguousarray(getattr(event.people, name), dtype=_FLOAT32).tobytes()
+        for name in _ARRAYS
+    }
+    return _row(number, json.dumps({"kind": "frame", **header}), **arrays)
+
+
+def from_row(row: Rows, dim: int) -> SeenFrame | Ending:
+    """The event of a row.
+
+    Args:
+        row: As :func:`to_row` made it, or a report of trouble.
+        dim: Length of an embedding.
+
+    Raises:
+        ArchiveError: The machine has another model than the archive.
+        ModelError: The machine cannot load the model.
+    """
+    header = json.loads(row["header"])
+    kind = header.pop("kind")
+    if kind == "end":
+        return Ending(header["problem"])
+    if kind in ("no model", "other model"):
+        error = ArchiveError if kind == "other model" else ModelError
+        raise error(header["text"], hint="the same model must be at the same place everywhere")
+    boxes, scores, embeddings = (np.frombuffer(row[name], _FLOAT32).copy() for name in _ARRAYS)
+    people = Detections(boxes.reshape(-1, 4), scores, embeddings.reshape(-1, dim))
+    return SeenFrame(people=people, **header)
+
+
+def _row(number: int, header: str, **arrays: bytes) -> Rows:
+    columns = dict.fromkeys(_ARRAYS, b"") | arrays
+    return {
+        "number": np.array([number], dtype=np.int64),
+        "header": [header],
+        **{name: [column] for name, column in columns.items()},
+    }

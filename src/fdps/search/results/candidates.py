@@ -1,0 +1,148 @@
+"""Hits with all that is known about them, and the formats in which they leave fdps."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fdps.errors import UsageError
+from fdps.search.index import Index
+from fdps.search.results.calibration import Calibration, Level
+from fdps.search.results.formats import COCO_CATEGORIES, coco_annotation, mot_line
+from fdps.search.store import SceneRecord
+from fdps.structures import Hit
+
+LOOKED_FOR = 1  # the one identity of a MOT file
+CSV_COLUMNS = (
+    *("rank", "similarity", "level", "item", "scene", "x1", "y1", "x2", "y2", "score"),
+    *("camera", "time", "offset_s", "frame", "path"),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """Somebody who looks like the person looked for; a human decides.
+
+    Args:
+        rank: From 1.
+        hit: Where, and how similar.
+        level: How sure, where the model is calibrated.
+        scene: The picture or frame; ``None`` if it was removed since the search.
+    """
+
+    rank: int
+    hit: Hit
+    level: Level | None = None
+    scene: SceneRecord | None = None
+
+
+def candidates(
+    index: Index, hits: Sequence[Hit], calibration: Calibration | None = None
+) -> list[Candidate]:
+    """Look up what an archive knows about hits.
+
+    Args:
+        index: The archive that was searched.
+        hits: Best first.
+        calibration: Tells the levels.
+    """
+    return [
+        Candidate(
+            rank,
+            hit,
+            calibration.level(hit.similarity) if calibration else None,
+            index.scene(hit.scene),
+        )
+        for rank, hit in enumerate(hits, start=1)
+    ]
+
+
+def as_json(found: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """One object for each: :data:`CSV_COLUMNS`, with the corners as ``box``."""
+    rows = []
+    for candidate in found:
+        row = _row(candidate)
+        row["box"] = [row.pop(corner) for corner in ("x1", "y1", "x2", "y2")]
+        rows.append(row)
+    return rows
+
+
+def as_csv(found: Sequence[Candidate]) -> str:
+    """One line for each, under :data:`CSV_COLUMNS`; what is not known is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_row(candidate) for candidate in found)
+    return text.getvalue()
+
+
+def as_coco(found: Sequence[Candidate]) -> dict[str, Any]:
+    """COCO JSON: scenes are images, candidates annotations with ``score`` and ``similarity``."""
+    images: dict[str, dict[str, Any]] = {}
+    annotations = []
+    for candidate in found:
+        hit, scene = candidate.hit, candidate.scene
+        size = {"width": scene.width, "height": scene.height} if scene else {}
+        entry = {"id": len(images) + 1, "file_name": hit.scene, **size}
+        annotations.append(
+            coco_annotation(
+                candidate.rank,
+                images.setdefault(hit.scene, entry)["id"],
+                hit.box.tolist(),
+                score=hit.score,
+                similarity=hit.similarity,
+                level=candidate.level,
+                item=hit.item,
+            )
+        )
+    return {
+        "images": list(images.values()),
+        "annotations": annotations,
+        "categories": COCO_CATEGORIES,
+    }
+
+
+def as_mot(found: Sequence[Candidate]) -> str:
+    """MOTChallenge lines of one video, by frame; frames and pixels count from 1.
+
+    The confidence is the similarity, and every line has the same id: the person looked for.
+
+    Raises:
+        UsageError: The hits are not all in one video.
+    """
+    paths = {c.scene.path for c in found if c.scene}
+    pictures = [c.hit.scene for c in found if c.scene and c.scene.offset_s is None]
+    if len(paths) > 1 or pictures:
+        of_what = f"pictures such as {pictures[0]}" if pictures else f"{len(paths)} videos"
+        raise UsageError(
+            f"MOT is a format for one video, these hits are in {of_what}",
+            hint="search in one video: --source '*/gate_cam.mp4', or take csv or coco",
+        )
+    there = [(c.scene.frame, c.rank, c.hit) for c in found if c.scene]
+    return "".join(
+        mot_line(frame, LOOKED_FOR, hit.box.tolist(), hit.similarity)
+        for frame, _, hit in sorted(there, key=lambda row: row[:2])
+    )
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    hit, scene = candidate.hit, candidate.scene
+    x1, y1, x2, y2 = hit.box.tolist()
+    return {
+        "rank": candidate.rank,
+        "similarity": hit.similarity,
+        "level": candidate.level,
+        "item": hit.item,
+        "scene": hit.scene,
+        "x1": x1,
+        "y1": y1,
+        "x2": x2,
+        "y2": y2,
+        "score": hit.score,
+        "camera": scene.camera if scene else None,
+        "time": scene.time if scene else None,
+        "offset_s": scene.offset_s if scene else None,
+        "frame": scene.frame if scene and scene.offset_s is not None else None,
+        "path": scene.path if scene else None,
+    }

@@ -1,0 +1,362 @@
+"""The archive in one folder: SQLite holds the truth, a matrix in memory answers the searches.
+
+Axes in shapes: N people, Q queries, K results, D embedding dimension.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from fdps import __version__
+from fdps.errors import UsageError
+from fdps.search.audit import NOTE_ACTIONS, Note, append, text_hash
+from fdps.search.seals import seal_scene
+from fdps.search.sqlite.erasure import erase, note_removal, without_forgotten
+from fdps.search.sqlite.migration import BACKUPS
+from fdps.search.sqlite.rows import read_info, read_people
+from fdps.search.sqlite.schema import (
+    create_database,
+    open_database,
+    sqlite_errors,
+    writer_lock,
+)
+from fdps.search.sqlite.search import SqliteSearch
+from fdps.search.sqlite.tracks import items_of_track, link_video
+from fdps.search.store import (
+    EVERYBODY,
+    Appearance,
+    ArchivedPerson,
+    Filters,
+    IndexInfo,
+    SceneRecord,
+    check_embeddings,
+)
+from fdps.search.times import instant, second_of_day
+from fdps.structures import Detections, Hit
+
+REMOVE = Note("remove")
+MOST_SHOWN = 100  # letters of a note, in the audit
+_SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
+
+
+class SqliteStore:
+    """An archive in the folder ``name.fdps``; the promises are those of :class:`Store`.
+
+    One object serves one thread.
+
+    Attributes:
+        is_log_empty: Whether the last removal could empty the log. Otherwise a reader was at work,
+            and what was erased leaves the disk when the last process closes the archive.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._connection = open_database(folder)
+        self.is_log_empty = True
+        self._nested_writers = 0
+        self._own_changes = 0
+        try:
+            with sqlite_errors(folder):
+                self._info = read_info(self._connection, folder)
+        except BaseException:
+            self._connection.close()
+            raise
+        self._search = SqliteSearch(self._connection, folder, self._info.dim)
+
+    @classmethod
+    def create(cls, folder: Path, *, model_hash: str, dim: int, model: str = "") -> "SqliteStore":
+        """Begin an archive.
+
+        Args:
+            folder: New, or empty.
+            model_hash: The model whose embeddings it will hold.
+            dim: Length of an embedding, at least 1.
+            model: Where that model can be loaded from.
+
+        Raises:
+            ArchiveError: There is an archive already, or the folder cannot be written.
+            UsageError: ``folder`` is a file, or holds other things.
+        """
+        create_database(
+            folder,
+            {
+                "model_hash": model_hash,
+                "dim": str(dim),
+                "model": model,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "created_by": __version__,
+                "removals": "0",
+            },
+        )
+        return cls(folder)
+
+    @property
+    def info(self) -> IndexInfo:
+        """The stamp."""
+        return self._info
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the archive."""
+        return self._folder
+
+    @property
+    def n_scenes(self) -> int:
+        """Scenes, with people or without."""
+        with sqlite_errors(self._folder):
+            return int(self._connection.execute("SELECT count(*) FROM scenes").fetchone()[0])
+
+    def __len__(self) -> int:
+        with sqlite_errors(self._folder):
+            return int(self._connection.execute("SELECT count(*) FROM people").fetchone()[0])
+
+    def close(self) -> None:
+        """Let go of the files; closing twice is allowed."""
+        self._connection.close()
+
+    def __enter__(self) -> "SqliteStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer while the context lasts."""
+        if self._nested_writers:
+            yield
+            return
+        with writer_lock(self._folder):
+            self._nested_writers += 1
+            try:
+                yield
+            finally:
+                self._nested_writers -= 1
+
+    def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
+        """The scene that agrees with every property given, or ``None``."""
+        found = self._scenes({"sha256": sha256, "name": name, "path": path}, "LIMIT 1")
+        return found[0] if found else None
+
+    def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
+        """All scenes that agree with every property given, in the order of addition."""
+        return self._scenes({"sha256": sha256, "path": path})
+
+    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
+        """People by their numbers, in the order asked for; whoever is not there is left out."""
+        with sqlite_errors(self._folder):
+            found = [read_people(self._connection, "people.id = ?", int(item)) for item in items]
+        return [person for of_item in found for person in of_item]
+
+    def people_in(self, scene: str) -> list[ArchivedPerson]:
+        """Everybody in a scene, by item."""
+        with sqlite_errors(self._folder):
+            return read_people(self._connection, "scenes.name = ?", scene)
+
+    def is_finished(self, sha256: str, sampling: str) -> bool:
+        """Whether every frame that a sampling takes of a video is in the archive."""
+        with sqlite_errors(self._folder):
+            row = self._connection.execute(
+                "SELECT 1 FROM videos WHERE sha256 = ? AND sampling = ?", (sha256, sampling)
+            ).fetchone()
+        return row is not None
+
+    def finish(self, sha256: str, sampling: str) -> None:
+        """Note that it is; removing one of its scenes takes that back."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO videos VALUES (?, ?)", (sha256, sampling)
+            )
+
+    def link(self, sha256: str) -> None:
+        """Link the people of a video anew, from all its frames that are in the archive."""
+        with self._transaction():
+            link_video(self._connection, sha256, self._info.dim)
+
+    def track(self, item: int) -> list[int]:
+        """Everybody on the track of a person, in order of time; nobody where there is none."""
+        with sqlite_errors(self._folder):
+            return items_of_track(self._connection, item)
+
+    def note(self, key: str) -> str | None:
+        """A text that is kept with the stamp, or ``None``."""
+        with sqlite_errors(self._folder):
+            row = self._connection.execute(
+                "SELECT value FROM meta WHERE key = ?", (f"note:{key}",)
+            ).fetchone()
+        return row[0] if row else None
+
+    def write_note(self, key: str, text: str) -> None:
+        """Keep a text with the stamp; an older one of this key is replaced."""
+        details = {"key": key, "sha256": text_hash(text), "text": text[:MOST_SHOWN]}
+        with self.changing(Note(NOTE_ACTIONS.get(key, "note"), details=details)):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"note:{key}", text)
+            )
+
+    def add(self, scene: SceneRecord, people: Detections) -> None:
+        """Add a scene and its people in one transaction; its earlier state is replaced."""
+        check_embeddings(people.embeddings, self._info.dim)
+        clock: tuple[float | None, float | None] = (None, None)
+        if scene.time is not None:
+            clock = (instant(scene.time), second_of_day(scene.time))
+        with self._transaction():
+            people = without_forgotten(self._connection, scene, people)
+            old = self._connection.execute(
+                "SELECT id FROM scenes WHERE path = ? AND frame = ?", (scene.path, scene.frame)
+            ).fetchone()
+            if old:
+                self._connection.execute("DELETE FROM scenes WHERE id = ?", old)
+                note_removal(self._connection)
+            marks = ", ".join("?" * (len(fields(SceneRecord)) + len(clock) + 1))
+            scene_id = self._connection.execute(
+                f"INSERT INTO scenes ({_SCENE_COLUMNS}, instant, second_of_day, added) "
+                f"VALUES ({marks})",
+                (*astuple(scene), *clock, time.time()),
+            ).lastrowid
+            assert scene_id is not None
+            self._connection.executemany(
+                "INSERT INTO people (scene_id, x1, y1, x2, y2, score, embedding) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (scene_id, *box.tolist(), float(score), embedding.astype("<f4").tobytes())
+                    for box, score, embedding in zip(
+                        people.boxes, people.scores, people.embeddings, strict=True
+                    )
+                ],
+            )
+            seal_scene(self._connection, scene_id)
+
+    def remove(
+        self,
+        *,
+        scenes: Sequence[str] = (),
+        items: Sequence[int] = (),
+        note: Note = REMOVE,
+        for_good: bool = False,
+    ) -> int:
+        """Erase scenes with their people, and single people, also from the log and free pages.
+
+        Args:
+            scenes: Names.
+            items: Numbers of people.
+            note: For the audit, in the same transaction.
+            for_good: Indexing the same files again passes over who was there.
+        """
+        with self.writing():
+            with self._transaction():
+                erased = erase(self._connection, scenes, items, for_good=for_good)
+                details = {**(note.details or {}), **asdict(erased)}
+                append(self._connection, note.action, purpose=note.purpose, details=details)
+                for backup in self._folder.glob(BACKUPS):  # of a migration; erased there too
+                    backup.unlink()
+            self._empty_log()
+            return erased.n_people
+
+    def vacuum(self) -> None:
+        """Write the file anew without its free pages; whole or not at all."""
+        with self.writing(), sqlite_errors(self._folder):
+            self._connection.execute("VACUUM")
+            self._empty_log()
+
+    def search(
+        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Hit]]:
+        """The ``top`` most similar people to each query, best first; ties by item."""
+        with self._searching(embeddings, top) as searching:
+            return searching.hits(embeddings, top, filters)
+
+    def search_appearances(
+        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Appearance]]:
+        """The ``top`` most similar appearances to each query, best first; ties by track."""
+        with self._searching(embeddings, top) as searching:
+            return searching.appearances(embeddings, top, filters)
+
+    def record(self, note: Note) -> None:
+        """Add an entry to the audit; also while another process writes."""
+        with self._audited(note):
+            pass
+
+    @contextmanager
+    def changing(self, note: Note) -> Iterator[sqlite3.Connection]:
+        """A change by the one writer that is noted in the audit, in one transaction."""
+        with self.writing(), self._audited(note):
+            yield self._connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Everything read inside is one state of the archive."""
+        with self._snapshot():
+            yield self._connection
+
+    def _empty_log(self) -> None:
+        """It still holds pages as they were; a reader at work may delay this."""
+        with sqlite_errors(self._folder):
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self.is_log_empty = not busy
+
+    @contextmanager
+    def _audited(self, note: Note) -> Iterator[None]:
+        """Like a transaction, but nothing that searches read changes in it."""
+        with sqlite_errors(self._folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                append(self._connection, note.action, purpose=note.purpose, details=note.details)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self.writing(), sqlite_errors(self._folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk rolls back by itself
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._own_changes += 1
+
+    @contextmanager
+    def _searching(self, embeddings: np.ndarray, top: int) -> Iterator[SqliteSearch]:
+        """Everything read inside is of one state of the archive."""
+        check_embeddings(embeddings, self._info.dim)
+        if top < 1:
+            raise UsageError(f"top must be at least 1, got {top}")
+        with self._snapshot():
+            self._search.refresh(self._own_changes)
+            yield self._search
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Everything read inside is one state of the archive."""
+        with sqlite_errors(self._folder):
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("COMMIT")
+
+    def _scenes(self, wanted: dict[str, str], limit: str = "") -> list[SceneRecord]:
+        given = {column: value for column, value in wanted.items() if value}
+        where = " AND ".join(f"{column} = ?" for column in given) or "1"
+        with sqlite_errors(self._folder):
+            rows = self._connection.execute(
+                f"SELECT {_SCENE_COLUMNS} FROM scenes WHERE {where} ORDER BY id {limit}",
+                tuple(given.values()),
+            ).fetchall()
+        return [SceneRecord(*row) for row in rows]

@@ -1,0 +1,188 @@
+"""The tracks of videos in the database of an archive: linked, kept, and read for a search.
+
+Axes in shapes: N people.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from itertools import groupby
+from operator import itemgetter
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from fdps.search.query.matrix import EmbeddingMatrix, embedding_rows
+from fdps.search.query.pooling import FoundRows, Groups
+from fdps.search.query.tracklets import PeopleOfFrame, link_people
+from fdps.search.store import Appearance, Filters, SceneRecord
+from fdps.structures import Hit
+
+_OF_VIDEO = "people JOIN scenes ON scenes.id = people.scene_id WHERE scenes.sha256 = ?"
+_SCENE = ", ".join(f"scenes.{field.name}" for field in fields(SceneRecord))
+
+
+def link_video(connection: sqlite3.Connection, sha256: str, dim: int) -> None:
+    """Link the people of a video anew, from all frames of it that are in the archive.
+
+    The same people give the same tracks, however often and in whatever order they came.
+
+    Args:
+        connection: Within a write transaction.
+        sha256: Of the video.
+        dim: Length of an embedding.
+
+    Raises:
+        ArchiveError: An embedding has not so many numbers.
+    """
+    members: dict[int, list[int]] = {}
+    items = _Items()
+    for numbers in link_people(lambda: items.frames(connection, sha256, dim)):
+        for number, item in zip(numbers.tolist(), items.latest, strict=True):
+            members.setdefault(number, []).append(item)
+    tracks = {item: min(group) for group in members.values() for item in group if len(group) > 1}
+    before = dict(
+        connection.execute(
+            f"SELECT item, track FROM tracks WHERE item IN (SELECT people.id FROM {_OF_VIDEO})",
+            (sha256,),
+        )
+    )
+    if tracks != before:
+        connection.executemany("DELETE FROM tracks WHERE item = ?", [(item,) for item in before])
+        connection.executemany("INSERT INTO tracks VALUES (?, ?)", sorted(tracks.items()))
+        connection.execute(
+            "INSERT INTO meta VALUES ('links', '1') "
+            "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+        )
+
+
+class _Items:
+    """Reads the people of a video, and remembers the items of the frame read last."""
+
+    def __init__(self) -> None:
+        self.latest: list[int] = []
+
+    def frames(
+        self, connection: sqlite3.Connection, sha256: str, dim: int
+    ) -> Iterator[PeopleOfFrame]:
+        """Frame after frame; frames without people are left out."""
+        rows = connection.execute(
+            f"SELECT frame, offset_s, people.id, x1, y1, x2, y2, embedding FROM {_OF_VIDEO} "
+            "ORDER BY frame, people.id",
+            (sha256,),
+        )
+        for _, people in groupby(rows, key=itemgetter(0)):
+            _, times, items, x1, y1, x2, y2, blobs = zip(*people, strict=True)
+            self.latest = list(items)
+            yield PeopleOfFrame(
+                time_s=times[0] or 0.0,
+                boxes=np.array([x1, y1, x2, y2], dtype=np.float32).T,
+                embeddings=embedding_rows(blobs, dim),
+            )
+
+
+def items_of_track(connection: sqlite3.Connection, item: int) -> list[int]:
+    """Everybody on the track of a person, in order of time; nobody where there is no track."""
+    rows = connection.execute(
+        "SELECT item FROM tracks JOIN people ON people.id = item "
+        "JOIN scenes ON scenes.id = people.scene_id "
+        "WHERE track = (SELECT track FROM tracks WHERE item = ?) ORDER BY scenes.frame, item",
+        (item,),
+    )
+    return [member for (member,) in rows]
+
+
+class TrackGroups:
+    """Who makes one appearance, by the filter asked for last; read when videos were linked anew."""
+
+    def __init__(self) -> None:
+        self._n_links = -1
+        self._labels: Int64[np.ndarray, " N"] | None = None
+        self._last: tuple[Filters, Groups] | None = None
+
+    def forget(self) -> None:
+        """People were added or removed."""
+        self._labels = self._last = None
+
+    def groups(
+        self,
+        connection: sqlite3.Connection,
+        matrix: EmbeddingMatrix,
+        filters: Filters,
+        allowed: Callable[[Filters], Bool[np.ndarray, " N"] | None],
+    ) -> Groups:
+        """Those of the people who pass a filter.
+
+        Args:
+            connection: Within a read transaction.
+            matrix: Of the same state of the archive.
+            filters: Whom to look at.
+            allowed: Tells who passes.
+        """
+        row = connection.execute("SELECT value FROM meta WHERE key = 'links'").fetchone()
+        n_links = int(row[0]) if row else 0
+        if self._labels is None or n_links != self._n_links:
+            self._labels, self._last = track_labels(connection, matrix.items), None
+            self._n_links = n_links
+        if self._last is None or self._last[0] != filters:
+            self._last = (filters, Groups(matrix.blocks, self._labels, allowed(filters)))
+        return self._last[1]
+
+
+def track_labels(
+    connection: sqlite3.Connection, items: Int64[np.ndarray, " N"]
+) -> Int64[np.ndarray, " N"]:
+    """The track of everybody; who is alone is a track of their own, named by their item.
+
+    Args:
+        connection: Within a read transaction.
+        items: Of everybody, rising.
+    """
+    labels = items.copy()
+    # One text instead of a row each, as for filters.
+    members, tracks = connection.execute(
+        "SELECT group_concat(item), group_concat(track) FROM tracks"
+    ).fetchone()
+    if members:
+        members = np.fromstring(members, dtype=np.int64, sep=",")
+        labels[np.searchsorted(items, members)] = np.fromstring(tracks, dtype=np.int64, sep=",")
+    return labels
+
+
+def appearance(
+    connection: sqlite3.Connection, found: FoundRows, items: Int64[np.ndarray, " N"]
+) -> Appearance:
+    """Read who and what belongs to an appearance.
+
+    Args:
+        connection: Within a read transaction.
+        found: Rows of its members.
+        items: Of everybody.
+    """
+    members = items[found.rows].tolist()
+    in_order = connection.execute(
+        "SELECT people.id, scenes.id FROM people JOIN scenes ON scenes.id = people.scene_id "
+        "WHERE people.id IN (SELECT value FROM json_each(?)) ORDER BY scenes.frame, people.id",
+        (json.dumps(members),),
+    ).fetchall()
+    first, last = (_scene(connection, in_order[place][1]) for place in (0, -1))
+    best = int(np.argmax(found.similarities))  # the lowest item of equal ones
+    name, *box, score = connection.execute(
+        "SELECT name, x1, y1, x2, y2, score FROM people JOIN scenes ON scenes.id = people.scene_id "
+        "WHERE people.id = ?",
+        (members[best],),
+    ).fetchone()
+    hit = Hit(
+        scene=name,
+        box=np.array(box, dtype=np.float32),
+        similarity=float(found.similarities[best]),
+        score=score,
+        item=members[best],
+    )
+    return Appearance(found.similarity, hit, tuple(item for item, _ in in_order), first, last)
+
+
+def _scene(connection: sqlite3.Connection, scene_id: int) -> SceneRecord:
+    row = connection.execute(f"SELECT {_SCENE} FROM scenes WHERE id = ?", (scene_id,)).fetchone()
+    return SceneRecord(*row)
