@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -147,10 +147,10 @@ def decoded(
             if reading.n_damaged > MAX_DAMAGED_PACKETS:
                 raise VideoError(f"{reading.n_damaged:,} damaged packets") from error
             continue
-        yield from frames
+        yield from cast("list[VideoFrame]", frames)
 
 
-def _note_times(packet: "Packet", stream: "VideoStream", reading: Reading) -> None:
+def _note_times(packet: "Packet[Any]", stream: "VideoStream", reading: Reading) -> None:
     time = packet.pts if packet.pts is not None else packet.dts
     if time is None or not packet.size or not packet.time_base or packet.is_corrupt:
         return
@@ -208,7 +208,9 @@ def _display(frame: "VideoFrame") -> tuple[bool, int]:
 
     # Not frame.side_data: that and the frame hold each other, so the pixels would stay in memory.
     try:
-        matrix = SideDataContainer(frame).get(Type.DISPLAYMATRIX)
+        matrix = SideDataContainer(frame).get(  # type: ignore[call-arg]
+            Type.DISPLAYMATRIX
+        )
     except ValueError:  # the frame has side data of a kind that PyAV does not know
         return False, round(frame.rotation / 90) % 4
     if matrix is None:

@@ -154,7 +154,9 @@ def _stated_s(container: "InputContainer", stream: "VideoStream") -> float | Non
         return float(stream.frames / stream.average_rate) if stream.average_rate else None
     if "matroska" in formats:
         return _seconds(stream.metadata.get("DURATION", ""))
-    return float(stream.duration * stream.time_base) if stream.duration else None
+    return (
+        float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    )
 
 
 def _formats(container: "InputContainer") -> set[str]:
