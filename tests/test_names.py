@@ -2,7 +2,6 @@
 
 import os
 import sys
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -58,7 +57,9 @@ def test_every_name_comes_back(name: str) -> None:
 
 def test_no_two_names_are_stored_alike() -> None:
     parts = ["\\", "x", "e9", "5c", "0a", "\udce9", "\n", "u", "d8", "00"]
-    names = {"".join(chosen) for chosen in product(parts, repeat=4)}
+    names = {
+        a + b + c + d + e for a in parts for b in parts for c in parts for d in parts for e in parts
+    }
     assert len({stored(name) for name in names}) == len(names)
     assert all(str(from_stored(stored(name))) == name for name in names)
 
