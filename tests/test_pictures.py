@@ -1,13 +1,14 @@
 import contextlib
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import simplejpeg
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from fdps import pictures
 from fdps.errors import MissingDataError, PictureError
@@ -228,3 +229,53 @@ def test_damage_anywhere_gives_a_picture_or_a_picture_error(tmp_path: Path) -> N
             for read in (picture_size, read_picture):
                 with contextlib.suppress(PictureError):
                     read(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+@pytest.mark.parametrize("read", [read_picture, picture_size])
+def test_several_pictures_in_a_file_are_refused(
+    tmp_path: Path, suffix: str, read: Callable[[Path], object]
+) -> None:
+    first, *others = (Image.fromarray(PICTURE // k) for k in (1, 2, 3))
+    first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=others)
+    with pytest.raises(PictureError, match=rf"a\.{suffix} holds 3 pictures"):
+        read(tmp_path / f"a.{suffix}")
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+def test_an_animation_of_one_picture_is_read(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / f"a.{suffix}", save_all=True)
+    assert read_picture(tmp_path / f"a.{suffix}").shape == PICTURE.shape
+
+
+def test_a_preview_in_a_tiff_is_no_second_picture(tmp_path: Path) -> None:
+    with TiffImagePlugin.AppendingTiffWriter(str(tmp_path / "a.tif"), new=True) as pages:
+        Image.fromarray(PICTURE).save(pages, "TIFF")
+        pages.newFrame()
+        Image.fromarray(PICTURE[::4, ::4]).save(pages, "TIFF", tiffinfo={254: 1})
+    assert np.array_equal(read_picture(tmp_path / "a.tif"), PICTURE)
+    assert picture_size(tmp_path / "a.tif") == (96, 64)
+
+
+def test_a_preview_in_a_jpeg_is_no_second_picture(tmp_path: Path) -> None:
+    picture, preview = Image.fromarray(PICTURE), Image.fromarray(PICTURE[::4, ::4])
+    picture.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
+    assert read_picture(tmp_path / "a.jpg").shape == PICTURE.shape
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_heic_is_upright(tmp_path: Path, orientation: int) -> None:
+    pytest.importorskip("pillow_heif")
+    exif, path = Image.Exif(), tmp_path / "a.heic"
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(as_stored(orientation)))
+    stored.save(path, exif=exif.tobytes())  # as bytes: only then it writes how to turn it
+    assert picture_size(path) == (96, 64)
+    assert np.abs(read_picture(path)[16::32, 16::32].astype(int) - PATCHES).max() < 40
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_the_density_for_printing_changes_nothing(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"a.{suffix}", dpi=(300, 100))
+    assert picture_size(path) == (96, 64)
+    assert read_picture(path).shape == PICTURE.shape

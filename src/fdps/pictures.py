@@ -2,7 +2,9 @@
 
 Only the formats of :data:`FORMATS` are decoded, whatever the name of the file says. The
 orientation that a camera notes in EXIF is applied, so pixels and boxes mean the picture as it is
-shown. Orientation is taken from the header alone: :func:`picture_size` and :func:`read_picture`
+shown. The density that a file notes for printing is not: viewers show each pixel as a square. A
+file of several pictures, an animation or pages, is refused: no one of them is the picture.
+Orientation is taken from the header alone: :func:`picture_size` and :func:`read_picture`
 agree, and the former decodes no pixels.
 """
 
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageSequence, TiffImagePlugin, UnidentifiedImageError
 
 from fdps.errors import MissingDataError, PictureError
 
@@ -35,6 +37,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", *(() if pillow_heif is None els
 MAX_PIXELS = 89_478_485
 """A picture of more pixels is refused: 256 MiB as RGB, where Pillow begins to warn."""
 
+_MAY_HOLD_SEVERAL = ("PNG", "WEBP", "TIFF")
+_SUBFILE_TYPE, _PREVIEW_OR_MASK = 254, 0b101
 _EXIF_ORIENTATION = 0x0112
 _TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -49,7 +53,7 @@ _SIDEWAYS = (5, 6, 7, 8)
 
 
 def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """Decode a picture: RGB, upright, the first frame of several.
+    """Decode a picture: RGB and upright.
 
     Transparency is dropped; grey, palette and CMYK pictures become RGB, 16 bits become 8.
 
@@ -62,8 +66,8 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     Raises:
         MissingDataError: There is no such file.
         PictureError: It is not a picture, is damaged or truncated, has more than
-            :data:`MAX_PIXELS` pixels, or pixels of 32 bits per channel, whose range nobody
-            knows. The message names the file and the reason.
+            :data:`MAX_PIXELS` pixels, is animated, has several pages, or has pixels of 32 bits
+            per channel, whose range nobody knows. The message names the file and the reason.
     """
     with _opened(path) as picture:
         turn = _TO_UPRIGHT.get(_orientation(picture))
@@ -101,7 +105,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             with Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
+                _refuse_several(picture, path)
                 yield picture
+    except PictureError:
+        raise
     except FileNotFoundError as error:
         raise MissingDataError(f"no picture at {path}") from error
     except UnidentifiedImageError as error:
@@ -115,6 +122,23 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Exception as error:  # decoders raise nearly anything when a file is damaged
         reason = str(error) or type(error).__name__
         raise PictureError(f"{path} cannot be decoded: {reason}") from error
+
+
+def _refuse_several(picture: Image.Image, path: Path) -> None:
+    """Refuse animations and pages; not the previews that cameras put beside their picture."""
+    n_pictures = getattr(picture, "n_frames", 1) if picture.format in _MAY_HOLD_SEVERAL else 1
+    if picture.format == "TIFF" and n_pictures > 1:
+        n_pictures = sum(map(_is_page, ImageSequence.Iterator(picture)))
+        picture.seek(0)
+    if n_pictures > 1:
+        raise PictureError(
+            f"{path} holds {n_pictures} pictures", hint="save the one that is meant as a file"
+        )
+
+
+def _is_page(picture: Image.Image) -> bool:
+    tags = picture.tag_v2 if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
+    return not tags.get(_SUBFILE_TYPE, 0) & _PREVIEW_OR_MASK
 
 
 def _fast_jpeg(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "H W 3"] | None:

@@ -5,18 +5,22 @@ Formats that are lists of other files (HLS, DASH, concat) are not among those it
 """
 
 import errno
+import math
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 from jaxtyping import UInt8
 
+from fdps.decoding.endings import missing_bytes
 from fdps.decoding.messages import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from av import Packet
     from av.container import InputContainer
     from av.video import VideoFrame, VideoStream
 
@@ -38,10 +42,21 @@ class VideoError(Exception):
 
 @dataclass
 class Reading:
-    """What is known so far about a video that is being read."""
+    """What is known so far about a video that is being read.
+
+    Args:
+        first_pts: Timestamp of the first frame.
+        begin_s: Timestamp of the first packet in the order of showing, in seconds.
+        end_s: Timestamp of the end of the last packet that came whole, in seconds.
+        sound_end_s: The same of the sound.
+        longest_s: How long the longest stream lasts, where the header tells that alone.
+    """
 
     first_pts: int | None = None
-    n_packets: int = 0
+    begin_s: float = math.inf
+    end_s: float = 0.0
+    sound_end_s: float = 0.0
+    longest_s: float | None = None
     n_damaged: int = 0
     n_frames: int = 0
     offset_s: float = 0.0
@@ -70,30 +85,42 @@ def opened(file: BinaryIO) -> "InputContainer":
             file, "r", container_options=OPTIONS, metadata_errors="replace", buffer_size=READ_BYTES
         )
     except Exception as error:  # FFmpeg has a class of its own for every cause
+        if missing_bytes(file):
+            raise VideoError(
+                "the end of the file is missing, and without it nothing can be read"
+            ) from error
         is_other = getattr(error, "errno", 0) == errno.EINVAL  # FFmpeg: "not on the list"
         reason = f"it reads {', '.join(FORMATS)}" if is_other else plain(error)
         raise VideoError(f"not a video that fdps reads: {reason}") from error
 
 
 def video_stream(container: "InputContainer") -> "VideoStream":
-    """The first stream of moving pictures, ready to decode.
+    """Choose the stream that players show, ready to decode.
+
+    That is the one that the file marks as its default, otherwise the largest, otherwise the first.
+    Covers, thumbnails and stills are none, and a stream of a single picture is only taken where
+    there is no other.
 
     Raises:
         VideoError: There is none, or its pictures are too large.
     """
-    import av
+    from av.stream import Disposition
 
-    moving = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & av.stream.Disposition.attached_pic
-    ]
+    stills = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    moving = [stream for stream in container.streams.video if not stream.disposition & stills]
+    known = [stream for stream in moving if stream.codec_context is not None]
     if not moving:
-        raise VideoError("it holds no video")
-    stream = moving[0]
-    context = stream.codec_context
-    if context is None:
+        only = ", only a cover or stills" if container.streams.video else ""
+        raise VideoError(f"it holds no video{only}")
+    if not known:
         raise VideoError("its codec is not known")
+
+    def merit(stream: "VideoStream") -> tuple[bool, bool, int]:
+        is_default = bool(stream.disposition & Disposition.default)
+        return stream.frames != 1, is_default, stream.width * stream.height
+
+    stream = max(known, key=merit)
+    context = stream.codec_context
     if context.width * context.height > MAX_PIXELS:
         raise VideoError(f"more than {MAX_PIXELS:,} pixels")
     context.options = {"max_pixels": str(MAX_PIXELS)}
@@ -107,8 +134,10 @@ def decoded(
     """All frames; damaged packets are counted and passed over."""
     import av
 
-    for packet in container.demux(stream):
-        reading.n_packets += packet.size > 0
+    for packet in container.demux(stream, *container.streams.audio):
+        _note_times(packet, stream, reading)
+        if packet.stream is not stream:
+            continue
         try:
             frames = packet.decode()
         except av.error.EOFError:
@@ -118,7 +147,19 @@ def decoded(
             if reading.n_damaged > MAX_DAMAGED_PACKETS:
                 raise VideoError(f"{reading.n_damaged:,} damaged packets") from error
             continue
-        yield from frames
+        yield from cast("list[VideoFrame]", frames)
+
+
+def _note_times(packet: "Packet[Any]", stream: "VideoStream", reading: Reading) -> None:
+    time = packet.pts if packet.pts is not None else packet.dts
+    if time is None or not packet.size or not packet.time_base or packet.is_corrupt:
+        return
+    end_s = float((time + (packet.duration or 0)) * packet.time_base)
+    if packet.stream is not stream:
+        reading.sound_end_s = max(reading.sound_end_s, end_s)
+        return
+    reading.begin_s = min(reading.begin_s, float(time * packet.time_base))
+    reading.end_s = max(reading.end_s, end_s)
 
 
 def offset_of(frame: "VideoFrame", stream: "VideoStream", reading: Reading) -> float:
@@ -133,17 +174,51 @@ def offset_of(frame: "VideoFrame", stream: "VideoStream", reading: Reading) -> f
     return float((pts - reading.first_pts) * base)
 
 
-def upright(frame: "VideoFrame") -> UInt8[np.ndarray, "H W 3"]:
-    """The pixels, turned as the video says.
+def upright(frame: "VideoFrame", stream: "VideoStream") -> UInt8[np.ndarray, "H W 3"]:
+    """The pixels as players show them.
+
+    Pixels that are not square are made square: the height stays, the width is scaled. Then the
+    picture is mirrored and turned as the display matrix says, by the nearest right angle.
+
+    Args:
+        frame: A decoded frame.
+        stream: Its stream, which knows the aspect of the pixels.
 
     Raises:
         VideoError: There are too many.
     """
-    if frame.width * frame.height > MAX_PIXELS:
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    width = max(round(frame.width * aspect), 1) if aspect > 0 else frame.width
+    if max(width, frame.width) * frame.height > MAX_PIXELS:
         raise VideoError(f"more than {MAX_PIXELS:,} pixels")
-    image = frame.to_ndarray(format="rgb24")
-    quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise, as numpy turns
+    image = frame.to_ndarray(format="rgb24", width=width)
+    is_mirrored, quarter_turns = _display(frame)
+    if is_mirrored:
+        image = image[:, ::-1]
     return np.ascontiguousarray(np.rot90(image, quarter_turns))
+
+
+def _display(frame: "VideoFrame") -> tuple[bool, int]:
+    """Whether left and right are to be exchanged, and then how often to turn counter-clockwise.
+
+    The display matrix sends a step to the right to (a, b) and a step down to (c, d). Where it
+    turns right and down into each other the other way round, it mirrors.
+    """
+    from av.sidedata.sidedata import SideDataContainer, Type
+
+    # Not frame.side_data: that and the frame hold each other, so the pixels would stay in memory.
+    try:
+        matrix = SideDataContainer(frame).get(  # type: ignore[call-arg]
+            Type.DISPLAYMATRIX
+        )
+    except ValueError:  # the frame has side data of a kind that PyAV does not know
+        return False, round(frame.rotation / 90) % 4
+    if matrix is None:
+        return False, 0
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix)[:36])
+    is_mirrored = a * d - b * c < 0
+    right = (-a, -b) if is_mirrored else (a, b)
+    return is_mirrored, round(-math.atan2(right[1], right[0]) / (math.pi / 2)) % 4
 
 
 def plain(error: Exception) -> str:

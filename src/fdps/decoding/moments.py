@@ -62,7 +62,7 @@ def _from_keyframe(file: BinaryIO, offset_s: float, *, seek: bool) -> Iterator[D
                 reading.n_frames += 1
                 reading.offset_s = offset_of(frame, stream, reading)
                 if abs(reading.offset_s - offset_s) <= TOLERANCE_S:
-                    yield DecodedFrame(upright(frame))
+                    yield DecodedFrame(upright(frame, stream))
                 if reading.offset_s >= offset_s - TOLERANCE_S:
                     return
                 yield None

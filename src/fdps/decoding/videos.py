@@ -4,6 +4,7 @@ How a file is opened, and what is refused: :mod:`fdps.decoding.container`.
 """
 
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import datetime
@@ -19,6 +20,7 @@ from fdps.decoding.container import (
     upright,
     video_stream,
 )
+from fdps.decoding.endings import matroska_seconds, missing_bytes
 from fdps.decoding.messages import DecodedFrame
 from fdps.decoding.sampling import Sampling
 
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video import VideoFrame, VideoStream
 
+_CLOCK = re.compile(r"(\d+):(\d{2}):(\d{2}(?:\.\d+)?)")
 FIRST_PLAUSIBLE_YEAR = 1980  # cameras without a clock begin in 1904 or 1970
 SLACK_S = 0.5  # by which durations in headers are off
+WITHOUT_DURATION = frozenset({"mpegts", "mpeg"})
+"""Formats that state no duration; FFmpeg takes it from the timestamps of what is left."""
 
 
 def read_video(
@@ -50,7 +55,10 @@ def read_video(
     """
     import av
 
-    reading = Reading(skip=skip, order=_display_order(file) if sampling.is_keyframes else [])
+    n_missing, longest_s = missing_bytes(file), matroska_seconds(file)
+    reading = Reading(
+        longest_s=longest_s, skip=skip, order=_display_order(file) if sampling.is_keyframes else []
+    )
     with opened(file) as container:
         stream = video_stream(container)
         if sampling.is_keyframes:
@@ -62,7 +70,7 @@ def read_video(
                     raise VideoError(f"more than {max_frames:,} frames")
         except (av.FFmpegError, ValueError, OverflowError) as error:
             raise VideoError(f"{_so_far(reading)}: {plain(error)}") from error
-        _complain(container, stream, reading)
+        _complain(container, stream, reading, n_missing)
 
 
 def _display_order(file: BinaryIO) -> list[int]:
@@ -105,7 +113,7 @@ def _taken(
     if number in reading.skip:
         return None
     return DecodedFrame(
-        upright(frame),
+        upright(frame, stream),
         time=_creation_time(container),
         frame=number,
         offset_s=reading.offset_s,
@@ -126,24 +134,56 @@ def _creation_time(container: "InputContainer") -> str | None:
 
 
 def _duration_s(container: "InputContainer", stream: "VideoStream") -> float | None:
+    """How long the video lasts, by its header or by FFmpeg's estimate."""
     import av
 
-    duration = None
-    if stream.duration and stream.time_base:
+    duration = _stated_s(container, stream)
+    if duration is None and stream.duration and stream.time_base:
         duration = float(stream.duration * stream.time_base)
-    elif container.duration and not container.streams.audio:  # sound may go on for longer
+    elif duration is None and container.duration and not container.streams.audio:
         duration = container.duration / av.time_base
     return duration if duration and math.isfinite(duration) else None
 
 
-def _complain(container: "InputContainer", stream: "VideoStream", reading: Reading) -> None:
-    """Raise if the video ends before its header says so, or had damaged parts."""
+def _stated_s(container: "InputContainer", stream: "VideoStream") -> float | None:
+    """How long the video lasts, by its header alone."""
+    formats = _formats(container)
+    if formats & WITHOUT_DURATION:
+        return None
+    if "avi" in formats:  # its duration shrinks with the file, the number of its frames does not
+        return float(stream.frames / stream.average_rate) if stream.average_rate else None
+    if "matroska" in formats:
+        return _seconds(stream.metadata.get("DURATION", ""))
+    return (
+        float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    )
+
+
+def _formats(container: "InputContainer") -> set[str]:
+    return set(container.format.name.split(","))
+
+
+def _seconds(text: str) -> float | None:
+    """Read the tag of Matroska, such as ``00:00:04.007000000``."""
+    match = _CLOCK.fullmatch(text.strip("\0 "))
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
+
+
+def _complain(
+    container: "InputContainer", stream: "VideoStream", reading: Reading, n_missing: int
+) -> None:
+    """Raise if the video ends before its container says so, or had damaged parts."""
+    cut = f"the end of the file is missing ({n_missing:,} bytes)" if n_missing else ""
     if reading.n_frames == 0:
-        raise VideoError("it holds no frame that can be decoded")
-    duration = _duration_s(container, stream)
-    lacks_packets = not stream.frames or reading.n_packets < stream.frames
-    if lacks_packets and duration and reading.offset_s + SLACK_S < duration * 0.99:
-        raise VideoError(f"{_so_far(reading)}: it should last {duration:.1f} s")
+        raise VideoError(f"it holds no frame that can be decoded{cut and f': {cut}'}")
+    stated_s = _stated_s(container, stream)
+    read_s = max(reading.end_s, reading.end_s - reading.begin_s)
+    if stated_s is None:
+        stated_s, read_s = reading.longest_s, max(read_s, reading.sound_end_s)
+    if stated_s and read_s + SLACK_S < stated_s * 0.99:
+        raise VideoError(f"{_so_far(reading)}: it should last {stated_s:.1f} s")
+    if cut:
+        raise VideoError(f"{_so_far(reading)}: {cut}")
     if reading.n_damaged:
         raise VideoError(f"{reading.n_damaged} damaged parts were passed over")
 

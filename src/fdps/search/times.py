@@ -2,15 +2,25 @@
 
 Cameras often write the time of day without a zone. It is then taken for that of this machine; the
 environment variable ``TZ`` says otherwise.
+
+The hour on the clock is never changed. A time that exists twice, in the night in which clocks are
+put back, is the first of the two. A time that does not exist, in the night in which they are put
+forward, is that of a clock that was left as it was: ``02:30`` with the offset of winter. A text
+with an offset means exactly that. ``24:00`` is the midnight after the day, and the second ``60``
+is the one that follows, as POSIX has it.
 """
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from fdps.errors import UsageError
+from fdps.names import printable
 
 _CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2}))?"
 _RANGE = re.compile(rf"{_CLOCK}\s*-\s*{_CLOCK}")
+_MIDNIGHT = re.compile(r"(?<=[T ])24(?=:?00(?::?00(?:[.,]0+)?)?(?:$|Z|[+-]))")
+_LEAP = re.compile(r"(?<=\d\d:\d\d:)60|(?<=[T ]\d{4})60")
+_EPOCH = datetime(1970, 1, 1)
 DAY_S = 24 * 3600
 
 
@@ -24,13 +34,25 @@ def zoned(text: str) -> datetime:
         UsageError: It is not ISO 8601, or so far away that it has no time zone.
     """
     try:
-        time = datetime.fromisoformat(text)
-        return time if time.tzinfo else time.astimezone()
+        time = _read(text)
+        if time.tzinfo:
+            return time
+        whole = time.replace(microsecond=0)
+        # Not astimezone(): that takes the offset of summer for an hour that does not exist.
+        offset = whole - _EPOCH - timedelta(seconds=whole.timestamp())
+        return time.replace(tzinfo=timezone(offset))
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(
-            f"a time must be ISO 8601, got {text!r}",
+            f"a time must be ISO 8601, got {printable(repr(text))}",
             hint="such as 2026-05-02, 2026-05-02T14:31 or 2026-05-02T14:31:07+02:00",
         ) from error
+
+
+def _read(text: str) -> datetime:
+    at_midnight, n_midnights = _MIDNIGHT.subn("00", text)
+    plain, n_leaps = _LEAP.subn("59", at_midnight)
+    time = datetime.fromisoformat(plain)
+    return time + timedelta(days=n_midnights, seconds=n_leaps)
 
 
 def instant(text: str) -> float:
@@ -83,10 +105,17 @@ def day_range(text: str) -> tuple[float, float]:
 def later(text: str, seconds: float) -> str | None:
     """A time so much later, to the millisecond; ``None`` beyond the calendar.
 
+    A text with an offset keeps it. One without follows the clock here, which may have been put
+    forward or back meanwhile, unless the text is a time that the clock here never showed.
+
     Raises:
         UsageError: The text is not a time.
     """
+    begin = zoned(text)
     try:
-        return (zoned(text) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
-    except (OverflowError, ValueError):
+        end = begin + timedelta(seconds=seconds)
+        if not _read(text).tzinfo and begin.utcoffset() == begin.astimezone().utcoffset():
+            end = end.astimezone()
+        return end.isoformat(timespec="milliseconds")
+    except (OverflowError, ValueError, OSError):
         return None

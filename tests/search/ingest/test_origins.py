@@ -78,3 +78,20 @@ def test_other_sources_of_time_are_refused(rule: str) -> None:
 def test_exif_is_read_only_where_it_is_asked_for() -> None:
     assert Origins().needs_exif
     assert not Origins(time_from="name:%Y").needs_exif
+
+
+def test_a_video_goes_on_while_the_clock_is_put_forward() -> None:
+    path, utc = Path("/x/clip.mp4"), "2026-03-29T00:59:50+00:00"
+    times = [
+        Origins().time_of(path, utc, is_video=True, offset_s=s) for s in (0.0, 9.0, 10.0, 20.0)
+    ]
+    assert times == [
+        "2026-03-29T01:59:50.000+01:00", "2026-03-29T01:59:59.000+01:00",
+        "2026-03-29T03:00:00.000+02:00", "2026-03-29T03:00:10.000+02:00",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("noted", ["0000-00-00T00:00:00", "2026-13-01T00:00:00", "10000-01-01"])
+def test_what_is_no_time_leaves_it_to_the_next_source(noted: str) -> None:
+    origins, path = Origins(time_from="exif,name:%Y%m%d"), Path("/x/20260502.jpg")
+    assert origins.time_of(path, noted, is_video=False) == DAY

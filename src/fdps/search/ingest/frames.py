@@ -4,9 +4,7 @@ A picture is named after the folder it was found from: ``photos``, ``/home/ann/p
 ``photos/*.jpg`` all give ``photos/a.jpg``. Whatever is not a picture is named with the reason.
 """
 
-import csv
 import glob
-import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +12,16 @@ from importlib import util
 from pathlib import Path
 
 from fdps.errors import DataError, MissingDataError
+from fdps.names import printable, stored
+from fdps.search.ingest.folders import (
+    cannot_be_read,
+    files_below,
+    is_file,
+    is_folder,
+    matching,
+    spelled_alike,
+)
+from fdps.search.ingest.lists import LIST_MARK, LIST_SUFFIXES, ListEntry, read_list
 
 PICTURE_SUFFIXES = frozenset(
     {".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -21,10 +29,6 @@ PICTURE_SUFFIXES = frozenset(
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm"}
 )
-LIST_SUFFIXES = frozenset({".csv", ".txt"})
-LIST_MARK = "@"
-LIST_COLUMNS = ("file", "path", "image")
-ARCHIVE_SUFFIX = ".fdps"
 
 Source = str | Path
 
@@ -34,7 +38,7 @@ class Frame:
     """One file to look at.
 
     Args:
-        name: With forward slashes, never absolute.
+        name: With forward slashes, never absolute, as :func:`fdps.names.stored` writes it.
         path: The file, absolute.
         is_video: By its suffix.
     """
@@ -46,10 +50,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that is not looked at, or could not be.
+    """A file or folder that is not looked at, or could not be.
 
     Args:
-        path: The file, absolute.
+        path: The file or folder, absolute.
         reason: For the user.
     """
 
@@ -68,7 +72,7 @@ class Found:
 
     Args:
         frames: In the order of the sources, each sorted by name; no file twice.
-        skipped: Files that are not pictures, in the same order.
+        skipped: What is not a picture or cannot be read, in the same order.
     """
 
     frames: tuple[Frame, ...]
@@ -79,12 +83,16 @@ def find_pictures(sources: Source | Iterable[Source], *, videos: bool = False) -
     """List the pictures of one or several sources, and the videos if wanted.
 
     Folders are searched with their subfolders. Hidden files and folders (``.name``) and archives
-    (``name.fdps``) are passed over. In a folder the suffix decides what is a picture; a file that
-    is named itself is taken for one unless it is a video or a list.
+    (``name.fdps``) are passed over; a folder that cannot be read and a link to a folder are named.
+    In a folder the suffix decides what is a picture; a file that is named itself is taken for one
+    unless it is a video or a list. A name finds the file whose name differs from it in the Unicode
+    form alone, where no other has exactly that name.
 
     A list is a file of sources, one a line: ``@list``, or any named file that ends in ``.txt``;
     or the column ``file``, ``path`` or ``image`` of a ``.csv``, such as ``skipped.csv``. What a
-    list names is meant from the folder of the list. Entries that do not exist are skipped.
+    list names is meant from the folder of the list. Entries that do not exist are skipped. A line
+    of text that begins with ``#`` is a comment unless there is a file of that name; CSV has no
+    comments. A list within a list is read where it is written ``@list``.
 
     Args:
         sources: Files, folders, patterns such as ``photos/**/*.jpg``, or lists.
@@ -106,9 +114,10 @@ def find_pictures(sources: Source | Iterable[Source], *, videos: bool = False) -
             else:
                 frames.setdefault(frame.path, frame)
     if not frames:
+        there = ", ".join(map(printable, sources))
         raise DataError(
-            f"no pictures found in {', '.join(map(str, sources))} (0 of {len(skipped)} files)",
-            hint=_what_there_is(skipped),
+            f"no pictures found in {there} (0 of {len(skipped)} files)",
+            hint=_what_there_is(skipped.values()),
         )
     return Found(tuple(frames.values()), tuple(skipped.values()))
 
@@ -116,87 +125,111 @@ def find_pictures(sources: Source | Iterable[Source], *, videos: bool = False) -
 def _judged(source: Source, videos: bool) -> Iterator[tuple[Frame, str]]:
     """The files of a source, each with why it is not looked at; empty if it is."""
     listed = _list_of(source)
-    if listed is None:
-        for frame, is_named in _files(source):
-            yield frame, _why_not(frame, is_named, videos)
+    if listed is not None:
+        yield from _judged_list(listed, videos, ())
         return
-    for entry in _entries(listed):
+    for frame, problem, is_named in _files(source):
+        yield frame, problem or _why_not(frame, is_named, videos)
+
+
+def _judged_list(
+    listed: Path, videos: bool, above: tuple[Path, ...]
+) -> Iterator[tuple[Frame, str]]:
+    """The same for a list; ``above`` are the lists that it stands in."""
+    try:
+        entries = read_list(listed)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        if not above:
+            raise MissingDataError(f"no list at {printable(listed)}: {error.strerror}") from error
+        yield _named(listed), f"no list: {error.strerror}"
+        return
+    except OSError as error:
+        yield _named(listed), cannot_be_read(error)
+        return
+    lists = (*above, listed.absolute())
+    for entry in entries:
+        yield from _judged_entry(entry, videos, lists)
+
+
+def _judged_entry(
+    entry: ListEntry, videos: bool, lists: tuple[Path, ...]
+) -> Iterator[tuple[Frame, str]]:
+    """The same for an entry of the last of these lists."""
+    folder, text = lists[-1].parent, entry.text.strip()
+    for spelling in entry.spellings():
         try:
-            for frame, is_named in _files(entry):
-                yield frame, _why_not(frame, is_named, videos)
+            files = list(_files(_within(folder, spelling)))
         except MissingDataError:
-            yield Frame(entry.name, entry), "no such file or folder"
+            continue
+        for frame, problem, is_named in files:
+            yield frame, problem or _why_not_listed(frame, is_named, videos)
+        return
+    if text.startswith(LIST_MARK):
+        inner = _within(folder, text.removeprefix(LIST_MARK))
+        if inner in lists:
+            yield _named(inner), "a list that names itself"
+        else:
+            yield from _judged_list(inner, videos, lists)
+    elif not entry.may_be_comment:
+        yield _named(_within(folder, text)), "no such file or folder"
+
+
+def _within(folder: Path, text: str) -> Path:
+    return Path(os.path.normpath(folder / text))
+
+
+def _named(path: Path) -> Frame:
+    return Frame(stored(path.name), path)
 
 
 def _list_of(source: Source) -> Path | None:
     """The file, if a source is a list of others."""
     text, path = str(source), Path(source)
-    if text.startswith(LIST_MARK) and not path.exists():
+    if text.startswith(LIST_MARK) and not os.path.lexists(path):
         return Path(text.removeprefix(LIST_MARK))
-    return path if path.suffix.lower() in LIST_SUFFIXES and path.is_file() else None
+    if path.suffix.lower() not in LIST_SUFFIXES:
+        return None
+    return next((p for p in spelled_alike(path.absolute()) if is_file(p)), None)
 
 
-def _entries(listed: Path) -> list[Path]:
-    try:
-        text = listed.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise MissingDataError(f"no list at {listed}: {error.strerror}") from error
-    lines = [line.strip() for line in text.splitlines()]
-    if listed.suffix.lower() == ".csv":
-        rows = csv.DictReader(io.StringIO(text))
-        column = next((name for name in LIST_COLUMNS if name in (rows.fieldnames or ())), None)
-        if column is None:
-            raise DataError(
-                f"{listed} has no column of files, it has {', '.join(rows.fieldnames or ())}",
-                hint=f"name one of its columns {' or '.join(LIST_COLUMNS)}",
-            )
-        lines = [row[column] or "" for row in rows]
-    folder = listed.absolute().parent
-    return [Path(os.path.normpath(folder / line)) for line in lines if line and line[0] != "#"]
-
-
-def _files(source: Source) -> Iterator[tuple[Frame, bool]]:
-    """The files of a source, sorted, each with whether it was named itself."""
+def _files(source: Source) -> Iterator[tuple[Frame, str, bool]]:
+    """The files of a source, sorted, each with a problem and whether it was named itself."""
     path = Path(os.path.normpath(Path(source).absolute()))
-    if path.is_dir():
-        yield from ((_frame(file, path.parent), False) for file in _walk(path))
-    elif path.exists():
-        yield _frame(path, path.parent.parent), True
-    elif glob.has_magic(str(path)):
-        yield from ((frame, False) for frame in _matches(path))
-    else:
-        raise MissingDataError(f"no such file or folder: {source}", hint="check the path")
+    meant = spelled_alike(path)
+    if not meant and glob.has_magic(str(path)):
+        root, found = matching(path)
+        if not found:
+            raise MissingDataError(f"no file fits the pattern {printable(path)}")
+        yield from ((_frame(file, root.parent), problem, False) for file, problem in found)
+    elif not meant:
+        if problem := _why_not_there(path):
+            yield _named(path), problem, True
+            return
+        raise MissingDataError(
+            f"no such file or folder: {printable(source)}", hint="check the path"
+        )
+    for place in meant:
+        if is_folder(place):
+            for file, problem in files_below(place):
+                yield _frame(file, place.parent), problem, False
+        else:
+            yield _frame(place, place.parent.parent), "", True
 
 
-def _matches(pattern: Path) -> list[Frame]:
-    n_fixed = next(i for i, step in enumerate(pattern.parts) if glob.has_magic(step))
-    root = Path(*pattern.parts[:n_fixed])
-    files = sorted(root.glob("/".join(pattern.parts[n_fixed:])))
-    found = [
-        _frame(file, root.parent)
-        for file in files
-        if file.is_file() and not file.name.startswith(".")
-    ]
-    if not found:
-        raise MissingDataError(f"no file fits the pattern {pattern}")
-    return found
-
-
-def _walk(root: Path) -> list[Path]:
-    files: list[Path] = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not _is_passed_over(name)]
-        files.extend(Path(folder, name) for name in names if not name.startswith("."))
-    return sorted(files)
-
-
-def _is_passed_over(folder: str) -> bool:
-    return folder.startswith(".") or folder.endswith(ARCHIVE_SUFFIX)
+def _why_not_there(path: Path) -> str:
+    """Why a path cannot be looked for; empty if it simply is not there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return ""
+    except OSError as error:
+        return cannot_be_read(error)
+    return ""
 
 
 def _frame(path: Path, relative_to: Path) -> Frame:
-    name = path.relative_to(relative_to).as_posix()
-    return Frame(name, path, is_video=path.suffix.lower() in VIDEO_SUFFIXES)
+    name = path.relative_to(relative_to).as_posix() if path != relative_to else path.name
+    return Frame(stored(name), path, is_video=path.suffix.lower() in VIDEO_SUFFIXES)
 
 
 def _why_not(frame: Frame, is_named: bool, videos: bool) -> str:
@@ -208,15 +241,27 @@ def _why_not(frame: Frame, is_named: bool, videos: bool) -> str:
         return "HEIC needs pillow-heif: pip install 'fdps[heic]'"
     if suffix in PICTURE_SUFFIXES or is_named:
         return ""
-    return f"not a picture by its name ({suffix or 'no suffix'})"
+    return f"not a picture by its name ({printable(suffix) or 'no suffix'})"
+
+
+def _why_not_listed(frame: Frame, is_named: bool, videos: bool) -> str:
+    """The same for an entry of a list: a list is named there as what it is."""
+    if is_named and frame.path.suffix.lower() in LIST_SUFFIXES:
+        return f"a list within a list is read where it is written {LIST_MARK}{frame.path.name}"
+    return _why_not(frame, is_named, videos)
 
 
 def _why_no_video() -> str:
     return "" if util.find_spec("av") else "videos need PyAV: pip install 'fdps[video]'"
 
 
-def _what_there_is(skipped: dict[Path, Skipped]) -> str:
-    suffixes = [path.suffix.lower() or "no suffix" for path in skipped]
-    counts = ", ".join(f"{suffix} ×{suffixes.count(suffix)}" for suffix in sorted(set(suffixes)))
+def _what_there_is(skipped: Iterable[Skipped]) -> str:
+    unread = [file for file in skipped if file.reason.startswith("cannot be read")]
+    if unread:
+        return f"{printable(unread[0].path)} {unread[0].reason}"
+    suffixes = [file.path.suffix.lower() or "no suffix" for file in skipped]
+    counts = ", ".join(
+        f"{printable(suffix)} ×{suffixes.count(suffix)}" for suffix in sorted(set(suffixes))
+    )
     read = f"pictures are read from {' '.join(sorted(PICTURE_SUFFIXES))}"
     return f"there is: {counts}; {read}" if counts else f"the folder is empty; {read}"

@@ -83,7 +83,8 @@ class Origins:
 
         Args:
             path: The file.
-            noted: The time that the file itself notes.
+            noted: The time that the file itself notes; where it makes no sense, the next source
+                is asked.
             is_video: Whether it is a video.
             offset_s: Added to the time.
 
@@ -94,11 +95,13 @@ class Origins:
         for source in self._sources:
             time = None
             if source == own:
-                time = _on_the_clock_here(noted) if noted and is_video else noted
+                time = noted
             elif source.startswith(NAME):
                 time = _time_in(path.name, source.removeprefix(NAME))
             try:
                 result = later(time, offset_s) if time else None
+                if result and source == CONTAINER:
+                    result = _on_the_clock_here(result)
             except UsageError:  # what the file notes is no time
                 continue
             if result:
@@ -110,7 +113,8 @@ def _on_the_clock_here(text: str) -> str:
     """Videos note UTC, pictures the time of day; both become the latter, so that they compare."""
     try:
         time = datetime.fromisoformat(text)
-        return (time.astimezone() if time.utcoffset() == timedelta(0) else time).isoformat()
+        here = time.astimezone() if time.utcoffset() == timedelta(0) else time
+        return here.isoformat(timespec="milliseconds")
     except (ValueError, OverflowError, OSError):
         return text
 

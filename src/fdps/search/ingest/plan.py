@@ -108,11 +108,14 @@ def content_hash(path: Path) -> str:
     """SHA-256 of a file.
 
     Raises:
-        PictureError: It cannot be read, or is a pipe, a device or a folder.
+        PictureError: It is empty, cannot be read, or is a pipe, a device or a folder.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             raise PictureError("cannot be read: not a regular file")
+        if not status.st_size:  # or all of them would be copies of each other
+            raise PictureError("the file is empty")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -1,10 +1,15 @@
 """``skipped.csv``: every file that is not in the archive, with the reason."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from fdps.durable import write_file
+from fdps.errors import ResourceError
+from fdps.names import from_stored, printable, stored
 from fdps.search.ingest.frames import Skipped
+from fdps.search.ingest.lists import SKIPPED_COLUMNS
 
 SKIPPED_FILE = "skipped.csv"
 
@@ -12,22 +17,38 @@ SKIPPED_FILE = "skipped.csv"
 def note_skipped(folder: Path, skipped: Sequence[Skipped], done: Sequence[Path]) -> None:
     """Note these files, and keep what earlier calls noted about others.
 
+    Names are written by :func:`fdps.names.stored`, each on a line of its own and in UTF-8; a list
+    of sources reads them back.
+
     Args:
         folder: Of the archive.
         skipped: Files that were not indexed, or not wholly.
         done: All files that were looked at.
+
+    Raises:
+        ResourceError: The file cannot be written; the one before it stays.
     """
     path = folder / SKIPPED_FILE
-    rows: dict[str, str] = {}
-    if path.exists():
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = {row["file"]: row["reason"] for row in csv.DictReader(file)}
+    rows = _noted(path)
     for file_done in done:
-        rows.pop(str(file_done), None)
-    rows |= {str(file.path): file.reason for file in skipped}
-    aside = path.with_name(f"{path.name}.part")
-    with aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "reason"])
-        writer.writerows(sorted(rows.items()))
-    aside.replace(path)
+        rows.pop(stored(file_done), None)
+    rows |= {stored(file.path): printable(file.reason) for file in skipped}
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(SKIPPED_COLUMNS)
+    writer.writerows(sorted(rows.items()))
+    try:
+        write_file(path, text.getvalue().encode())
+    except OSError as error:
+        raise ResourceError(f"cannot write {printable(path)}: {error.strerror}") from error
+
+
+def _noted(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return {
+            stored(from_stored(row["file"])): printable(row.get("reason") or "")
+            for row in csv.DictReader(file)
+            if row.get("file")
+        }
