@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fdps.decoding.messages import Ending
 from fdps.decoding.sampling import Sampling
 from fdps.names import stored
-from fdps.search.ingest.frames import Found, Skipped
+from fdps.search.ingest.frames import Found, Frame, Skipped
 from fdps.search.ingest.looking import SeenFrame
 from fdps.search.ingest.origins import Origins
 from fdps.search.ingest.plan import FilePlan
@@ -54,6 +54,12 @@ class SceneWriter:
         sampling: Which frames of a video were looked at.
         found: All files; those that are skipped from the beginning are counted as such.
         progress: Told after every file, and after every frame of a video.
+
+    Attributes:
+        skipped: Files that are not in the archive, or not wholly.
+        done: All files that were written or skipped.
+        outdated: Files that were planned to keep scenes which another file has replaced meanwhile,
+            such as when names were exchanged. They are to be planned once more.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class SceneWriter:
         self._n_units = len(found.skipped) + len(found.frames)
         self.skipped = list(found.skipped)
         self.done = [file.path for file in found.skipped]
+        self.outdated: list[Frame] = []
 
     def write(self, plan: FilePlan, events: Iterable[SeenFrame | Ending]) -> None:
         """Add what a file gives.
@@ -80,6 +87,9 @@ class SceneWriter:
             UsageError: Likewise.
         """
         if plan.has_moved:
+            if not self._store.find(sha256=plan.sha256):
+                self.outdated.append(plan.file)
+                return
             self._move(plan)
         if plan.request:
             waiting: list[SeenFrame] = []

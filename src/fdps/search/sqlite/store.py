@@ -246,8 +246,7 @@ class SqliteStore:
 
     def _unfinish(self, condition: str, *values: object) -> None:
         self._connection.execute(
-            "DELETE FROM videos WHERE sha256 IN "
-            f"(SELECT sha256 FROM scenes WHERE {condition})",
+            f"DELETE FROM videos WHERE sha256 IN (SELECT sha256 FROM scenes WHERE {condition})",
             values,
         )
 
