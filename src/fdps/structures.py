@@ -144,6 +144,34 @@ class Detections:
         return len(self.boxes)
 
 
+@dataclass(frozen=True, slots=True)
+class SceneRecord:
+    """One picture in an archive, or one frame of a video.
+
+    Args:
+        name: Unique in the archive; what results show.
+        path: The file, absolute, when it was added; unique together with ``frame``.
+        sha256: Of the bytes of the file, 64 hexadecimal digits; unique together with ``frame``.
+        width: Pixels, upright.
+        height: Pixels, upright.
+        camera: Name of the camera, where it is known.
+        time: When it was taken, ISO 8601, where it is known. Without an offset from UTC it is the
+            time of day of this machine.
+        frame: Number of the frame in the video, from 0; 0 for a picture.
+        offset_s: Seconds from the beginning of the video; ``None`` for a picture.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    width: int
+    height: int
+    camera: str | None = None
+    time: str | None = None
+    frame: int = 0
+    offset_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Hit:
     """One search result.
@@ -154,6 +182,7 @@ class Hit:
         similarity: Inner product of the embeddings, in [-1, 1].
         score: Detector confidence of the box.
         item: Number of the person in the archive, never given to another; -1 outside an archive.
+        record: What the archive knows about the scene, where the search read it along.
     """
 
     scene: str
@@ -161,6 +190,7 @@ class Hit:
     similarity: float
     score: float
     item: int = -1
+    record: SceneRecord | None = None
 
 
 @runtime_checkable

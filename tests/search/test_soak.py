@@ -24,3 +24,20 @@ def test_an_archive_whose_writers_are_killed_twenty_times_is_the_clean_one() -> 
     assert (figures["kills"], figures["faults"]) == (20, [])
     assert set(figures["kills_of"]) == {"index", "remove", "forget", "compact"}
     assert figures["archives"] < 20  # several kills in one archive
+
+
+@pytest.mark.slow
+def test_twenty_interruptions_of_reindexing_leave_every_scene_old_or_new() -> None:
+    ended = subprocess.run(
+        [
+            *(sys.executable, str(SCRIPT.with_name("soak_reindexing.py"))),
+            *("--interruptions", "20", "--seed", "2"),
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    figures = json.loads(ended.stdout)
+    assert (figures["interruptions"], figures["faults"]) == (20, [])
+    assert set(figures["interruptions_by"]) == {"kill", "full disk", "damage"}

@@ -23,6 +23,7 @@ from fake.stores import (
 )
 from fdps.errors import ArchiveError, MissingDataError, UsageError
 from fdps.search import Filters, SceneRecord, Store
+from fdps.search.care.selection import chosen_scenes
 from fdps.search.open_store import open_store
 from fdps.search.store import Notes
 
@@ -319,3 +320,73 @@ def test_people_by_number_and_by_scene(store: Store) -> None:
         person.item for person in there[1:]
     ]
     assert store.people([there[0].item]) == []
+
+
+def test_a_file_is_replaced_whole(archive: Archive, store: Store) -> None:
+    store.finish(scene(7).sha256, "1s")
+    new = [
+        replace(scene(7), name=f"v@{n}", sha256="f" * 64, frame=n, offset_s=float(n))
+        for n in range(3)
+    ]
+    n_before = len(store)
+    store.replace(scene(7).path, [(record, people_of(2)) for record in new])
+    assert store.find_all(path=scene(7).path) == new
+    assert (store.n_scenes, len(store)) == (SCENES + 2, n_before - 3 + 6)
+    assert not store.is_finished(scene(7).sha256, "1s")
+    taken = replace(new[0], name=scene(8).name)
+    with pytest.raises(ArchiveError, match="another scene"):
+        store.replace(scene(7).path, [(new[1], people_of(1)), (taken, people_of(1))])
+    assert archive.open().find_all(path=scene(7).path) == new
+    assert len(store) == n_before - 3 + 6
+
+
+def test_scenes_follow_their_file(archive: Archive, store: Store) -> None:
+    frames = [
+        replace(scene(0), name=f"c@{n}", path="/c", sha256="c" * 64, frame=n) for n in range(3)
+    ]
+    for number, frame in enumerate(frames):
+        store.add(frame, people_of(number))
+    n_people = len(store)
+    names = {0: "c@1", 1: "c@0", 2: "d"}  # also names that other frames have now
+    store.move("c" * 64, scene(7).path, names)
+    moved = [replace(f, path=scene(7).path, name=names[f.frame]) for f in frames]
+    other = archive.open()
+    assert other.find_all(path=scene(7).path) == moved
+    assert other.find_all(path="/c") == []
+    assert other.find(name=scene(7).name) is None  # the file there is another one now
+    assert (len(other), other.n_scenes) == (n_people - 3, SCENES + 2)
+    (hit,), *_ = other.search(people_of(2).embeddings[:1], top=1, filters=Filters(scenes="d"))
+    assert (hit.scene, hit.box.tolist()) == ("d", people_of(2).boxes[0].tolist())
+    with pytest.raises(ArchiveError, match="another scene"):
+        store.move("c" * 64, "/e", {0: scene(8).name, 1: "e1", 2: "e2"})
+    assert other.find_all(path=scene(7).path) == moved
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("ph/a[1].jpg", ("ph/a1.jpg",)),
+        ("ph/*.jpg", ("ph/a1.jpg", "ph/b.jpg")),
+        ("ph/?.jpg", ("ph/b.jpg",)),
+        ("ph/[ab].jpg", ("ph/a.jpg", "ph/b.jpg")),
+        ("ph/100%_a*.jpg", ("ph/100%_ab.jpg",)),
+    ],
+)
+def test_a_name_is_that_scene_and_no_pattern(
+    place: Place, name: str, others: tuple[str, ...]
+) -> None:
+    _, store = place.create()
+    for number, text in enumerate((*others, name)):
+        record = SceneRecord(text, f"/disk/{text}", f"{number:064x}", 9, 9)
+        store.add(record, people_of(1))
+    query = unit_rows(np.random.default_rng(0), 1)
+
+    def found(filters: Filters) -> set[str]:
+        return {hit.scene for hit in store.search(query, top=100, filters=filters)[0]}
+
+    assert found(Filters(scenes=name)) == found(Filters(source=f"/disk/{name}")) == {name}
+    assert chosen_scenes(store, scenes=[name]) == [name]
+    store.remove(scenes=[name])
+    assert found(Filters(scenes=name)) == set(others)  # now it is a pattern
+    assert store.n_scenes == len(others)
+    store.close()

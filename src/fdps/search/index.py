@@ -227,6 +227,17 @@ class Index:
             )
         return found[0]
 
+    def unknown_cameras(self, cameras: Sequence[str]) -> list[str]:
+        """Those of these cameras of which the archive has nobody, so that a filter finds nobody."""
+        if not len(self):
+            return list(cameras)
+        query = np.eye(1, self.info.dim, dtype=np.float32)
+        return [
+            camera
+            for camera in cameras
+            if not self._store.search(query, top=1, filters=Filters((camera,)))[0]
+        ]
+
     def people_in(self, scene: str) -> list[ArchivedPerson]:
         """Everybody in a scene, by the name that hits show; nobody for an unknown scene."""
         return self._store.people_in(scene)
@@ -277,17 +288,21 @@ class Index:
                 the query and its best hit) or ``k-reciprocal`` (common neighbours).
             min_similarity: Leave out what is less similar.
             cameras: Look only at pictures of these cameras.
-            scenes: Look only at scenes whose name fits this pattern, such as ``photos/hall/*``.
+            scenes: Look only at the scene of this name, or, where there is none, at those whose
+                names fit it as a pattern, such as ``photos/hall/*``.
             min_height: Look only at people at least this high, in pixels.
             after: Look only at scenes of this time, ISO 8601, or later.
             before: Look only at scenes before this time.
             time_of_day: Look only at scenes between these times of any day, ``HH:MM-HH:MM``.
-            source: Look only at files whose path fits this pattern, such as ``*/gate_cam.mp4``.
+            source: Look only at the file of this path, or, where there is none, at those whose
+                paths fit it as a pattern, such as ``*/gate_cam.mp4``.
 
         Raises:
-            UsageError: ``top`` is below 1, a time is malformed, an embedding does not fit the
-                archive, ``rerank`` is unknown, or nobody is looked for.
+            UsageError: ``top`` is below 1, ``min_similarity`` is above 1 or not a number, a time is
+                malformed, an embedding does not fit the archive, ``rerank`` is unknown, or nobody
+                is looked for.
         """
+        _check_least(min_similarity)
         wanted, known = wanted_people(query, unlike, self.info.dim)
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         hits = find(self._store, wanted, top, filters=filters, rerank=rerank, known=known)
@@ -319,6 +334,7 @@ class Index:
         Raises:
             UsageError: As :meth:`search`, or an archive of this kind does not know tracks.
         """
+        _check_least(min_similarity)
         wanted, known = wanted_people(query, unlike, self.info.dim)
         filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         found = find_appearances(self._store, wanted, top, filters=filters, known=known)
@@ -395,3 +411,11 @@ class Index:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_least(min_similarity: float) -> None:
+    if not min_similarity <= 1:  # also nan
+        raise UsageError(
+            f"min_similarity must be at most 1, got {min_similarity}",
+            hint="similarities are between -1 and 1",
+        )

@@ -5,11 +5,13 @@ an embedding. The seal tells.
 """
 
 import hashlib
+import json
 import sqlite3
+from collections.abc import Sequence
 
-_SCENE = "id, name, path, sha256, width, height, camera, time, frame, offset_s"
-_SCENE += ", instant, second_of_day, added"
-_PERSON = "id, scene_id, x1, y1, x2, y2, score, embedding"
+SCENE = "scenes.id, name, path, sha256, width, height, camera, time, frame, offset_s"
+SCENE += ", instant, second_of_day, added"
+_PERSON = "people.id, scene_id, x1, y1, x2, y2, score, embedding"
 _BYTES = 16  # accidents, not attacks: whoever changes a scene on purpose can seal it again
 
 
@@ -21,14 +23,32 @@ def seal_scene(connection: sqlite3.Connection, scene_id: int) -> None:
 
 def scene_seal(connection: sqlite3.Connection, scene_id: int) -> bytes:
     """What the seal of a scene should be."""
-    scene = connection.execute(f"SELECT {_SCENE} FROM scenes WHERE id = ?", (scene_id,)).fetchone()
+    scene = connection.execute(f"SELECT {SCENE} FROM scenes WHERE id = ?", (scene_id,)).fetchone()
+    return scene_seals(connection, [scene])[scene_id]
+
+
+def scene_seals(
+    connection: sqlite3.Connection, scenes: Sequence[tuple[object, ...]]
+) -> dict[object, bytes]:
+    """What the seals of scenes should be; their people are read in one statement.
+
+    Args:
+        connection: To the archive.
+        scenes: Rows with the columns :data:`SCENE`.
+
+    Returns:
+        The seals by the numbers of the scenes.
+    """
+    people: dict[object, list[tuple[object, ...]]] = {scene[0]: [] for scene in scenes}
     # By number, or SQLite takes part of a row from the index, which may differ from the table.
-    people = connection.execute(
-        f"SELECT {_PERSON} FROM people "
-        "WHERE id IN (SELECT id FROM people WHERE scene_id = ?) ORDER BY id",
-        (scene_id,),
+    rows = connection.execute(
+        f"SELECT scene.value, {_PERSON} FROM json_each(?) AS scene JOIN people ON people.id IN "
+        "(SELECT id FROM people WHERE scene_id = scene.value) ORDER BY people.id",
+        (json.dumps(list(people)),),
     )
-    return digest(scene, *people)
+    for scene_id, *person in rows:
+        people[scene_id].append(tuple(person))
+    return {scene[0]: digest(scene, *people[scene[0]]) for scene in scenes}
 
 
 def digest(*rows: tuple[object, ...]) -> bytes:

@@ -13,9 +13,10 @@ A store keeps scenes and the people found in them. Its promises, held by tests:
 Axes in shapes: N people, Q queries, D embedding dimension.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -25,6 +26,7 @@ from jaxtyping import Float32
 from fdps.errors import ArchiveError, UsageError
 from fdps.search.times import day_range, instant
 from fdps.structures import Detections, Hit
+from fdps.structures import SceneRecord as SceneRecord
 
 UNIT_TOLERANCE = 1e-3  # far above what float32 or float16 arithmetic leaves of a unit length
 
@@ -48,34 +50,6 @@ class IndexInfo:
     model: str
     created: str
     created_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class SceneRecord:
-    """One picture in an archive, or one frame of a video.
-
-    Args:
-        name: Unique in the archive; what results show.
-        path: The file, absolute, when it was added; unique together with ``frame``.
-        sha256: Of the bytes of the file, 64 hexadecimal digits; unique together with ``frame``.
-        width: Pixels, upright.
-        height: Pixels, upright.
-        camera: Name of the camera, where it is known.
-        time: When it was taken, ISO 8601, where it is known. Without an offset from UTC it is the
-            time of day of this machine.
-        frame: Number of the frame in the video, from 0; 0 for a picture.
-        offset_s: Seconds from the beginning of the video; ``None`` for a picture.
-    """
-
-    name: str
-    path: str
-    sha256: str
-    width: int
-    height: int
-    camera: str | None = None
-    time: str | None = None
-    frame: int = 0
-    offset_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,17 +102,19 @@ class Filters:
 
     Args:
         cameras: Names, any of which will do; empty for all.
-        scenes: Pattern for scene names (``*``, ``?`` and ``[...]``); empty for all.
+        scenes: Name of a scene, or pattern for names (``*``, ``?`` and ``[...]``); empty for all.
+            Where a scene has exactly this name, that scene alone is meant.
         min_height: Least height of a box, in pixels.
         after: At this time or later, ISO 8601; empty for all. Without an offset from UTC it is the
             time of this machine.
         before: Earlier than this time, likewise.
         time_of_day: ``HH:MM-HH:MM`` on the clock of the camera, the first minute included and the
             last one not; over midnight if the first is later. Empty for all.
-        source: Pattern for the paths of the files; ``*`` also stands for slashes. Empty for all.
+        source: Path of a file, or pattern for paths; ``*`` also stands for slashes. Empty for all.
+            Where a file has exactly this path, that file alone is meant.
 
     Raises:
-        UsageError: A time is malformed.
+        UsageError: A time is malformed, or ``min_height`` is not a number.
     """
 
     cameras: tuple[str, ...] = ()
@@ -150,10 +126,43 @@ class Filters:
     source: str = ""
 
     def __post_init__(self) -> None:
+        if math.isnan(self.min_height):
+            raise UsageError("min_height must be a number of pixels, got nan")
         for time in filter(None, (self.after, self.before)):
             instant(time)
         if self.time_of_day:
             day_range(self.time_of_day)
+
+    def literal(self, find: Callable[..., SceneRecord | None]) -> "Filters":
+        """Take patterns that are the name of a scene or the path of a file as just that.
+
+        Args:
+            find: :meth:`Store.find` of the archive that is searched.
+
+        Returns:
+            The same filters, in which such a name is a pattern that fits nothing else.
+        """
+        scenes, source = self.scenes, self.source
+        if has_wildcards(scenes) and find(name=scenes):
+            scenes = exact_pattern(scenes)
+        if has_wildcards(source) and find(path=source):
+            source = exact_pattern(source)
+        return replace(self, scenes=scenes, source=source)
+
+
+def has_wildcards(pattern: str) -> bool:
+    """Whether a pattern may fit names other than itself."""
+    return any(letter in pattern for letter in "*?[")
+
+
+def exact_pattern(name: str) -> str:
+    """Write a name as the pattern that fits it and nothing else.
+
+    Example:
+        >>> exact_pattern("hall/a[1]?.jpg")
+        'hall/a[[]1][?].jpg'
+    """
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 EVERYBODY = Filters()
@@ -216,6 +225,36 @@ class Store(Protocol):
         Raises:
             ArchiveError: Another scene has this name or content; or as :meth:`writing`.
             UsageError: The embeddings do not fit the archive.
+        """
+
+    def replace(self, path: str, scenes: Sequence[tuple[SceneRecord, Detections]]) -> None:
+        """Replace all scenes of a file by others, in one transaction.
+
+        After a crash the archive holds either all the old scenes of the file or all the new ones.
+
+        Args:
+            path: The file, as its scenes name it.
+            scenes: The new scenes, each with its people, all of this path and of one content.
+
+        Raises:
+            ArchiveError: Another file has a scene of one of these names or of this content; or as
+                :meth:`writing`.
+            UsageError: The embeddings do not fit the archive.
+        """
+
+    def move(self, sha256: str, path: str, names: Mapping[int, str]) -> None:
+        """Let all scenes of a content follow their file to another path, in one transaction.
+
+        Scenes of other content at that path are erased, because the file there is not theirs any
+        more.
+
+        Args:
+            sha256: The content.
+            path: Where the file is now.
+            names: The new name of the scene of every frame.
+
+        Raises:
+            ArchiveError: Another scene has one of these names; or as :meth:`writing`.
         """
 
     def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:

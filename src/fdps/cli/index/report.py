@@ -23,7 +23,7 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
     Raises:
         DataError: No file could be indexed.
     """
-    if summary.n_added + summary.n_known == 0:
+    if summary.n_added + summary.n_known + summary.n_moved == 0:
         raise DataError(
             f"none of {summary.n_files} files could be indexed",
             hint="\n".join(f"{file.path}: {file.reason}" for file in summary.skipped[:_SHOWN]),
@@ -35,6 +35,7 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
             "n_added": summary.n_added,
             "n_replaced": summary.n_replaced,
             "n_known": summary.n_known,
+            "n_moved": summary.n_moved,
             "n_people_added": summary.n_people,
             "skipped": [{"file": str(f.path), "reason": f.reason} for f in summary.skipped],
             "n_scenes": archive.n_scenes,
@@ -46,6 +47,8 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
     print(f"Added   {summary.n_added} pictures with {summary.n_people} people{replaced}")
     if summary.n_known:
         print(f"Known   {summary.n_known} files were in the archive already")
+    if summary.n_moved:
+        print(f"Moved   {summary.n_moved} files are at another place now, and their scenes too")
     for file in summary.skipped[:_SHOWN]:
         print(f"Skipped {file.path}: {file.reason}")
     if len(summary.skipped) > _SHOWN:

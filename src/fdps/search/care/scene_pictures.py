@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 
 from fdps.decoding.messages import DecodedFrame, Ending
 from fdps.decoding.pool import Decoders
 from fdps.errors import PictureError
+from fdps.names import from_stored
 from fdps.search.ingest.plan import content_hash
 from fdps.search.store import SceneRecord
 from fdps.structures import Picture
@@ -44,7 +44,7 @@ def _of_file(decoders: Decoders, path: str, scenes: list[SceneRecord]) -> dict[s
     moments = [(scene.frame, scene.offset_s) for scene in scenes if scene.offset_s is not None]
     request = {"do": "moments", "moments": moments} if moments else {"do": "picture"}
     images: dict[int, Picture] = {}
-    for event in decoders.submit(request | {"path": path}):
+    for event in decoders.submit(request | {"path": str(from_stored(path))}):
         if isinstance(event, DecodedFrame):
             images[event.frame] = event.image
         elif isinstance(event, Ending):
@@ -56,7 +56,7 @@ def _of_file(decoders: Decoders, path: str, scenes: list[SceneRecord]) -> dict[s
 def _changed(scene: SceneRecord) -> str:
     """Why the file is not the one that was indexed; empty if it is."""
     try:
-        is_same = content_hash(Path(scene.path)) == scene.sha256
+        is_same = content_hash(from_stored(scene.path)) == scene.sha256
     except PictureError as error:
         return str(error)
     return "" if is_same else "the file has changed since it was indexed"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fdps.errors import UsageError
 from fdps.search.sqlite.filters import filter_conditions
 from fdps.search.sqlite.store import SqliteStore
-from fdps.search.store import Filters, Store
+from fdps.search.store import Filters, Store, has_wildcards
 
 
 def chosen_scenes(
@@ -20,8 +20,9 @@ def chosen_scenes(
 
     Args:
         store: The archive.
-        scenes: Patterns for names, one of which has to fit.
-        source: Pattern for paths of files.
+        scenes: Names, or patterns for names, one of which has to fit. What is literally the name
+            of a scene means that scene and no other.
+        source: Path of a file, or pattern for paths, likewise.
         cameras: One of these cameras.
         before: Taken before this time; a scene of unknown time is not.
 
@@ -33,17 +34,18 @@ def chosen_scenes(
         raise UsageError("no scene is named", hint="give --scene, --source, --camera or --before")
     patterns = scenes or ("",)
     if not isinstance(store, SqliteStore):
-        if source or cameras or before or any(set(pattern) & set("*?[") for pattern in patterns):
+        named = [name for name in patterns if store.find(name=name)]
+        unknown = [name for name in patterns if name not in named]
+        if source or cameras or before or any(map(has_wildcards, unknown)):
             raise UsageError(
                 "an archive on a server takes the names of scenes, without wildcards",
                 hint="fdps search --json names the scenes of what it finds",
             )
-        return [name for name in patterns if store.find(name=name)]
+        return named
     found: dict[int, str] = {}
     for pattern in patterns:
-        demands, values = filter_conditions(
-            Filters(tuple(cameras), pattern, 0.0, "", before, "", source)
-        )
+        filters = Filters(tuple(cameras), pattern, before=before, source=source)
+        demands, values = filter_conditions(filters.literal(store.find))
         with store.reading() as connection:
             rows = connection.execute(f"SELECT id, name FROM scenes WHERE {demands}", values)
             found |= dict(rows.fetchall())

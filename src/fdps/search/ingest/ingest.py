@@ -8,7 +8,7 @@ Whoever looks at the files (:mod:`~fdps.search.ingest.looking`), one thread plan
 machine it is the thread of the network too: writing is 2 to 4 % of the time.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from fdps.decoding.pool import Decoders
 from fdps.decoding.sampling import DEFAULT_EVERY, Sampling
 from fdps.errors import ResourceError, UsageError
 from fdps.search.audit import note_ingest
-from fdps.search.ingest.frames import Found
+from fdps.search.ingest.frames import Found, Frame
 from fdps.search.ingest.looking import Events, look_at_all
 from fdps.search.ingest.origins import DEFAULT_TIME_FROM, Origins
 from fdps.search.ingest.plan import FilePlan, Planner
@@ -103,7 +103,7 @@ def ingest(
     options = options or IngestOptions()
     planner = Planner(store, options.origins, options.sampling, options.again)
     writer = SceneWriter(store, options.origins, options.sampling, found, progress)
-    looked = _here(planner, embedder, found, options)
+    looked = _here(planner, embedder, found.frames, options)
     if cluster:
         looked = cluster.look(
             found.frames,
@@ -118,6 +118,9 @@ def ingest(
         try:
             for plan, events in looked:
                 writer.write(plan, events)
+            if writer.outdated:
+                for plan, events in _here(planner, embedder, writer.outdated, options):
+                    writer.write(plan, events)
         finally:
             if store.folder:
                 note_skipped(store.folder, writer.skipped, writer.done)
@@ -127,9 +130,9 @@ def ingest(
 
 
 def _here(
-    planner: Planner, embedder: Embedder, found: Found, options: IngestOptions
+    planner: Planner, embedder: Embedder, files: Iterable[Frame], options: IngestOptions
 ) -> Generator[tuple[FilePlan, Events], None, None]:
     """Every file, with what this machine sees in it."""
     with Decoders(options.workers) as decoders:
-        plans = map(planner.plan, found.frames)
+        plans = map(planner.plan, files)
         yield from look_at_all(plans, decoders, embedder, options.batch)

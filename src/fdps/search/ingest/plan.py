@@ -8,9 +8,10 @@ from typing import Any
 
 from fdps.decoding.sampling import Sampling
 from fdps.errors import PictureError
+from fdps.names import from_stored, stored
 from fdps.search.ingest.frames import Frame
 from fdps.search.ingest.origins import Origins
-from fdps.search.store import SceneRecord, Store
+from fdps.search.store import Store
 
 
 @dataclass(slots=True, eq=False)
@@ -22,7 +23,9 @@ class FilePlan:
         sha256: Of its content.
         request: What a decoder is asked for, if it is decoded.
         is_known: It is in the archive, and stays as it is.
-        is_replacement: The archive has other content of this path, or is asked to look again.
+        is_replacement: The archive has other content of this path, or is asked to look again. Its
+            scenes stay until all of the new ones are known.
+        has_moved: The archive has this content of a path where it is no longer; its scenes follow.
         known_frames: Numbers of the frames that are in the archive.
         problem: Why it is not in the archive, or not all of it.
         n_added: Scenes that were added.
@@ -34,6 +37,7 @@ class FilePlan:
     request: dict[str, Any] | None = None
     is_known: bool = False
     is_replacement: bool = False
+    has_moved: bool = False
     known_frames: frozenset[int] = frozenset()
     problem: str = ""
     n_added: int = 0
@@ -46,7 +50,7 @@ class FilePlan:
 
 
 class Planner:
-    """Decides what is asked of the decoders.
+    """Decides what is asked of the decoders. It reads the archive and never writes into it.
 
     Args:
         store: The archive; the plan is made in the thread that writes it.
@@ -71,8 +75,10 @@ class Planner:
         """As :meth:`plan`, for a file whose content somebody else has looked at."""
         plan = FilePlan(file, sha256)
         twin = self._store.find(sha256=sha256)
-        if twin and twin.path != str(file.path):
-            return plan.refuse(f"same content as {twin.name}")
+        if twin and twin.path != stored(file.path):
+            if not _is_gone(from_stored(twin.path), file.path, sha256):
+                return plan.refuse(f"same content as {twin.name}")
+            plan.has_moved = True
         first = self._planned.setdefault(sha256, file)
         if first.path != file.path:
             return plan.refuse(f"same content as {first.name}")
@@ -89,10 +95,8 @@ class Planner:
         return plan
 
     def _new(self, plan: FilePlan) -> FilePlan:
-        old = self._store.find_all(path=str(plan.file.path))
-        plan.is_replacement = bool(old)
-        if any(_is_frame(scene) for scene in old):  # a picture is replaced in one transaction
-            self._store.remove(scenes=[scene.name for scene in old])
+        known = self._store.find(path=stored(plan.file.path)) or plan.has_moved
+        plan.is_replacement = bool(known)
         plan.request = self._request(plan)
         return plan
 
@@ -122,5 +126,16 @@ def content_hash(path: Path) -> str:
         raise PictureError(f"cannot be read: {error.strerror}") from error
 
 
-def _is_frame(scene: SceneRecord) -> bool:
-    return scene.offset_s is not None
+def _is_gone(old: Path, new: Path, sha256: str) -> bool:
+    """Whether a file that is at ``new`` is no longer at ``old``: moved, not copied.
+
+    A path that cannot be read for another reason than its absence is not gone.
+    """
+    try:
+        if old.stat().st_size != new.stat().st_size:
+            return True
+        return content_hash(old) != sha256
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, PictureError):
+        return False

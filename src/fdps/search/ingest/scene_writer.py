@@ -1,12 +1,13 @@
 """What was seen in files goes into an archive; there is one writer, however many machines look."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fdps.decoding.messages import Ending
 from fdps.decoding.sampling import Sampling
-from fdps.search.ingest.frames import Found, Skipped
+from fdps.names import stored
+from fdps.search.ingest.frames import Found, Frame, Skipped
 from fdps.search.ingest.looking import SeenFrame
 from fdps.search.ingest.origins import Origins
 from fdps.search.ingest.plan import FilePlan
@@ -28,6 +29,8 @@ class IngestSummary:
         n_known: Files that were in the archive already.
         n_people: People found in the added pictures.
         skipped: The other files, and those read in part, each with the reason.
+        n_moved: Files that the archive knew of another path, where they are no longer; their scenes
+            have followed them.
     """
 
     n_files: int
@@ -36,10 +39,14 @@ class IngestSummary:
     n_known: int
     n_people: int
     skipped: tuple[Skipped, ...]
+    n_moved: int = 0
 
 
 class SceneWriter:
     """Writes file after file, each scene in one transaction, and keeps count.
+
+    What replaces a file that is in the archive goes in at once, when the file has been read to its
+    end: until then, and if it cannot be read, the archive keeps the earlier state.
 
     Args:
         store: The archive, in a context of :meth:`~fdps.search.store.Store.writing`.
@@ -47,6 +54,12 @@ class SceneWriter:
         sampling: Which frames of a video were looked at.
         found: All files; those that are skipped from the beginning are counted as such.
         progress: Told after every file, and after every frame of a video.
+
+    Attributes:
+        skipped: Files that are not in the archive, or not wholly.
+        done: All files that were written or skipped.
+        outdated: Files that were planned to keep scenes which another file has replaced meanwhile,
+            such as when names were exchanged. They are to be planned once more.
     """
 
     def __init__(
@@ -64,6 +77,7 @@ class SceneWriter:
         self._n_units = len(found.skipped) + len(found.frames)
         self.skipped = list(found.skipped)
         self.done = [file.path for file in found.skipped]
+        self.outdated: list[Frame] = []
 
     def write(self, plan: FilePlan, events: Iterable[SeenFrame | Ending]) -> None:
         """Add what a file gives.
@@ -72,12 +86,23 @@ class SceneWriter:
             ArchiveError: As :meth:`Store.add <fdps.search.store.Store.add>`.
             UsageError: Likewise.
         """
+        if plan.has_moved:
+            if not self._store.find(sha256=plan.sha256):
+                self.outdated.append(plan.file)
+                return
+            self._move(plan)
         if plan.request:
+            waiting: list[SeenFrame] = []
             for event in events:
                 if isinstance(event, Ending):
                     plan.problem = event.problem
+                elif plan.is_replacement:
+                    waiting.append(event)
+                    self._report_frame(plan, len(waiting), event)
                 else:
                     self._add(plan, event)
+            if plan.is_replacement:
+                self._replace(plan, waiting)
         self._finish(plan)
 
     def summary(self) -> IngestSummary:
@@ -89,6 +114,7 @@ class SceneWriter:
             n_known=self._counts["known"],
             n_people=self._counts["people"],
             skipped=tuple(self.skipped),
+            n_moved=self._counts["moved"],
         )
 
     def counts(self) -> dict[str, int]:
@@ -96,12 +122,37 @@ class SceneWriter:
         return {**self._counts, "skipped": len(self.skipped)}
 
     def _add(self, plan: FilePlan, seen: SeenFrame) -> None:
-        if not plan.n_added:
-            self._foresee(plan, seen)
+        self._report_frame(plan, plan.n_added + 1, seen)
+        self._store.add(self._record(plan, seen, {}), seen.people)
+        self._count(plan, seen)
+
+    def _replace(self, plan: FilePlan, frames: Sequence[SeenFrame]) -> None:
+        """Put all frames of a file in the place of its earlier ones, or leave these."""
+        if not frames and not plan.problem:
+            plan.problem = "no frame could be read"
+        if plan.problem:
+            return
+        names: dict[str, int] = {}
+        scenes = [(self._record(plan, seen, names), seen.people) for seen in frames]
+        self._store.replace(stored(plan.file.path), scenes)
+        for seen in frames:
+            self._count(plan, seen)
+
+    def _move(self, plan: FilePlan) -> None:
+        """Name the scenes of a file after the place where it is now."""
+        taken: dict[str, int] = {}
+        names = {
+            scene.frame: self._name(plan, scene.frame, scene.offset_s, taken)
+            for scene in self._store.find_all(sha256=plan.sha256)
+        }
+        self._store.move(plan.sha256, stored(plan.file.path), names)
+        self._counts["moved"] += 1
+
+    def _record(self, plan: FilePlan, seen: SeenFrame, taken: dict[str, int]) -> SceneRecord:
         path = plan.file.path
-        record = SceneRecord(
-            name=self._name(plan, seen),
-            path=str(path),
+        return SceneRecord(
+            name=self._name(plan, seen.frame, seen.offset_s, taken),
+            path=stored(path),
             sha256=plan.sha256,
             width=seen.width,
             height=seen.height,
@@ -112,13 +163,19 @@ class SceneWriter:
             frame=seen.frame,
             offset_s=seen.offset_s,
         )
-        self._store.add(record, seen.people)
+
+    def _count(self, plan: FilePlan, seen: SeenFrame) -> None:
         plan.n_added += 1
         self._counts["added"] += 1
         self._counts["replaced"] += plan.is_replacement
         self._counts["people"] += len(seen.people)
+
+    def _report_frame(self, plan: FilePlan, number: int, seen: SeenFrame) -> None:
+        """Tell of a frame, counted from 1; the first one tells how many there will be."""
+        if number == 1:
+            self._foresee(plan, seen)
         if plan.file.is_video:
-            self._report(self._n_units_done + plan.n_added)
+            self._report(self._n_units_done + number)
 
     def _foresee(self, plan: FilePlan, first: SeenFrame) -> None:
         """How many scenes a file will give, about; its first frame tells."""
@@ -127,16 +184,35 @@ class SceneWriter:
             plan.n_expected = max(n_taken - len(plan.known_frames), 1)
         self._n_units += plan.n_expected - 1
 
-    def _name(self, plan: FilePlan, seen: SeenFrame) -> str:
-        """Unique in the archive: files of one name, and frames of one moment, are told apart."""
-        moment = "" if seen.offset_s is None else f"@{clock(seen.offset_s)}"
-        name = f"{plan.file.name}{moment}"
-        namesake = self._store.find(name=name)
-        if namesake and namesake.path != str(plan.file.path):  # of another disk or folder
-            name = f"{plan.file.name}#{plan.sha256[:8]}{moment}"
+    def _name(
+        self, plan: FilePlan, frame: int, offset_s: float | None, taken: dict[str, int]
+    ) -> str:
+        """Unique in the archive: files of one name, and frames of one moment, are told apart.
+
+        Args:
+            plan: Of the file.
+            frame: Number of the frame.
+            offset_s: Its moment; ``None`` for a picture.
+            taken: Names that other frames of the file will get; this one is added.
+        """
+        path, moment = stored(plan.file.path), "" if offset_s is None else f"@{clock(offset_s)}"
+        file_name = stored(plan.file.name)
+        candidates = (
+            f"{file_name}{moment}",
+            f"{file_name}#{plan.sha256[:8]}{moment}",
+            f"{file_name}#{plan.sha256[:8]}{moment}#{frame}",
+        )
+
+        def is_free(name: str) -> bool:
+            if name in taken:
+                return False
             namesake = self._store.find(name=name)
-        if namesake and (namesake.path, namesake.frame) != (str(plan.file.path), seen.frame):
-            name = f"{name}#{seen.frame}"
+            is_ours = namesake and (namesake.sha256 == plan.sha256 or namesake.path == path)
+            leaves = plan.is_replacement or plan.has_moved
+            return not namesake or bool(is_ours and (leaves or namesake.frame == frame))
+
+        name = next(filter(is_free, candidates), candidates[-1])
+        taken[name] = frame
         return name
 
     def _finish(self, plan: FilePlan) -> None:
@@ -146,11 +222,13 @@ class SceneWriter:
         if plan.problem:
             n_there = plan.n_added + len(plan.known_frames)
             what_is = f"; {n_there} frames of it are in the archive" if n_there else ""
+            if plan.is_replacement:
+                what_is = "; the archive keeps its earlier state"
             problem = plan.problem.removeprefix(f"{path} ")  # the list names the file itself
             self.skipped.append(Skipped(path, f"{problem}{what_is}"))
         elif plan.file.is_video and plan.request:
             self._store.finish(plan.sha256, str(self._sampling))
-        if plan.is_known or (plan.known_frames and not plan.n_added):
+        if not plan.has_moved and (plan.is_known or (plan.known_frames and not plan.n_added)):
             self._counts["known"] += 1
         self.done.append(path)
         n_here = max(plan.n_added, 1)

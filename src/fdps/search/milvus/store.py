@@ -7,6 +7,8 @@ although Milvus has no transactions:
 * A scene is added in three steps: its people, its record, the next state. Numbers of scenes and
   people rise, and the state says from which number on nothing counts; so before the third step
   nobody sees the new rows, and the next writer erases what a killed one left.
+* A file that is replaced or has moved is one commit: all its new scenes count from the state on
+  that names the old ones as gone.
 * A removal, or the replacement of a scene, begins with a state that names what is gone, and only
   then erases. :meth:`MilvusStore.remove` commits a thousand scenes or people at once.
 * A search reads the state, searches what counts by it, and reads it again. If somebody was removed
@@ -18,10 +20,11 @@ Axes in shapes: Q queries, K candidates, D embedding dimension.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,7 @@ from fdps.search.store import (
 from fdps.structures import Detections, Hit
 
 MESSAGE_BYTES = 2**24  # of one insertion, well below the 64 MB that a server takes
+GONE_AT_ONCE = 4000  # scenes that one state can name, since it is one text of 65,535 bytes
 MAX_SEARCHES = 20  # of one query, where others remove people all the time
 
 
@@ -233,19 +237,40 @@ class MilvusStore:
         check_embeddings(people.embeddings, self._info.dim)
         with self.writing(), milvus_errors(self._address):
             state = self._cleaned()
-            replaced = self._replaced_by(scene, state)
-            lost = self._rows.count(state, replaced)
-            number = state.following
-            self._is_clean = False
-            self._insert_people(scene, people, number)
-            self._client.insert(self._address.records, [scene_row(scene, number)])
-            state = replace(
-                state,
-                following=number + 1 + len(people),
-                n_scenes=state.n_scenes + 1 - len(replaced),
-                n_people=state.n_people + len(people) - lost,
-            )
-            self._commit(state, scenes=replaced)
+            self._write(state, [(scene, people)], self._replaced_by(scene, state))
+
+    def replace(self, path: str, scenes: Sequence[tuple[SceneRecord, Detections]]) -> None:
+        """Replace all scenes of a file by others at once."""
+        for _, people in scenes:
+            check_embeddings(people.embeddings, self._info.dim)
+        with self.writing(), milvus_errors(self._address):
+            state = self._cleaned()
+            old = self._rows.scenes(state, f"path == {quoted(path)}")
+            gone = {row["number"] for row in old}
+            for scene, _ in scenes:
+                self._refuse_others(scene, gone, state)
+            # First: a video that is decoded again in vain loses nothing.
+            self._unfinish({row["sha256"] for row in old})
+            self._write(state, scenes, sorted(gone))
+
+    def move(self, sha256: str, path: str, names: Mapping[int, str]) -> None:
+        """Let all scenes of a content follow their file at once; their people get new numbers."""
+        with self.writing(), milvus_errors(self._address):
+            state = self._cleaned()
+            rows = self._rows.scenes(state, f"sha256 == {quoted(sha256)}")
+            rows.sort(key=lambda row: int(row["number"]))
+            there = f"path == {quoted(path)} and sha256 != {quoted(sha256)}"
+            displaced = self._rows.scenes(state, there)
+            gone = {row["number"] for row in rows + displaced}
+            moved = []
+            for row in rows:
+                old = SceneRecord(**json.loads(row["payload"]))
+                scene = replace(old, name=names[old.frame], path=path)
+                self._refuse_others(scene, gone, state)
+                found = self._rows.people(state, f"scene == {row['number']}", FIELDS)
+                moved.append((scene, _detections(found, self._info.dim)))
+            self._unfinish({row["sha256"] for row in displaced})
+            self._write(state, moved, sorted(gone))
 
     def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
         """Erase scenes with their people, and single people.
@@ -296,7 +321,7 @@ class MilvusStore:
                     state.counts("scene", has_items=True),
                     embeddings,
                     top,
-                    filters,
+                    filters.literal(self.find),
                 )
                 before, state = state, self._journal.read()
                 if state.removals == before.removals:
@@ -355,18 +380,48 @@ class MilvusStore:
         rows.sort(key=lambda row: row["number"])
         return [SceneRecord(**json.loads(row["payload"])) for row in rows]
 
+    def _write(
+        self,
+        state: State,
+        scenes: Sequence[tuple[SceneRecord, Detections]],
+        gone: Sequence[int],
+    ) -> None:
+        """Add scenes and take away those of these numbers, in one commit.
+
+        Where more go than one state can name, the rest follows in commits of its own.
+        """
+        lost = sum(self._rows.count(state, some) for some in _pages(list(gone)))
+        self._is_clean = False
+        following = state.following
+        for scene, people in scenes:
+            self._insert_people(scene, people, following)
+            self._client.insert(self._address.records, [scene_row(scene, following)])
+            following += 1 + len(people)
+        state = replace(
+            state,
+            following=following,
+            n_scenes=state.n_scenes + len(scenes) - len(gone),
+            n_people=state.n_people + sum(len(people) for _, people in scenes) - lost,
+        )
+        self._commit(state, scenes=gone[:GONE_AT_ONCE])
+        for start in range(GONE_AT_ONCE, len(gone), GONE_AT_ONCE):
+            self._commit(self._cleaned(), scenes=gone[start : start + GONE_AT_ONCE])
+
     def _replaced_by(self, scene: SceneRecord, state: State) -> list[int]:
         """Numbers of the scenes of the same path and frame; refuses a scene like another one."""
-        path, sha256, name = (
-            f"{k} == {quoted(getattr(scene, k))}" for k in ("path", "sha256", "name")
-        )
-        same = f"(frame == {scene.frame} and ({path} or {sha256})) or {name}"
-        rows = self._rows.scenes(state, same)
-        if any((row["path"], row["frame"]) != (scene.path, scene.frame) for row in rows):
+        same = f"frame == {scene.frame} and path == {quoted(scene.path)}"
+        numbers = [row["number"] for row in self._rows.scenes(state, same)]
+        self._refuse_others(scene, numbers, state)
+        return numbers
+
+    def _refuse_others(self, scene: SceneRecord, gone: Collection[int], state: State) -> None:
+        """Refuse a scene whose name or content another one has, but for those that go."""
+        sha256, name = (f"{k} == {quoted(getattr(scene, k))}" for k in ("sha256", "name"))
+        rows = self._rows.scenes(state, f"(frame == {scene.frame} and {sha256}) or {name}")
+        if any(row["number"] not in gone for row in rows):
             raise ArchiveError(
                 f"{self._address} holds another scene of this name or content: {scene.name}"
             )
-        return [row["number"] for row in rows]
 
     def _insert_people(self, scene: SceneRecord, people: Detections, number: int) -> None:
         rows = person_rows(scene, people, number)
@@ -379,3 +434,14 @@ def _pages(values: list[Any]) -> Iterator[list[Any]]:
     """A thousand at a time."""
     for start in range(0, len(values), PAGE):
         yield values[start : start + PAGE]
+
+
+def _detections(rows: Sequence[dict[str, Any]], dim: int) -> Detections:
+    """Rows of people as what was added, in the order in which they came."""
+    people = [archived_person(row) for row in sorted(rows, key=itemgetter("item"))]
+    embeddings = [person.embedding for person in people]
+    return Detections(
+        boxes=np.array([person.box for person in people], dtype=np.float32).reshape(-1, 4),
+        scores=np.array([person.score for person in people], dtype=np.float32),
+        embeddings=np.array(embeddings, dtype=np.float32).reshape(-1, dim),
+    )

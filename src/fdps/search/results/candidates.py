@@ -52,7 +52,7 @@ def candidates(
             rank,
             hit,
             calibration.level(hit.similarity) if calibration else None,
-            index.scene(hit.scene),
+            hit.record or index.scene(hit.scene),
         )
         for rank, hit in enumerate(hits, start=1)
     ]

@@ -3,22 +3,26 @@
 Axes in shapes: N people, Q queries, K results, D embedding dimension.
 """
 
+import json
 import sqlite3
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32
 
 from fdps.errors import ArchiveError
 from fdps.search.query.matrix import EmbeddingMatrix
 from fdps.search.query.pooling import FoundRows
-from fdps.search.query.ranking import nearest
-from fdps.search.seals import scene_seal
+from fdps.search.query.ranking import Best, nearest
+from fdps.search.seals import SCENE, scene_seals
 from fdps.search.sqlite.filters import filter_conditions
 from fdps.search.sqlite.tracks import TrackGroups, appearance
-from fdps.search.store import EVERYBODY, Appearance, Filters
+from fdps.search.store import EVERYBODY, Appearance, Filters, SceneRecord
 from fdps.structures import Hit
+
+_END = 1 + len(fields(SceneRecord))  # of those columns of a sealed scene that are its record
 
 
 class SqliteSearch:
@@ -55,16 +59,14 @@ class SqliteSearch:
         self, embeddings: Float32[np.ndarray, "Q D"], top: int, filters: Filters
     ) -> list[list[Hit]]:
         """The most similar people to each query."""
-        best = nearest(self.matrix.blocks, embeddings, top, self._allowed(filters))
-        return [self._hits(*of_query) for of_query in best]
+        return self._hits(nearest(self.matrix.blocks, embeddings, top, self._allowed(filters)))
 
     def appearances(
         self, embeddings: Float32[np.ndarray, "Q D"], top: int, filters: Filters
     ) -> list[list[Appearance]]:
         """The most similar appearances to each query."""
         groups = self._tracks.groups(self._connection, self.matrix, filters, self._allowed)
-        best = groups.nearest(self.matrix.blocks, embeddings, top)
-        return [[self._appearance(found) for found in of_query] for of_query in best]
+        return self._appearances(groups.nearest(self.matrix.blocks, embeddings, top))
 
     def _allowed(self, filters: Filters) -> Bool[np.ndarray, " N"] | None:
         if filters == EVERYBODY:
@@ -83,38 +85,71 @@ class SqliteSearch:
         self._last_filters = (filters, allowed)
         return np.asarray(allowed)
 
-    def _hits(
-        self, rows: Int64[np.ndarray, " K"], similarities: Float64[np.ndarray, " K"]
-    ) -> list[Hit]:
-        items = self.matrix.items[rows].tolist()
-        return [self._hit(*pair) for pair in zip(items, similarities.tolist(), strict=True)]
+    def _hits(self, found: Sequence[Best]) -> list[list[Hit]]:
+        """The people of all queries, read in one statement, and those of unseen scenes in another.
 
-    def _hit(self, item: int, similarity: float) -> Hit:
-        row = self._connection.execute(
-            "SELECT scenes.id, name, seal, x1, y1, x2, y2, score FROM people "
-            "JOIN scenes ON scenes.id = people.scene_id WHERE people.id = ?",
-            (item,),
-        ).fetchone()
-        if row is None or not self._is_whole(row[0], row[2]):
-            raise ArchiveError(
-                f"{self._folder} is damaged: item {item} is not what was added",
-                hint="fdps archive verify names all that is damaged; remove it, then index again",
+        Nobody is shown on the word of a damaged row, so the seal of each scene is compared once.
+        """
+        items = sorted({item for best in found for item in self.matrix.items[best.rows].tolist()})
+        rows = {
+            item: (box, scene, seal)
+            for item, *box, seal, scene in (
+                (*row[:7], row[7:])
+                for row in self._connection.execute(
+                    f"SELECT people.id, x1, y1, x2, y2, score, seal, {SCENE} FROM people "
+                    "JOIN scenes ON scenes.id = people.scene_id "
+                    "WHERE people.id IN (SELECT value FROM json_each(?))",
+                    (json.dumps(items),),
+                )
             )
-        _, name, _, *box, score = row
-        return Hit(
-            scene=name,
-            box=np.array(box, dtype=np.float32),
-            similarity=similarity,
-            score=score,
-            item=item,
-        )
+        }
+        unseen = {
+            scene[0]: (scene, seal)
+            for _, scene, seal in rows.values()
+            if scene[0] not in self._whole
+        }
+        if unseen:
+            seals = scene_seals(self._connection, [scene for scene, _ in unseen.values()])
+            self._whole |= {number for number, (_, seal) in unseen.items() if seals[number] == seal}
+        for item in items:
+            if item not in rows or rows[item][1][0] not in self._whole:
+                raise ArchiveError(
+                    f"{self._folder} is damaged: item {item} is not what was added",
+                    hint="fdps archive verify names all that is damaged; remove it, then index "
+                    "again",
+                )
+        records = {scene[0]: SceneRecord(*scene[1:_END]) for _, scene, _ in rows.values()}
 
-    def _appearance(self, found: FoundRows) -> Appearance:
-        one = appearance(self._connection, found, self.matrix.items)
-        return replace(one, best=self._hit(one.best.item, one.best.similarity))
+        def hit(item: int, similarity: float) -> Hit:
+            (*box, score), scene, _ = rows[item]
+            record = records[scene[0]]
+            return Hit(
+                scene=record.name,
+                box=np.array(box, dtype=np.float32),
+                similarity=similarity,
+                score=score,
+                item=item,
+                record=record,
+            )
 
-    def _is_whole(self, scene_id: int, seal: object) -> bool:
-        """Nobody is shown on the word of a damaged row; each scene is compared once."""
-        if scene_id not in self._whole and scene_seal(self._connection, scene_id) == seal:
-            self._whole.add(scene_id)
-        return scene_id in self._whole
+        return [
+            list(map(hit, self.matrix.items[best.rows].tolist(), best.similarities.tolist()))
+            for best in found
+        ]
+
+    def _appearances(self, found: Sequence[Sequence[FoundRows]]) -> list[list[Appearance]]:
+        read = [
+            [appearance(self._connection, one, self.matrix.items) for one in of_query]
+            for of_query in found
+        ]
+        places = [
+            Best(
+                np.searchsorted(self.matrix.items, [one.best.item for one in of_query]),
+                np.array([one.best.similarity for one in of_query], dtype=np.float64),
+            )
+            for of_query in read
+        ]
+        return [
+            [replace(one, best=hit) for one, hit in zip(of_query, hits, strict=True)]
+            for of_query, hits in zip(read, self._hits(places), strict=True)
+        ]

@@ -5,7 +5,7 @@ Axes in shapes: N people, Q queries, K results, D embedding dimension.
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, fields
 from datetime import UTC, datetime
@@ -42,6 +42,7 @@ from fdps.search.times import instant, second_of_day
 from fdps.structures import Detections, Hit
 
 REMOVE = Note("remove")
+_BETWEEN_NAMES = "\0moving "  # no stored name has such a letter
 MOST_SHOWN = 100  # letters of a note, in the audit
 _SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
 
@@ -204,35 +205,74 @@ class SqliteStore:
     def add(self, scene: SceneRecord, people: Detections) -> None:
         """Add a scene and its people in one transaction; its earlier state is replaced."""
         check_embeddings(people.embeddings, self._info.dim)
+        with self._transaction():
+            self._erase_where("path = ? AND frame = ?", scene.path, scene.frame)
+            self._insert(scene, people)
+
+    def replace(self, path: str, scenes: Sequence[tuple[SceneRecord, Detections]]) -> None:
+        """Replace all scenes of a file by others, in one transaction."""
+        for _, people in scenes:
+            check_embeddings(people.embeddings, self._info.dim)
+        with self._transaction():
+            self._unfinish("path = ?", path)
+            self._erase_where("path = ?", path)
+            for scene, people in scenes:
+                self._insert(scene, people)
+
+    def move(self, sha256: str, path: str, names: Mapping[int, str]) -> None:
+        """Let all scenes of a content follow their file to another path, in one transaction."""
+        with self._transaction():
+            self._unfinish("path = ? AND sha256 <> ?", path, sha256)
+            self._erase_where("path = ? AND sha256 <> ?", path, sha256)
+            rows = self._connection.execute(
+                "SELECT id, frame FROM scenes WHERE sha256 = ? ORDER BY id", (sha256,)
+            ).fetchall()
+            # In two steps, because a new name may be the old one of another frame.
+            self._connection.execute(
+                "UPDATE scenes SET name = ? || id, path = ? WHERE sha256 = ?",
+                (_BETWEEN_NAMES, path, sha256),
+            )
+            for scene_id, frame in rows:
+                self._connection.execute(
+                    "UPDATE scenes SET name = ? WHERE id = ?", (names[frame], scene_id)
+                )
+                seal_scene(self._connection, scene_id)
+            note_removal(self._connection)  # names are filters: whoever searches reads them anew
+
+    def _erase_where(self, condition: str, *values: object) -> None:
+        deleted = self._connection.execute(f"DELETE FROM scenes WHERE {condition}", values)
+        if deleted.rowcount:
+            note_removal(self._connection)
+
+    def _unfinish(self, condition: str, *values: object) -> None:
+        self._connection.execute(
+            f"DELETE FROM videos WHERE sha256 IN (SELECT sha256 FROM scenes WHERE {condition})",
+            values,
+        )
+
+    def _insert(self, scene: SceneRecord, people: Detections) -> None:
         clock: tuple[float | None, float | None] = (None, None)
         if scene.time is not None:
             clock = (instant(scene.time), second_of_day(scene.time))
-        with self._transaction():
-            people = without_forgotten(self._connection, scene, people)
-            old = self._connection.execute(
-                "SELECT id FROM scenes WHERE path = ? AND frame = ?", (scene.path, scene.frame)
-            ).fetchone()
-            if old:
-                self._connection.execute("DELETE FROM scenes WHERE id = ?", old)
-                note_removal(self._connection)
-            marks = ", ".join("?" * (len(fields(SceneRecord)) + len(clock) + 1))
-            scene_id = self._connection.execute(
-                f"INSERT INTO scenes ({_SCENE_COLUMNS}, instant, second_of_day, added) "
-                f"VALUES ({marks})",
-                (*astuple(scene), *clock, time.time()),
-            ).lastrowid
-            assert scene_id is not None
-            self._connection.executemany(
-                "INSERT INTO people (scene_id, x1, y1, x2, y2, score, embedding) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (scene_id, *box.tolist(), float(score), embedding.astype("<f4").tobytes())
-                    for box, score, embedding in zip(
-                        people.boxes, people.scores, people.embeddings, strict=True
-                    )
-                ],
-            )
-            seal_scene(self._connection, scene_id)
+        people = without_forgotten(self._connection, scene, people)
+        marks = ", ".join("?" * (len(fields(SceneRecord)) + len(clock) + 1))
+        scene_id = self._connection.execute(
+            f"INSERT INTO scenes ({_SCENE_COLUMNS}, instant, second_of_day, added) "
+            f"VALUES ({marks})",
+            (*astuple(scene), *clock, time.time()),
+        ).lastrowid
+        assert scene_id is not None
+        self._connection.executemany(
+            "INSERT INTO people (scene_id, x1, y1, x2, y2, score, embedding) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (scene_id, *box.tolist(), float(score), embedding.astype("<f4").tobytes())
+                for box, score, embedding in zip(
+                    people.boxes, people.scores, people.embeddings, strict=True
+                )
+            ],
+        )
+        seal_scene(self._connection, scene_id)
 
     def remove(
         self,
@@ -271,14 +311,14 @@ class SqliteStore:
     ) -> list[list[Hit]]:
         """The ``top`` most similar people to each query, best first; ties by item."""
         with self._searching(embeddings, top) as searching:
-            return searching.hits(embeddings, top, filters)
+            return searching.hits(embeddings, top, filters.literal(self.find))
 
     def search_appearances(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Appearance]]:
         """The ``top`` most similar appearances to each query, best first; ties by track."""
         with self._searching(embeddings, top) as searching:
-            return searching.appearances(embeddings, top, filters)
+            return searching.appearances(embeddings, top, filters.literal(self.find))
 
     def record(self, note: Note) -> None:
         """Add an entry to the audit; also while another process writes."""
