@@ -1,8 +1,9 @@
 """Everything that README and guides tell a reader to type works, in the order in which it stands.
 
-Each page begins in an empty folder that holds a checkout, as a reader has it after the first lines of
-the README. What a reader brings besides, such as a video or a copy of PRW, is laid there first; it is
-listed here and said on the page. A block that cannot run here says why, in a comment in front of it.
+Each page begins in an empty folder that holds a checkout, as a reader has it after the first lines
+of the README. What a reader brings besides, such as a video or a copy of PRW, is laid there first;
+it is listed here and said on the page. A block that cannot run here says why, in a comment in front
+of it.
 """
 
 from collections.abc import Callable

@@ -25,7 +25,7 @@ def small() -> Predictions:
         scenes=("a.jpg", "leer ü.jpg", "b/c.jpg"),
         boxes=boxes,
         scores=np.array([1.0, 0.25, 0.0], dtype=np.float32),
-        embeddings=np.eye(3, 2, dtype=np.float32),
+        embeddings=np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32),
         scene=np.array([2, 0, 2]),
         queries=(Query("a.jpg", boxes[1], 7), Query("b/c.jpg", boxes[0], 0)),
         query_embeddings=np.eye(2, dtype=np.float32),
@@ -98,7 +98,9 @@ def test_round_trip_without_detections_or_queries(tmp_path: Path) -> None:
 
 
 def test_round_trip_of_rows_that_are_a_view(tmp_path: Path) -> None:
-    turned = dataclasses.replace(small(), embeddings=np.eye(2, 3, dtype=np.float32).T)
+    turned = dataclasses.replace(
+        small(), embeddings=np.array([[1, 0, 0.6], [0, 1, 0.8]], dtype=np.float32).T
+    )
     save_predictions(turned, tmp_path / "p")
     np.testing.assert_array_equal(load_predictions(tmp_path / "p").embeddings, turned.embeddings)
 
@@ -269,3 +271,43 @@ def test_data_hash_is_the_same_everywhere() -> None:
     annotations = b"a\0" + box + struct.pack("<q", 3) + b"a\x003\0" + box
     expected = hashlib.sha256(annotations).hexdigest()[:16]
     assert data_hash(scene_set(path="elsewhere")) == data_hash(scene_set()) == expected
+
+
+@pytest.mark.parametrize(
+    ("boxes", "hint"),
+    [
+        ([[40.0, 10, 20, 60]], "x y width height, write [40.0, 10.0, 60.0, 70.0]"),
+        ([[1.0, 1, 9, 9], [5.0, 5, 5, 9]], "x y width height"),  # no width
+        ([[1.0, 9, 5, -2]], "correct the rows"),
+    ],
+)
+def test_boxes_without_area_are_refused(
+    tmp_path: Path, boxes: list[list[float]], hint: str
+) -> None:
+    n = len(boxes)
+    wrong = dataclasses.replace(
+        small(),
+        boxes=np.array(boxes, np.float32),
+        scores=np.full(n, 0.5, np.float32),
+        embeddings=np.tile(np.array([[1.0, 0]], np.float32), (n, 1)),
+        scene=np.zeros(n, np.int64),
+    )
+    save_predictions(wrong, str(tmp_path / "p"))
+    with pytest.raises(PredictionsError, match=r"1 of .* boxes have no area") as caught:
+        load_predictions(str(tmp_path / "p"))
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["embeddings", "query_embeddings"])
+def test_embeddings_of_another_length_are_refused(tmp_path: Path, name: str) -> None:
+    rows = getattr(small(), name).copy()
+    rows[1] *= 3
+    save_predictions(dataclasses.replace(small(), **{name: rows}), tmp_path / "p")
+    with pytest.raises(PredictionsError, match=f"'{name}'.* row 1 with length 3"):
+        load_predictions(tmp_path / "p")
+
+
+def test_half_precision_is_unit_length_enough(tmp_path: Path) -> None:
+    rows = small().embeddings.astype(np.float16).astype(np.float32)
+    save_predictions(dataclasses.replace(small(), embeddings=rows), tmp_path / "p")
+    np.testing.assert_array_equal(load_predictions(tmp_path / "p").embeddings, rows)

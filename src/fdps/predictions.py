@@ -30,6 +30,7 @@ from jaxtyping import Float32, Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from fdps.boxes import is_valid
 from fdps.errors import MissingDataError, PredictionsError
 from fdps.structures import Query, SceneSet
 
@@ -41,6 +42,7 @@ _TENSORS = {
     "scene": ("I64", "N"),
     "query_embeddings": ("F32", "Q D"),
 }
+_UNIT_TOLERANCE = 1e-2  # what half precision leaves of a unit length, and more
 _MAX_PX = float(np.finfo(np.float32).max)
 
 
@@ -90,7 +92,7 @@ def data_hash(scenes: SceneSet) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_predictions(predictions: Predictions, path: Path) -> None:
+def save_predictions(predictions: Predictions, path: Path | str) -> None:
     """Write a predictions file; an older file at ``path`` is replaced whole or not at all."""
     header = {
         "format": FORMAT,
@@ -105,13 +107,14 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
         "versions": dict(predictions.versions),
     }
     tensors = {name: np.ascontiguousarray(getattr(predictions, name)) for name in _TENSORS}
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
     aside.write_bytes(save(tensors, metadata={"fdps": json.dumps(header)}))
     aside.replace(path)
 
 
-def load_predictions(path: Path) -> Predictions:
+def load_predictions(path: Path | str) -> Predictions:
     """Read and check a predictions file, ours or another system's.
 
     Raises:
@@ -119,6 +122,7 @@ def load_predictions(path: Path) -> Predictions:
         PredictionsError: Not a predictions file, a field is missing or of the wrong type or
             shape, or a value contradicts another (the message names it).
     """
+    path = Path(path)
     if not path.is_file():
         raise MissingDataError(
             f"no predictions file at {path}", hint="write one with: fdps predict RUN --data KIND"
@@ -219,3 +223,30 @@ def _check_values(tensors: Mapping[str, np.ndarray], n_scenes: int, path: Path) 
                 f"{path}: tensor {name!r} must be in {low}..{high}, "
                 f"got {values.min()}..{values.max()}"
             )
+    _check_boxes(tensors["boxes"], path)
+    for name in ("embeddings", "query_embeddings"):
+        lengths = np.linalg.norm(tensors[name].astype(np.float64), axis=1)
+        wrong = np.flatnonzero(np.abs(lengths - 1) > _UNIT_TOLERANCE)
+        if len(wrong):
+            row = int(wrong[0])
+            raise PredictionsError(
+                f"{path}: {len(wrong)} rows of {name!r} are not of unit length, the first is row "
+                f"{row} with length {lengths[row]:.6g}",
+                hint="divide every embedding by its length; similarities are inner products",
+            )
+
+
+def _check_boxes(boxes: np.ndarray, path: Path) -> None:
+    wrong = np.flatnonzero(~is_valid(boxes))
+    if not len(wrong):
+        return
+    row = int(wrong[0])
+    x, y, width, height = boxes[row].tolist()
+    could_be_sizes = bool((boxes[:, 2:] > 0).all())
+    raise PredictionsError(
+        f"{path}: {len(wrong)} of {len(boxes)} boxes have no area, the first is row {row}, "
+        f"{boxes[row].tolist()}: a box is x1 y1 x2 y2 with x1 < x2 and y1 < y2",
+        hint=f"if these are x y width height, write {[x, y, x + width, y + height]}"
+        if could_be_sizes
+        else "correct the rows or take them out",
+    )

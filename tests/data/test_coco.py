@@ -84,7 +84,7 @@ def test_box_is_cut_at_the_border(tmp_path: Path) -> None:
 def test_crowds_and_other_categories_are_left_out(tmp_path: Path) -> None:
     content = write_coco(tmp_path, n_images=1)
     content["annotations"][0]["iscrowd"] = 1
-    bag = content["annotations"][1] | {"category_id": 2}
+    bag = content["annotations"][1] | {"category_id": 2, "bbox": [3, 4, 20, 30]}
     content["annotations"].append(bag)
     content["categories"].append({"id": 2, "name": "bag"})
     write_json(tmp_path, content)
@@ -313,3 +313,47 @@ def test_all_faults_are_collected_and_the_good_rows_stay(tmp_path: Path) -> None
     scenes = coco.read(tmp_path, "test", findings)
     assert len(findings.faults) == 5
     assert (len(scenes), scenes.n_boxes, len(scenes.queries)) == (5, 7, 1)
+
+
+def test_a_turned_box_becomes_the_upright_box_around_it(tmp_path: Path) -> None:
+    content = write_coco(tmp_path, n_images=1)
+    content["annotations"][0] |= {"bbox": [30, 40, 24, 60], "attributes": {"rotation": 90.0}}
+    write_json(tmp_path, content)
+    assert coco.read(tmp_path, "test").scenes[0].boxes[0].tolist() == [12, 58, 72, 82]
+    content["annotations"][0]["attributes"]["rotation"] = "half"
+    write_json(tmp_path, content)
+    with pytest.raises(AnnotationError, match="'rotation' must be a number of degrees"):
+        coco.read(tmp_path, "test")
+
+
+def test_an_outline_stands_for_a_missing_box(tmp_path: Path) -> None:
+    content = write_coco(tmp_path, n_images=1)
+    row = content["annotations"][0]
+    del row["bbox"]
+    row["segmentation"] = [[10, 20, 40, 25, 30, 90], [5, 50, 8, 60, 9, 50]]
+    write_json(tmp_path, content)
+    assert coco.read(tmp_path, "test").scenes[0].boxes[0].tolist() == [5, 20, 40, 90]
+    row["segmentation"] = {"counts": "a", "size": [120, 160]}
+    write_json(tmp_path, content)
+    with pytest.raises(AnnotationError, match="not a list of polygons"):
+        coco.read(tmp_path, "test")
+
+
+def test_shares_of_the_picture_are_refused(tmp_path: Path) -> None:
+    content = write_coco(tmp_path, n_images=1)
+    content["annotations"][0]["bbox"] = [0.1, 0.2, 0.25, 0.5]
+    write_json(tmp_path, content)
+    with pytest.raises(AnnotationError, match="look like shares"):
+        coco.read(tmp_path, "test")
+
+
+def test_tracks_without_people_are_told(tmp_path: Path) -> None:
+    content = write_coco(tmp_path, n_images=1)
+    for row in content["annotations"]:
+        del row["person_id"]
+        row["attributes"] = {"track_id": 3}
+    write_json(tmp_path, content)
+    findings = Findings()
+    scenes = coco.read(tmp_path, "test", findings)
+    assert set(scenes.scenes[0].person_ids.tolist()) == {-1}
+    assert any("'track_id' and no 'person_id'" in line for line in findings.summary())

@@ -132,3 +132,127 @@ def test_what_is_no_export(tmp_path: Path, content: bytes, expected: str) -> Non
     (tmp_path / "annotations.xml").write_bytes(content)
     with pytest.raises(AnnotationError, match=expected):
         cvat.read(tmp_path, "test")
+
+
+def marked(findings: Findings) -> list[str]:
+    return [note.what for note in findings.notes if note.is_loss]
+
+
+@pytest.mark.parametrize(
+    ("degrees", "expected"),
+    [("90.0", [12.5, 67.5, 72.5, 92.5]), ("270", [12.5, 67.5, 72.5, 92.5])],
+)
+def test_a_turned_box_becomes_the_upright_box_around_it(
+    tmp_path: Path, degrees: str, expected: list[float]
+) -> None:
+    write_video(tmp_path)
+    box = video_box(1, 30, 50, 55, 110).replace("<box ", f'<box rotation="{degrees}" ')
+    write_xml(tmp_path, f'<track id="1" label="person">{box}</track>')
+    assert cvat.read(tmp_path, "test").scenes[1].boxes.tolist() == [expected]
+    labelled = box.replace("<box ", '<box label="person" ')
+    write_xml(tmp_path, f'<image name="frame_000001.png">{labelled}</image>')
+    assert cvat.read(tmp_path, "test").scenes[0].boxes.tolist() == [expected]
+
+
+def test_a_rotation_that_is_no_number_is_named(tmp_path: Path) -> None:
+    write_video(tmp_path)
+    box = video_box(1, 30, 50, 55, 110).replace("<box ", '<box rotation="half" ')
+    write_xml(tmp_path, f'<track id="1" label="person">{box}</track>')
+    with pytest.raises(AnnotationError, match="rotation must be a number, got 'half'"):
+        cvat.read(tmp_path, "test")
+
+
+def test_tracks_of_joined_tasks_are_different_people(tmp_path: Path) -> None:
+    write_video(tmp_path)
+    tracks = "".join(
+        f'<track id="{track}" task_id="{task}" label="person">'
+        f"{video_box(0, 10 * track + 50 * task, 5, 10 * track + 50 * task + 8, 60)}</track>"
+        for task in (0, 1)
+        for track in (0, 1)
+    )
+    write_xml(tmp_path, tracks)
+    findings = Findings()
+    scenes = cvat.read(tmp_path, "test", findings)
+    assert scenes.scenes[0].person_ids.tolist() == [0, 1, 2, 3]
+    assert marked(findings) == ["track id that an earlier track has: taken as another person"] * 2
+    assert "track 1 of task 1" in findings.notes[-1].where
+
+
+def test_a_stated_person_joins_the_tracks_of_two_tasks(tmp_path: Path) -> None:
+    write_video(tmp_path)
+    mark = '<attribute name="person_id">5</attribute>'
+    tracks = "".join(
+        f'<track id="0" task_id="{task}" label="person">{mark}'
+        f"{video_box(task, 1, 2, 30, 60)}</track>"
+        for task in (0, 1)
+    )
+    write_xml(tmp_path, tracks)
+    assert cvat.read(tmp_path, "test").person_ids == [5]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ('<polygon points="10,20;40,25;30,90"', [10, 20, 40, 90]),
+        ('<polyline points="10.5,20;40,90"', [10.5, 20, 40, 90]),
+        ('<ellipse cx="50" cy="60" rx="10" ry="30"', [40, 30, 60, 90]),
+        ('<ellipse cx="50" cy="60" rx="10" ry="30" rotation="90"', [20, 50, 80, 70]),
+        ('<mask rle="3, 4" left="10" top="20" width="30" height="70"', [10, 20, 40, 90]),
+        (
+            '<cuboid xtl1="10" ytl1="20" xbl1="10" ybl1="80" xtr1="30" ytr1="22" xbr1="30"'
+            ' ybr1="82"'
+            ' xtl2="40" ytl2="24" xbl2="40" ybl2="90" xtr2="12" ytr2="21" xbr2="12" ybr2="81"',
+            [10, 20, 40, 90],
+        ),
+    ],
+)
+def test_other_shapes_become_the_box_around_them(
+    tmp_path: Path, shape: str, expected: list[float]
+) -> None:
+    write_video(tmp_path)
+    write_xml(tmp_path, f'<image name="frame_000000.png">{shape} label="person"/></image>')
+    assert cvat.read(tmp_path, "test").scenes[0].boxes.tolist() == [expected]
+
+
+def test_what_has_no_extent_or_another_label_is_named(tmp_path: Path) -> None:
+    write_video(tmp_path)
+    shapes = (
+        '<points label="person" points="10,20;30,40"/><skeleton label="person"/>'
+        '<tag label="night"/>'
+        '<polygon label="bag" points="1,2;3,4;5,9"/><splat label="person"/>'
+        '<box label="person" xtl="10" ytl="20" xbr="40" ybr="90"/>'
+    )
+    write_xml(tmp_path, f'<image name="frame_000000.png">{shapes}</image>')
+    findings = Findings()
+    assert cvat.read(tmp_path, "test", findings).n_boxes == 1
+    assert marked(findings) == [
+        "points marks a place and no extent: left out",
+        "skeleton marks a place and no extent: left out",
+        "tag marks a place and no extent: left out",
+        "<splat> is not known to this reader: left out",
+    ]
+    assert "shape with the label 'bag', which is no person: left out" in [
+        note.what for note in findings.notes
+    ]
+
+
+def test_a_stated_size_that_differs_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    file = tmp_path / "annotations.xml"
+    file.write_text(file.read_text().replace('width="160"', 'width="320"', 1))
+    with pytest.raises(AnnotationError, match=r"stated as 320x120, but .* is 160x120"):
+        cvat.read(tmp_path, "test")
+
+
+def test_a_doubled_row_counts_once(tmp_path: Path) -> None:
+    write_video(tmp_path)
+    row = video_box(0, 1, 2, 30, 60)
+    write_xml(tmp_path, f'<track id="1" label="person">{row}{row}</track>')
+    findings = Findings()
+    assert cvat.read(tmp_path, "test", findings).n_boxes == 1
+    assert "left out" in findings.notes[-1].what
+    other = f'<track id="2" label="person">{row}</track>'
+    write_xml(tmp_path, f'<track id="1" label="person">{row}</track>{other}')
+    findings = Findings()
+    assert cvat.read(tmp_path, "test", findings).n_boxes == 2
+    assert findings.notes[-1].what == "two people have the same box: both kept"

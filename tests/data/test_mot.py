@@ -211,3 +211,38 @@ def test_mot_to_folder_and_back(
     assert [(q.scene, q.person_id, q.box.tolist()) for q in read.queries] == [
         (q.scene, q.person_id, q.box.tolist()) for q in back.queries
     ]
+
+
+def copy_sequence(source: Path, target: Path) -> None:
+    for file in source.rglob("*"):
+        if file.is_file():
+            there = target / file.relative_to(source)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.write_bytes(file.read_bytes())
+
+
+def test_copies_of_a_sequence_are_read_once(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "MOT17-02-DPM", tracks=(1, 4))
+    for name in ("MOT17-02-FRCNN", "renamed"):
+        copy_sequence(tmp_path / "MOT17-02-DPM", tmp_path / name)
+    findings = Findings()
+    scenes = mot.read(tmp_path, "train", findings)
+    assert len(scenes) == 4
+    assert scenes.person_ids == [0, 1]
+    assert notes(findings) == ["sequence with the pictures of MOT17-02-DPM: read once"] * 2
+
+
+def test_copies_that_disagree_are_named(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "a")
+    copy_sequence(tmp_path / "a", tmp_path / "b")
+    write_tracks(tmp_path / "b", ["1,1,1,1,20,60,1,1,1"])
+    with pytest.raises(AnnotationError, match=r"b has the pictures of .*a and other tracks"):
+        mot.read(tmp_path, "train")
+
+
+def test_equal_sizes_alone_make_no_copy(tmp_path: Path) -> None:
+    for name, level in (("a", 10), ("b", 200)):
+        write_sequence(tmp_path / name)
+        for file in (tmp_path / name / "img1").iterdir():
+            write_picture(file, np.full((SIZE[1], SIZE[0], 3), level, np.uint8))
+    assert len(mot.read(tmp_path, "train")) == 8

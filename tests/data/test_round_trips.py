@@ -21,7 +21,7 @@ edges = st.tuples(
     st.floats(0, HEIGHT - 2, width=32),
     st.floats(1, 2, width=32),
 )
-people = st.lists(st.tuples(edges, st.integers(-1, 4)), max_size=4)
+people = st.lists(st.tuples(edges, st.integers(-1, 4)), max_size=4, unique=True)
 scenes = st.lists(
     st.tuples(
         people,

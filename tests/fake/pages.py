@@ -1,4 +1,4 @@
-"""Pages of the documentation as a reader follows them: their commands and Python blocks, in order."""
+"""Pages of the documentation as a reader follows them: their code, in the order of the page."""
 
 import os
 import re

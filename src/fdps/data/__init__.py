@@ -29,11 +29,11 @@ KINDS: dict[str, Reader] = {
 
 def load_scenes(
     kind: str,
-    root: Path,
+    root: Path | str,
     split: str,
     *,
     findings: Findings | None = None,
-    cache: Path | None = None,
+    cache: Path | str | None = None,
 ) -> SceneSet:
     """Read a split of a data set.
 
@@ -59,6 +59,7 @@ def load_scenes(
             hint=(f"did you mean {nearest[0]!r}? " if nearest else "")
             + f"known kinds: {', '.join(KINDS)}",
         )
+    root = Path(root)
     if not root.exists():
         raise MissingDataError(
             f"no data at {root}", hint=f"docs/guides/data.md shows what {kind!r} data looks like"
@@ -66,7 +67,7 @@ def load_scenes(
     if findings is not None:
         return KINDS[kind](root, split, findings)
     if cache is not None:
-        return cached(kind, root, split, cache, partial(_read_and_log, kind, root, split))
+        return cached(kind, root, split, Path(cache), partial(_read_and_log, kind, root, split))
     return _read_and_log(kind, root, split)
 
 

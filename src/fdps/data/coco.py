@@ -23,6 +23,7 @@ from fdps.data.annotations_csv import seconds_of
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.json_rows import Row, box, load_object, rows, whole
+from fdps.data.scene_rows import PersonRow, without_doubles
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.pictures import picture_size
 from fdps.structures import (
@@ -30,7 +31,6 @@ from fdps.structures import (
     Query,
     Scene,
     SceneSet,
-    empty_boxes,
     names_are_unique,
 )
 
@@ -154,6 +154,8 @@ def _people(
                 findings.note("annotation with iscrowd or ignore: left out", where)
             elif not person or row.get("category_id") in person:
                 people[image_id].append(row)
+            else:
+                findings.note("annotation of another category than person: left out", where)
     return people
 
 
@@ -167,6 +169,15 @@ def _identity_key(people: Mapping[int, list[Row]], file: Path, findings: Finding
     if len(set(ids)) < len(ids):
         findings.note("annotations repeat their 'id': it is taken as the identity", str(file))
         return "id"
+    for row in annotations:
+        attributes = row.get("attributes")
+        if "track_id" in row or (isinstance(attributes, dict) and "track_id" in attributes):
+            findings.note(
+                "annotation with 'track_id' and no 'person_id': a track is numbered within its "
+                "video, so nobody is identified; write 'person_id' to say who is who",
+                f"{file}: annotation {row.get('id')}",
+                is_loss=True,
+            )
     return IDENTITY_KEYS[0]
 
 
@@ -180,19 +191,21 @@ def _scene(image: Row, people: list[Row], key: str, file: Path, findings: Findin
             f"{where} is stated as {stated[0]}x{stated[1]}, but {path} is {size[0]}x{size[1]} "
             "when shown upright"
         )
-    boxes, person_ids = [empty_boxes()], []
+    found: list[PersonRow] = []
     for row in people:
         with findings.tolerated():
             where_row = f"{file}: annotation {row.get('id')} of {image['file_name']!r}"
             person_id = whole(row, key, where_row) if key in row else UNLABELLED
-            boxes.append(box(row, size, where_row)[None])
-            person_ids.append(max(person_id, UNLABELLED))  # AlignPS writes -2 in its test files
+            x1, y1, x2, y2 = box(row, size, where_row).tolist()
+            found.append(PersonRow(person_id, (x1, y1, x2, y2), where_row))
+    found = list(without_doubles(found, findings))
     camera = image.get("camera_id")
     return Scene(
         name=image["file_name"],
         path=path,
-        boxes=np.concatenate(boxes),
-        person_ids=np.array(person_ids, dtype=np.int64),
+        boxes=np.array([row.corners for row in found], dtype=np.float32).reshape(-1, 4),
+        # AlignPS writes -2 for people without identity in its test files.
+        person_ids=np.array([max(row.person_id, UNLABELLED) for row in found], dtype=np.int64),
         camera=None if camera is None else str(camera),
         frame=whole(image, "frame_id", where) if image.get("frame_id") is not None else None,
         seconds=_seconds(image, where),

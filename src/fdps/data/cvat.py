@@ -6,12 +6,19 @@
       annotations.xml      or <split>.xml, which comes first
       images/              frame_000000.png ... of a video, or the pictures by name
 
-A track is a person, numbered as CVAT numbers it. An attribute ``person_id`` of a track or of a
-box says otherwise. Source: docs.cvat.ai, XML annotation format.
+A track is a person, numbered as CVAT numbers it. Where an export joins tasks that each number
+their tracks from 0, tracks of one number are different people. An attribute ``person_id`` of a
+track or of a shape says otherwise. Rectangles may be turned; polygons, polylines, ellipses, cuboids
+and masks give the upright box around them. Points, skeletons and tags have none and are left out
+with a note.
+
+Source: docs.cvat.ai, XML annotation format.
 """
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -19,14 +26,21 @@ from fdps.data.csv_rows import number, whole_number
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule
-from fdps.data.scene_rows import Corners, PersonRow, inner_path, make_scene
+from fdps.data.scene_rows import PersonRow, inner_path, make_scene
+from fdps.data.shapes import Corners, box_around, ellipse_box, upright_box
 from fdps.data.xml_tree import read_xml
 from fdps.errors import AnnotationError, MissingDataError
+from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Scene, SceneSet
 
 PERSON_LABELS = ("person", "pedestrian", "people")
 _FRAME = re.compile(r"\D*(\d{1,12})\.\w+", re.ASCII)
 _EDGES = ("xtl", "ytl", "xbr", "ybr")
+_CUBOID = [f"{edge}{side}" for side in (1, 2) for edge in ("tl", "bl", "tr", "br")]
+SHAPES = ("box", "polygon", "polyline", "ellipse", "cuboid", "mask")
+"""Shapes that have a box around them."""
+WITHOUT_EXTENT = ("points", "skeleton", "tag")
+"""Marks that have none."""
 
 
 def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
@@ -84,7 +98,11 @@ def _annotation_file(root: Path, split: str) -> Path:
 
 def _labels(tree: Element) -> set[str] | None:
     """Labels that mean a person; ``None``: all do."""
-    used = {str(element.get("label")) for element in (*tree.iter("track"), *tree.iter("box"))}
+    used = {
+        str(element.get("label"))
+        for tag in ("track", *SHAPES, *WITHOUT_EXTENT)
+        for element in tree.iter(tag)
+    }
     people = {label for label in used if label.lower() in PERSON_LABELS}
     return people or None
 
@@ -93,14 +111,16 @@ def _video_scenes(
     tree: Element, wanted: set[str] | None, file: Path, folder: Path, findings: Findings
 ) -> list[Scene]:
     frames: dict[int, list[PersonRow]] = {}
-    for position, track in enumerate(tree.iter("track")):
-        if wanted and track.get("label") not in wanted:
+    tracks = list(tree.iter("track"))
+    numbers = _track_numbers(tracks, file, findings)
+    for position, track in enumerate(tracks):
+        where = f"{file}, track {track.get('id', f'number {position + 1}')}"
+        if _is_other(track, wanted, where, findings) or position not in numbers:
             continue
         with findings.tolerated():
-            where = f"{file}, track {track.get('id', f'number {position + 1}')}"
-            track_id = whole_number(track.get("id", ""), "id", where)
             own = _stated_id(track, where)
-            for frame, row in _track_rows(track, track_id if own is None else own, where, findings):
+            who = numbers[position] if own is None else own
+            for frame, row in _track_rows(track, who, where, findings):
                 frames.setdefault(frame, []).append(row)
     pictures = _numbered(folder)
     for frame in sorted(frames.keys() - pictures.keys()):
@@ -117,10 +137,47 @@ def _video_scenes(
     return scenes
 
 
+def _track_numbers(tracks: Sequence[Element], file: Path, findings: Findings) -> dict[int, int]:
+    """Give each track, by its position, a number that no other track has.
+
+    That is its ``id``, until an id comes again: exports of a whole project join tasks that each
+    count from 0, and what is counted from the highest id on tells their people apart.
+    """
+    ids: dict[int, int] = {}
+    for position, track in enumerate(tracks):
+        with findings.tolerated():
+            where = f"{file}, track number {position + 1}"
+            ids[position] = whole_number(track.get("id", ""), "id", where)
+    free = count(max(ids.values(), default=-1) + 1)
+    seen: Counter[int] = Counter()
+    numbers = {}
+    for position, track_id in ids.items():
+        seen[track_id] += 1
+        numbers[position] = track_id
+        if seen[track_id] > 1:
+            numbers[position] = next(free)
+            task = tracks[position].get("task_id")
+            findings.note(
+                "track id that an earlier track has: taken as another person",
+                f"{file}, track {track_id}" + (f" of task {task}" if task else ""),
+                is_loss=True,
+            )
+    return numbers
+
+
+def _is_other(element: Element, wanted: set[str] | None, where: str, findings: Findings) -> bool:
+    """Whether the label means something else than a person, which is noted."""
+    label = element.get("label")
+    if not wanted or label in wanted:
+        return False
+    findings.note(f"shape with the label {label!r}, which is no person: left out", where)
+    return True
+
+
 def _track_rows(
     track: Element, person_id: int, where: str, findings: Findings
 ) -> Iterator[tuple[int, PersonRow]]:
-    for box in track.iter("box"):
+    for box in _shapes(track, where, findings):
         with findings.tolerated():
             frame = whole_number(box.get("frame", ""), "frame", where)
             place = f"{where}, frame {frame}"
@@ -146,12 +203,13 @@ def _image_scenes(
             name = inner_path(image.get("name", ""), where)
             if name in scenes:
                 raise AnnotationError(f"{where} occurs twice")
+            _check_size(image, folder / name, where)
             rows = []
-            for number_, box in enumerate(image.iter("box"), start=1):
-                if wanted and box.get("label") not in wanted:
+            for number_, box in enumerate(_shapes(image, where, findings), start=1):
+                place = f"{where}, {box.tag} {number_}"
+                if _is_other(box, wanted, place, findings):
                     continue
                 with findings.tolerated():
-                    place = f"{where}, box {number_}"
                     stated = _stated_id(box, place)
                     who = UNLABELLED if stated is None else stated
                     rows.append(PersonRow(who, _corners(box, place), place))
@@ -171,6 +229,54 @@ def _stated_id(element: Element, where: str) -> int | None:
     return None
 
 
-def _corners(box: Element, where: str) -> Corners:
-    x1, y1, x2, y2 = (number(box.get(edge, ""), edge, where) for edge in _EDGES)
-    return x1, y1, x2, y2
+def _shapes(parent: Element, where: str, findings: Findings) -> Iterator[Element]:
+    """Yield the shapes of a track or picture that have a box around them."""
+    for element in parent:
+        if element.tag in SHAPES:
+            yield element
+        elif element.tag in WITHOUT_EXTENT:
+            findings.note(
+                f"{element.tag} marks a place and no extent: left out", where, is_loss=True
+            )
+        elif element.tag != "attribute":
+            findings.note(
+                f"<{element.tag}> is not known to this reader: left out", where, is_loss=True
+            )
+
+
+def _check_size(image: Element, path: Path, where: str) -> None:
+    if "width" not in image.attrib or "height" not in image.attrib:
+        return
+    stated = tuple(whole_number(image.get(side, ""), side, where) for side in ("width", "height"))
+    size = picture_size(path)
+    if stated != size:
+        raise AnnotationError(
+            f"{where} is stated as {stated[0]}x{stated[1]}, but {path} is {size[0]}x{size[1]} when "
+            "shown upright",
+            hint="annotate and export the pictures at hand, upright and in their own size",
+        )
+
+
+def _corners(shape: Element, where: str) -> Corners:
+    """Return the upright box around a shape."""
+
+    def value(name: str, default: str = "") -> float:
+        return number(shape.get(name, default), name, where)
+
+    turned = value("rotation", "0")
+    if shape.tag == "ellipse":
+        return ellipse_box(value("cx"), value("cy"), value("rx"), value("ry"), turned)
+    if shape.tag == "cuboid":
+        return box_around([(value(f"x{edge}"), value(f"y{edge}")) for edge in _CUBOID])
+    if shape.tag == "mask":
+        x, y = value("left"), value("top")
+        return x, y, x + value("width"), y + value("height")
+    if shape.tag in ("polygon", "polyline"):
+        pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
+        if not all(len(pair) == 2 for pair in pairs):
+            raise AnnotationError(
+                f"{where}: points must be like 1.0,2.0;3.0,4.0, got {shape.get('points')!r}"
+            )
+        return box_around([(number(x, "x", where), number(y, "y", where)) for x, y in pairs])
+    x1, y1, x2, y2 = map(value, _EDGES)
+    return upright_box((x1, y1, x2, y2), turned) if turned else (x1, y1, x2, y2)

@@ -5,6 +5,7 @@
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps.boxes import clip, is_valid
+from fdps.data.shapes import Corners, box_around, check_pixels, upright_box
 from fdps.errors import AnnotationError
 
 Row = Mapping[str, Any]
@@ -80,20 +82,48 @@ def box(row: Row, size: tuple[int, int], where: str) -> Float32[np.ndarray, " 4"
         >>> box({"bbox": [-5, 3, 20, 9]}, (10, 8), "annotation 3").tolist()
         [0.0, 3.0, 10.0, 8.0]
     """
+    x1, y1, x2, y2 = _corners(row, where)
+    check_pixels((x1, y1, x2, y2), size, where)
+    cut = clip(np.array([[x1, y1, x2, y2]], dtype=np.float64), *size).astype(np.float32)
+    if not is_valid(cut)[0]:
+        raise AnnotationError(
+            f"{where}: bbox {row.get('bbox')} lies outside the picture of {size[0]}x{size[1]}"
+        )
+    return np.asarray(cut[0])
+
+
+def _corners(row: Row, where: str) -> Corners:
+    """Corners of ``bbox``, turned where CVAT says so; without ``bbox`` those of the outline."""
     value = row.get("bbox")
+    if value is None and row.get("segmentation"):
+        return _outline(row["segmentation"], where)
     if (
         not isinstance(value, list)
         or len(value) != 4
         or not all(type(number) in (int, float) and abs(number) < 2**63 for number in value)
     ):
         raise AnnotationError(f"{where}: 'bbox' must be [x, y, width, height], got {value!r}")
-    x, y, width, height = value
+    x, y, width, height = map(float, value)
     if width <= 0 or height <= 0:
         raise AnnotationError(f"{where}: bbox {value} has no positive width and height")
-    cut = clip(np.array([[x, y, x + width, y + height]], dtype=np.float64), *size)
-    cut = cut.astype(np.float32)
-    if not is_valid(cut)[0]:
+    corners = (x, y, x + width, y + height)
+    attributes = row.get("attributes")
+    turned = attributes.get("rotation", 0) if isinstance(attributes, dict) else 0
+    if type(turned) not in (int, float) or not math.isfinite(turned):
+        raise AnnotationError(f"{where}: 'rotation' must be a number of degrees, got {turned!r}")
+    return upright_box(corners, turned) if turned else corners
+
+
+def _outline(segmentation: object, where: str) -> Corners:
+    points: list[tuple[float, float]] = []
+    for polygon in segmentation if isinstance(segmentation, list) else []:
+        if not isinstance(polygon, list) or not all(type(v) in (int, float) for v in polygon):
+            points = []
+            break
+        points += zip(map(float, polygon[::2]), map(float, polygon[1::2]), strict=False)
+    if not points or not all(math.isfinite(value) for point in points for value in point):
         raise AnnotationError(
-            f"{where}: bbox {value} lies outside the picture of {size[0]}x{size[1]}"
+            f"{where}: there is no 'bbox', and 'segmentation' is not a list of polygons",
+            hint="export the boxes too; masks in run-length encoding are not read",
         )
-    return np.asarray(cut[0])
+    return box_around(points)

@@ -16,6 +16,7 @@ Source: Milan et al., MOT16: A Benchmark for Multi-Object Tracking, 2016, sectio
 
 import configparser
 import csv
+import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
     for folder in folders:
         with findings.tolerated():
             sequences.append(_read_info(folder / INFO))
+    sequences = _without_copies(sequences, findings)
     tracks: list[dict[int, list[PersonRow]]] = []
     for sequence in sequences:
         tracks.append({})
@@ -111,6 +113,47 @@ def _sequence_folders(root: Path, split: str) -> list[Path]:
     if not folders:
         raise MissingDataError(f"no sequence in {base}: no */{INFO}", hint=_LAYOUT)
     return folders
+
+
+def _without_copies(sequences: list[Sequence], findings: Findings) -> list[Sequence]:
+    """Keep the first of sequences that show the same pictures, and name the others.
+
+    MOT17 brings every sequence three times, each with the detections of another detector
+    (``MOT17-02-DPM``, ``-FRCNN``, ``-SDP``): the same people are in all of them.
+    """
+    first: dict[str, Sequence] = {}
+    for sequence in sequences:
+        original = first.setdefault(_content(sequence), sequence)
+        if original is sequence:
+            continue
+        if _truth(original) != _truth(sequence):
+            findings.fault(
+                AnnotationError(
+                    f"{sequence.folder} has the pictures of {original.folder} and other tracks in "
+                    f"{TRACKS}",
+                    hint="keep the one whose tracks are right, and take the other folder out",
+                )
+            )
+        findings.note(
+            f"sequence with the pictures of {original.folder.name}: read once",
+            str(sequence.folder),
+            is_loss=True,
+        )
+    return list(first.values())
+
+
+def _content(sequence: Sequence) -> str:
+    """Name what the pictures of a sequence show: sizes of all files, bytes of a few."""
+    files = sorted((sequence.folder / sequence.pictures).glob(f"*{sequence.suffix}"))
+    digest = hashlib.sha256(str([(file.name, file.stat().st_size) for file in files]).encode())
+    for file in files[:: max(len(files) // 4, 1)]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest() if files else str(sequence.folder)
+
+
+def _truth(sequence: Sequence) -> bytes:
+    file = sequence.folder / TRACKS
+    return file.read_bytes() if file.is_file() else b""
 
 
 def _read_info(file: Path) -> Sequence:

@@ -1,6 +1,6 @@
 """Make a scene of the rows that a table, an XML file or a track has for one picture."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -8,11 +8,10 @@ import numpy as np
 
 from fdps.boxes import clip, is_valid
 from fdps.data.findings import Findings
+from fdps.data.shapes import Corners, check_pixels
 from fdps.errors import AnnotationError
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Scene, empty_boxes
-
-Corners = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def make_scene(
     """
     size = picture_size(path)
     boxes, person_ids = [empty_boxes()], []
-    for row in rows:
+    for row in without_doubles(rows, findings):
         with findings.tolerated():
             box = cut_to_picture(row.corners, size, row.where, findings)
             if box is not None:
@@ -77,13 +76,32 @@ def make_scene(
     )
 
 
+def without_doubles(rows: Iterable[PersonRow], findings: Findings) -> Iterator[PersonRow]:
+    """Leave out rows that repeat another of the same picture, and note them.
+
+    Two people of one and the same box are both kept and noted, for nobody can tell which of the
+    two identities is right.
+    """
+    seen: dict[Corners, set[int]] = {}
+    for row in rows:
+        person_id = max(row.person_id, UNLABELLED)
+        others = seen.setdefault(row.corners, set())
+        if person_id in others:
+            findings.note("row that repeats the box and the person of another: left out", row.where)
+            continue
+        if others:
+            findings.note("two people have the same box: both kept", row.where)
+        others.add(person_id)
+        yield row
+
+
 def cut_to_picture(
     corners: Corners, size: tuple[int, int], where: str, findings: Findings
 ) -> np.ndarray | None:
     """The part of a box inside the picture, float32; ``None`` if there is none.
 
     Raises:
-        AnnotationError: It is not finite, or has no width or height.
+        AnnotationError: It is not finite, has no width or height, or is not in pixels.
     """
     box = np.array([corners], dtype=np.float64)
     if not is_valid(box)[0]:
@@ -91,9 +109,14 @@ def cut_to_picture(
             f"{where}: box {list(corners)} (x1 y1 x2 y2) must be finite, with x1 < x2 and y1 < y2",
             hint="correct the row or take it out",
         )
+    check_pixels(corners, size, where)
     inside = clip(box, *size)
     if not is_valid(inside.astype(np.float32))[0]:
-        findings.note("box lies beyond the border of its picture: dropped", f"{where}: {corners}")
+        findings.note(
+            "box lies beyond the border of its picture: dropped",
+            f"{where}: {corners}",
+            is_loss=True,
+        )
         return None
     if (inside != box).any():
         findings.note("box passes the border of its picture: cut there", f"{where}: {corners}")
