@@ -25,7 +25,9 @@ BELOW = {
     "losses": FOUNDATION,
     "models": FOUNDATION | {"boxes", "config", "losses"},
     "engine": FOUNDATION
-    | {"pictures", "boxes", "config", "predictions", "data", "losses", "models"},
+    | {"pictures", "boxes", "config", "predictions", "data", "losses", "models"}
+    # It searches the validation split while it trains.
+    | {"evaluation", "searcher"},
     "query": FOUNDATION | {"boxes", "pictures"},
     "searcher": FOUNDATION | {"pictures", "boxes", "config", "data", "models", "query"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},

@@ -1,7 +1,9 @@
 """Which annotations a verb works on: those of the command line, else those of the run's recipe."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from fdps.errors import UsageError
 
@@ -11,6 +13,16 @@ if TYPE_CHECKING:
 RECIPE_FILE = "recipe.toml"
 DATA_HELP = "Kind of data set: prw, cuhk_sysu, coco, folder, mot ... [default: the run's test data]"
 ROOT_HELP = "Folder of the data set. [default: that of the run]"
+Roots = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--root",
+        metavar="DIR|OLD=NEW",
+        help="Folder of the data set, instead of the recipe's; OLD=NEW, repeated, where it reads "
+        "several.",
+    ),
+]
+"""Folders of the data of a recipe, for :func:`fdps.config.with_root`."""
 SPLIT_HELP = "Which part of it. [default: that of the run, else test]"
 
 

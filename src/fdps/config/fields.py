@@ -1,11 +1,13 @@
 """What a recipe fixes: frozen dataclasses, one sentence per field."""
 
 import math
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from fdps.config.values import converted
 from fdps.errors import ConfigError
 
 
@@ -20,6 +22,9 @@ class Source:
     split: str = "train"
     """Which split to read."""
 
+    def __post_init__(self) -> None:
+        _check("data", self)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -31,6 +36,9 @@ class DataConfig:
     """The split that ``fdps predict`` and ``fdps evaluate`` take by default."""
     validation: Source | None = None
     """The split that is searched while training; to be fair, neither trained nor tested on."""
+
+    def __post_init__(self) -> None:
+        _check("data", self)
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class ModelConfig:
     """Most detections in one picture."""
 
     def __post_init__(self) -> None:
-        _check_ranges("model", self)
+        _check("model", self)
         for name in ("short_side", "anchor_sizes", "anchor_ratios"):
             if not getattr(self, name):
                 raise ConfigError(f"recipe key model.{name} must not be empty")
@@ -135,7 +143,7 @@ class LossConfig:
     """Weight of the re-ID loss."""
 
     def __post_init__(self) -> None:
-        _check_ranges("loss", self)
+        _check("loss", self)
 
 
 @dataclass(frozen=True)
@@ -218,7 +226,7 @@ class TrainConfig:
     """Newest checkpoints to keep; the one with the best validation stays as well."""
 
     def __post_init__(self) -> None:
-        _check_ranges("train", self)
+        _check("train", self)
         if self.accumulate > self.batch_size:
             raise ConfigError(
                 f"recipe key train.accumulate must be at most train.batch_size "
@@ -252,8 +260,13 @@ class Recipe:
     """How to minimise it."""
 
     def __post_init__(self) -> None:
-        if self.name in ("", "..") or Path(self.name).name != self.name:
-            raise ConfigError(f"recipe key name must name a folder, got {self.name!r}")
+        _check("", self)
+        is_folder = self.name not in ("", "..") and Path(self.name).name == self.name
+        if not (is_folder and self.name.isprintable()):
+            raise ConfigError(
+                f"recipe key name must name a folder, got {self.name!r}",
+                hint="no '/', no '..' and no control characters; --out names a folder elsewhere",
+            )
         if self.train.validate_every and self.data.validation is None:
             raise ConfigError(
                 f"recipe key train.validate_every is {self.train.validate_every}, but there is "
@@ -284,7 +297,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             "at least 0",
             lambda value: value >= 0,
             "frozen_stages queue_size sigma rpn_score_weight rpn_box_weight person_weight "
-            "box_weight reid_weight epochs weight_decay milestones warmup_epochs workers "
+            "box_weight reid_weight weight_decay milestones warmup_epochs "
             "reid_warmup_epochs trunk_lr_scale zoom decoded_gib validate_every patience "
             "checkpoint_every",
         ),
@@ -293,7 +306,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             lambda value: value >= 1,
             "short_side long_side anchor_sizes rpn_before_nms rpn_after_nms region_size "
             "regions_per_image embedding_dim max_detections batch_size log_every accumulate "
-            "keep_last",
+            "keep_last epochs",
         ),
         ("above 0", lambda value: value > 0, "anchor_ratios temperature lr max_grad_norm"),
         (
@@ -307,6 +320,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             lambda value: 0 <= value < 1,
             "momentum sgd_momentum adam_betas colour_jitter ema",
         ),
+        ("in 0..1024", lambda value: 0 <= value <= 1024, "workers"),
         ("in -1..1", lambda value: -1 <= value <= 1, "beta"),
         ("in 0..4294967295", lambda value: 0 <= value < 2**32, "seed"),
         # Far outside, exp(alpha) in Eq. 10 is 0 or infinite in float32.
@@ -317,11 +331,22 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
 """What a number in a recipe must be, beside finite; in a list, every number."""
 
 
-def _check_ranges(section: str, config: object) -> None:
+LARGEST = 2**31 - 1
+"""No whole number of a recipe is larger, but for the seed."""
+
+
+def _check(section: str, config: object) -> None:
+    """Check the types and ranges of all fields, and keep lists as tuples."""
+    hints = typing.get_type_hints(type(config))
     for name, value in vars(config).items():
+        key = f"recipe key {section}.{name}" if section else f"recipe key {name}"
+        value = converted(hints[name], value, key)
+        object.__setattr__(config, name, value)  # it is frozen, but not handed out yet
         if name not in RANGES or value is None:
             continue
         expected, holds = RANGES[name]
         numbers = value if isinstance(value, tuple) else (value,)
-        if not all(math.isfinite(number) and holds(number) for number in numbers):
-            raise ConfigError(f"recipe key {section}.{name} must be {expected}, got {value}")
+        if not all(-math.inf < number < math.inf and holds(number) for number in numbers):
+            raise ConfigError(f"{key} must be {expected}, got {value}")
+        if name != "seed" and any(isinstance(n, int) and n > LARGEST for n in numbers):
+            raise ConfigError(f"{key} must be at most {LARGEST}, got {value}")

@@ -198,11 +198,16 @@ def environment() -> dict[str, str | int]:
 
 
 def peak_memory_gib() -> float:
-    """Most memory held so far: on the GPU if torch uses it, else by this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    unit = 1 if sys.platform == "darwin" else 2**10  # of ru_maxrss, bytes or KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    """Tell the most memory held so far: on the GPU if torch has used it, else by this process."""
+    on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    if on_gpu:
+        return on_gpu / 2**30
+    try:  # ru_maxrss of a child begins with the size of its parent
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
+    except (OSError, IndexError):  # another system
+        unit = 1 if sys.platform == "darwin" else 2**10  # of ru_maxrss, bytes or KiB
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _means(records: Iterable[Values]) -> dict[str, float]:
