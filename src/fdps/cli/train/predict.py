@@ -1,13 +1,12 @@
 """``fdps predict``: weights and scenes become a predictions file."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fdps.cli.chosen_data import DATA_HELP, ROOT_HELP, SPLIT_HELP, chosen_scenes
+from fdps.cli.progress import progress_bar as progress_bar
 
 PREDICTIONS_FILE = "predictions.safetensors"
 
@@ -86,16 +85,3 @@ def _next_step(
         words += ["--predictions", str(file)]
     given = {"--data": data, "--root": root, "--split": split}
     return " ".join([*words, *(f"{name} {value}" for name, value in given.items() if value)])
-
-
-@contextmanager
-def progress_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with the time left on stderr while something runs."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=hidden) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
