@@ -134,7 +134,7 @@ class Comparison:
         return plain
 
 
-def compare(
+def compare_systems(
     contenders: Sequence[Contender],
     *,
     units: Int64[np.ndarray, " Q"] | None = None,

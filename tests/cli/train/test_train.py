@@ -155,7 +155,7 @@ def test_a_run_of_another_recipe_is_not_continued(
     run = tmp_path / "run"
     assert train(recipe, run, "--set", "train.epochs=1", "--quiet") == 0
     before = read_all(run)
-    assert train(recipe, run, "--set", "loss.sigma=0.25") == 2
+    assert train(recipe, run, "--set", "train.epochs=1", "--set", "loss.sigma=0.25") == 2
     error = capsys.readouterr().err
     assert f"error: {run} holds a run of another recipe: loss.sigma is 0.25 here and 0.5" in error
     assert "train.epochs is 2 here and 0 there" in error
