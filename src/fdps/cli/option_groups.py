@@ -18,7 +18,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             all of whose fields have defaults.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     shown: list[Parameter] = []
     for parameter in signature(command).parameters.values():
         group = groups.get(parameter.name)
