@@ -1,4 +1,4 @@
-"""What a recipe fixes: frozen dataclasses, one sentence per field."""
+"""The fields of a recipe: frozen dataclasses, one sentence per field."""
 
 import math
 import typing
@@ -28,7 +28,7 @@ class Source:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What to learn from and what to test on."""
+    """The data to learn from and to test on."""
 
     train: tuple[Source, ...] = ()
     """Training splits; several are joined, their identities kept apart."""
@@ -46,7 +46,7 @@ class ModelConfig:
     """The network: backbone, proposals, region heads."""
 
     system: Literal["oim_base", "flatten", "parameter_base", "fdps"] = "fdps"
-    """How the tasks get their sub-features: a row of Table 1."""
+    """The way in which the tasks get their sub-features: a row of Table 1."""
     backbone: Literal["resnet50", "resnet18", "mobilenet_v2"] = "resnet50"
     """Trunk to stride 16; its last stage becomes the region head."""
     backbone_weights: str = "imagenet"
@@ -80,7 +80,7 @@ class ModelConfig:
     reid_features: Literal["res5", "res4+res5"] = "res5"
     """Embed the region after the region head alone, or before and after it, half of each."""
     embedded_box: Literal["proposal", "detection"] = "proposal"
-    """Of a detection, embed the proposal it came from, as the family does, or its own box anew."""
+    """Embed the proposal that a detection came from, as the family does, or its own box."""
     embedding_dim: int = 256
     """Length of the re-ID embedding."""
     box_norm: bool = True
@@ -88,7 +88,7 @@ class ModelConfig:
     score_threshold: float = 0.5
     """Detections with a lower score are dropped."""
     nms_iou: float = 0.4
-    """Of two detections that overlap more, the lower score is dropped."""
+    """A detection that overlaps a better one by more than this is dropped."""
     max_detections: int = 300
     """Most detections in one picture."""
 
@@ -128,9 +128,9 @@ class LossConfig:
     beta: float = 0.2
     """Similarity below which a negative is far enough (Eq. 9). Not in the paper."""
     use_dispersion: bool = True
-    """Whether w of Eq. 10 scales the OIM loss (boim only)."""
+    """Let w of Eq. 10 scale the OIM loss (boim only)."""
     use_negatives: bool = True
-    """Whether the loss of Eq. 9 is added (boim only)."""
+    """Add the loss of Eq. 9 (boim only)."""
     rpn_score_weight: float = 1.0
     """Weight of the proposal score loss."""
     rpn_box_weight: float = 1.0
@@ -161,7 +161,7 @@ class TrainConfig:
     group_by_aspect: bool = False
     """Put pictures of like aspect ratio into one batch, which pads less."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    """What takes the steps; the paper has SGD."""
+    """The optimiser; the paper has SGD."""
     lr: float = 0.003
     """Learning rate after warm-up."""
     trunk_lr_scale: float = 1.0
@@ -213,7 +213,7 @@ class TrainConfig:
     recompute_trunk: bool = False
     """Compute the maps of the trunk again in the backward pass instead of keeping them."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train."""
+    """The device to train on."""
     workers: int = 2
     """Processes that read pictures; 0 reads in the training process."""
     decoded_gib: float = 0.0
@@ -251,13 +251,13 @@ class Recipe:
     name: str = "unnamed"
     """Name of the run folder."""
     data: DataConfig = field(default_factory=DataConfig)
-    """What to learn from."""
+    """The data to learn from."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
     loss: LossConfig = field(default_factory=LossConfig)
-    """What to minimise."""
+    """The losses to minimise."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """How to minimise it."""
+    """The way to minimise them."""
 
     def __post_init__(self) -> None:
         _check("", self)
@@ -328,7 +328,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     )
     for name in names.split()
 }
-"""What a number in a recipe must be, beside finite; in a list, every number."""
+"""The range of every number of a recipe, all of which are finite; in a list it holds for each."""
 
 
 LARGEST = 2**31 - 1

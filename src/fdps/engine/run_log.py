@@ -1,4 +1,4 @@
-"""What a run says about itself: JSON lines for machines, a status line and a table for people."""
+"""The log of a run: JSON lines for machines, a status line and a table for people."""
 
 import json
 import math
@@ -25,12 +25,12 @@ EPOCHS_FILE = "epochs.jsonl"
 Values = Mapping[str, int | float]
 
 _COLUMNS = ("rpn_score", "rpn_box", "person", "box", "reid", "recall", "ap", "mAP", "top1")
-"""Of the table of epochs, where a run has them."""
+"""Columns of the table of epochs, where a run has them."""
 
 
 @runtime_checkable
 class Stream(Protocol):
-    """Where a status line goes: a terminal, a file, a string."""
+    """The place that a status line goes to: a terminal, a file, a string."""
 
     def write(self, text: str, /) -> object:
         """Take text."""
@@ -39,12 +39,12 @@ class Stream(Protocol):
         """Show it."""
 
     def isatty(self) -> bool:
-        """Whether a line can be rewritten."""
+        """Tell whether a line can be rewritten."""
 
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Who else follows a run: a page, TensorBoard."""
+    """A listener that follows a run beside its log, such as a page or TensorBoard."""
 
     def begin(self, step: int, total_steps: int) -> None:
         """Learn where the run stands, of how many steps."""

@@ -26,7 +26,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Trial:
-    """What three steps of a training took.
+    """The cost of three steps of a training.
 
     Args:
         device: ``cpu`` or ``cuda``.

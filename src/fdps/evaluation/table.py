@@ -162,7 +162,7 @@ def find_candidates(galleries: Galleries, found: Found, table: Table) -> Candida
 def right_hits(
     table: Table, candidates: Candidates
 ) -> tuple[Int64[np.ndarray, " K"], Int64[np.ndarray, " K"]]:
-    """Of the candidates for each box the most similar one; of equal ones the later detection.
+    """Choose the most similar candidate for each box; of equal ones the later detection.
 
     Returns:
         Rows and columns of the table; rows never fall.

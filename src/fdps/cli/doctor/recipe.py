@@ -1,4 +1,4 @@
-"""What ``fdps doctor --recipe`` prints: the data, and what three steps on them took."""
+"""The report of ``fdps doctor --recipe``: the data, and the cost of three steps on them."""
 
 import shutil
 import sys
@@ -20,7 +20,7 @@ ASSUMED_PEOPLE = 8  # in a picture
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a training will take, by what three of its steps took.
+    """The expected cost of a training, carried on from three of its steps.
 
     Args:
         n_scenes: Training scenes; ``None`` where nobody knows.
@@ -47,7 +47,7 @@ class Outlook:
 
     @property
     def fits(self) -> bool:
-        """Whether memory and disk suffice."""
+        """Tell whether memory and disk suffice."""
         peak, available = self.trial.peak_gib, self.available_gib
         has_memory = self.trial.device != "cpu" or available is None or peak <= available
         return has_memory and self.disk_gib <= self.disk_free_gib
@@ -144,7 +144,7 @@ def _scenes(recipe: "Recipe", folder: Path) -> "tuple[SceneSet, str]":
 
 
 def _drawn(recipe: "Recipe", folder: Path) -> "SceneSet":
-    """As many scenes as the trial takes: noise of the size of a film, with people in a row."""
+    """Draw as many scenes as a step takes: noise of the size of a film, with people in a row."""
     import numpy as np
     from PIL import Image
 

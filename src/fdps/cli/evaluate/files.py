@@ -1,4 +1,4 @@
-"""What ``fdps evaluate`` writes and prints beside the headline: JSON, HTML, CSV, intervals."""
+"""The output of ``fdps evaluate`` beside the headline: JSON, HTML, CSV, intervals."""
 
 import json
 import sys

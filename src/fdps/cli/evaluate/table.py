@@ -64,7 +64,7 @@ def show(report: "EvaluationReport", strict: "EvaluationReport | None" = None) -
 
 
 def _second_look(options: "EvaluationOptions") -> str:
-    """What was done after the first search."""
+    """Name what was done after the first search."""
     steps = []
     if options.query_expansion:
         steps.append(f"queries averaged with {options.query_expansion} hits")

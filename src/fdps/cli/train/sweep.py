@@ -20,7 +20,7 @@ _FIGURES = ("recall", "ap", "mAP", "top1")
 
 
 class Row(NamedTuple):
-    """What one run of a sweep reached."""
+    """The figures of one run of a sweep."""
 
     name: str
     run: Path
@@ -119,7 +119,7 @@ def _in_a_name(value: str) -> str:
 
 
 def _scored(recipe: "Recipe", run: Path) -> dict[str, float]:
-    """What a run reaches on its validation split; on the test split where it has none."""
+    """Score a run on its validation split, or on the test split where it has none."""
     from fdps.cli.chosen_data import cache_of
     from fdps.data import load_scenes
     from fdps.engine.validation import search_figures

@@ -1,4 +1,4 @@
-"""What ``fdps train``, ``fdps resume`` and a sweep have in common: a recipe becomes a run."""
+"""The common part of ``fdps train``, ``fdps resume`` and a sweep: a recipe becomes a run."""
 
 import json
 import logging
@@ -67,7 +67,7 @@ def say_done(run: Path, weights: Path, *, json_output: bool) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks for all that ``torchrun`` or SLURM started."""
+    """Tell whether this process speaks for all that ``torchrun`` or SLURM started."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
