@@ -16,6 +16,7 @@ BELOW = {
     "errors": set(),
     "structures": {"errors"},
     "durable": set(),
+    "devices": {"errors"},
     "boxes": FOUNDATION,
     "config": FOUNDATION,
     "predictions": FOUNDATION,

@@ -37,7 +37,7 @@ class Table:
         self, rows: Integer[np.ndarray, " P"], columns: Integer[np.ndarray, " P"]
     ) -> Int64[np.ndarray, " P"]:
         """Which detections stand at places of the table."""
-        return self.columns[rows, columns].astype(np.int64)
+        return np.asarray(self.columns[rows, columns], dtype=np.int64)
 
 
 def similarities(
