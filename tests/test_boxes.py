@@ -6,7 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fdps.boxes import clip, decode, encode, iou, is_valid
+from fdps.boxes import clip, iou, is_valid
+from fdps.models.box_coder import decode, encode
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 ONES = (1.0, 1.0, 1.0, 1.0)

@@ -1,6 +1,9 @@
 import dataclasses
 import math
+import subprocess
+import sys
 import typing
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -62,15 +65,15 @@ def test_an_empty_recipe_is_the_paper_under_the_name_of_the_file(tmp_path: Path)
         Recipe(),
         Recipe(loss=LossConfig(name="boim", alpha=-3.5)),
         Recipe(
-            name='a "quoted" name, ünicode and \x7f',
+            name='a "quoted" name, ünicode',
             data=DataConfig(
-                train=(Source("prw", "a\\b"), Source("coco", "ü\n\t", "all")),
+                train=(Source("prw", "a\\b"), Source("coco", "ü\n\t\x7f", "all")),
                 test=Source("folder", "", "test"),
             ),
             model=ModelConfig(
                 short_side=(480, 640), anchor_ratios=(1.5,), region_size=(14, 8), box_norm=False
             ),
-            train=TrainConfig(milestones=(), lr=1e-7, weight_decay=0.0, epochs=0),
+            train=TrainConfig(milestones=(), lr=1e-7, weight_decay=0.0, epochs=1),
         ),
     ],
     ids=["defaults", "alpha", "everything awkward"],
@@ -169,8 +172,8 @@ def test_raises_unknown_key_with_the_nearest(
         ("model.short_side=480", "model.short_side must be a list of int, got 480"),
         ("model.short_side=[1.5]", "model.short_side must be int, got 1.5"),
         ("model.region_size=[7]", "model.region_size must be a list of int (2), got [7]"),
-        ("model=3", "model must be ModelConfig, got 3"),
-        ("data.train=[3]", "data.train must be Source, got 3"),
+        ("model=3", "model must be a section of its own, got 3"),
+        ("data.train=[3]", "data.train must be a section of its own, got 3"),
         ("train.device=tpu", "train.device must be one of 'auto', 'cpu', 'cuda', got 'tpu'"),
     ],
 )
@@ -264,7 +267,7 @@ def test_every_number_of_a_recipe_has_a_range(section: str) -> None:
         ("loss", "beta", -1.0, 1.1, "in -1..1"),
         ("loss", "alpha", -50.0, 51.0, "in -50..50"),
         ("train", "batch_size", 1, 0, "at least 1"),
-        ("train", "epochs", 0, -1, "at least 0"),
+        ("train", "epochs", 1, 0, "at least 1"),
         ("train", "lr", 1e-9, 0.0, "above 0"),
         ("train", "lr", 1.0, math.inf, "above 0"),
         ("train", "max_grad_norm", 1.0, math.nan, "above 0"),
@@ -281,6 +284,73 @@ def test_raises_number_out_of_range(
     with pytest.raises(ConfigError) as caught:
         SECTIONS[section](**{name: outside})
     assert str(caught.value) == f"recipe key {section}.{name} must be {expected}, got {outside}"
+
+
+WRONG_VALUES = """
+import functools, math, typing
+from fdps.config import LossConfig, ModelConfig, Recipe, Source, TrainConfig
+from fdps.errors import ConfigError
+
+wrong = [math.nan, math.inf, -math.inf, -(10**9), 10**400, "3", True, None, b"3", {}, [[]]]
+n_refused = 0
+
+def refuse(kind, section, name, value):
+    global n_refused
+    try:
+        made = kind(**{name: value})
+    except ConfigError as error:
+        assert str(error).startswith(f"recipe key {section}{name} must be "), error
+        n_refused += 1
+    else:
+        raise AssertionError(f"{section}{name} took {value!r}")
+
+for section, kind in {"model.": ModelConfig, "loss.": LossConfig, "train.": TrainConfig}.items():
+    for name, hint in typing.get_type_hints(kind).items():
+        parts = {hint, *typing.get_args(hint)}
+        if not {int, float} & parts:
+            refuse(kind, section, name, 3)
+            continue
+        for value in wrong:
+            if value is not None or type(None) not in parts:
+                is_list = typing.get_origin(hint) is tuple
+                refuse(kind, section, name, [value] * 2 if is_list else value)
+refuse(Recipe, "", "train", 3)
+refuse(Recipe, "", "name", 3)
+refuse(functools.partial(Source, root=""), "data.", "kind", None)
+assert ModelConfig(short_side=[480], anchor_ratios=[1]) == ModelConfig(
+    short_side=(480,), anchor_ratios=(1.0,)
+)
+assert type(TrainConfig(lr=1).lr) is float
+print(n_refused)
+"""
+
+
+def test_no_field_takes_a_value_of_another_kind() -> None:
+    """In a process of its own: here the types of all arguments are checked before ours are."""
+    ended = subprocess.run([sys.executable, "-c", WRONG_VALUES], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) > 500
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train=3", "recipe key train must be a section of its own, got 3"),
+        ("data.train=3", "recipe key data.train must be a list of Source, got 3"),
+        ("data.train=[3]", "recipe key data.train must be a section of its own, got 3"),
+        ("train.lr=1" + "0" * 400, "recipe key train.lr must be a number below 1e308"),
+        ("train.epochs=99999999999", "recipe key train.epochs must be at most 2147483647"),
+        ("train.workers=1025", "recipe key train.workers must be in 0..1024, got 1025"),
+    ],
+)
+def test_raises_wrong_values_of_the_command_line(
+    tmp_path: Path, override: str, message: str
+) -> None:
+    assert message in str(refusal(tmp_path, "", override))
+
+
+def test_a_number_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
+    assert "is not TOML" in str(refusal(tmp_path, f"[train]\nepochs = 1{'0' * 5000}"))
 
 
 @pytest.mark.parametrize("name", ["short_side", "anchor_sizes", "anchor_ratios"])
@@ -301,7 +371,7 @@ def test_raises_embedding_that_cannot_be_halved() -> None:
         ModelConfig(reid_features="res4+res5", embedding_dim=33)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a/"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a/", "a\0b", "a\x1b[2Jb", "a\nb"])
 def test_raises_name_that_is_no_folder(name: str) -> None:
     with pytest.raises(ConfigError, match="recipe key name must name a folder"):
         Recipe(name=name)
@@ -327,5 +397,23 @@ def test_with_root_moves_all_sources_of_one_folder() -> None:
 
 def test_raises_one_root_for_several_folders() -> None:
     recipe = Recipe(data=DataConfig((Source("prw", "a"), Source("coco", "c"))))
-    with pytest.raises(ConfigError, match=r"--root b: the recipe reads 2 folders \(a, c\)"):
-        with_root(recipe, "b")
+    for root in ("b", "x=b", "="):  # none of them is one of the recipe's
+        with pytest.raises(ConfigError, match=r": the recipe reads 2 folders \(a, c\)") as caught:
+            with_root(recipe, root)
+        assert "--root a=DIR" in caught.value.hint
+
+
+def test_with_root_moves_one_of_several_folders_by_name() -> None:
+    data = DataConfig((Source("prw", "a"), Source("coco", "c")), Source("prw", "a", "test"))
+    moved = with_root(with_root(Recipe(data=data), "a=new"), "c=x=y")
+    assert [source.root for source in moved.data.train] == ["new", "x=y"]
+    assert moved.data.test == Source("prw", "new", "test")
+    assert with_root(Recipe(data=DataConfig(data.train[:1])), "k=v").data.train[0].root == "k=v"
+
+
+def test_the_recipe_of_the_demo_is_that_of_the_configs() -> None:
+    """Two files, not a link: a copy of configs/ must be whole, and so must an installed package."""
+    configs = Path(__file__).resolve().parents[1] / "configs"
+    assert not [path for path in configs.rglob("*") if path.is_symlink()]
+    packaged = resources.files("fdps.cli") / "demo.toml"
+    assert packaged.read_bytes() == (configs / "synthetic.toml").read_bytes()

@@ -17,6 +17,7 @@ BELOW = {
     "names": set(),
     "structures": {"errors"},
     "durable": set(),
+    "devices": {"errors"},
     "boxes": FOUNDATION,
     "config": FOUNDATION,
     "predictions": FOUNDATION,
@@ -26,7 +27,9 @@ BELOW = {
     "losses": FOUNDATION,
     "models": FOUNDATION | {"boxes", "config", "losses"},
     "engine": FOUNDATION
-    | {"pictures", "boxes", "config", "predictions", "data", "losses", "models"},
+    | {"pictures", "boxes", "config", "predictions", "data", "losses", "models"}
+    # It searches the validation split while it trains.
+    | {"evaluation", "searcher"},
     "query": FOUNDATION | {"boxes", "pictures"},
     "searcher": FOUNDATION | {"pictures", "boxes", "config", "data", "models", "query"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},

@@ -8,7 +8,7 @@ import pytest
 
 from fdps.errors import UsageError
 from fdps.evaluation import EvaluationOptions, EvaluationReport
-from fdps.evaluation.comparison import Contender, compare
+from fdps.evaluation.comparison import Contender, compare_systems
 from fdps.evaluation.detection import DetectionResult
 from fdps.evaluation.search import SearchResult
 
@@ -42,7 +42,7 @@ def test_a_shift_of_every_query_is_real_and_noise_is_not() -> None:
     rng = np.random.default_rng(0)
     base = rng.uniform(0.2, 0.7, size=100)
     noisy = base + rng.normal(0, 0.1, size=100)
-    first, better, same = compare(contenders(base, base + 0.1, noisy)).standings
+    first, better, same = compare_systems(contenders(base, base + 0.1, noisy)).standings
     assert first.differences == {}
     assert better.differences["mAP"].value == pytest.approx(0.1)
     assert better.differences["mAP"].is_real
@@ -60,10 +60,10 @@ def test_a_shift_of_every_query_is_real_and_noise_is_not() -> None:
 def test_the_more_systems_the_stricter_the_test() -> None:
     base = np.zeros(6)
     worse, other = np.full(6, 0.1), np.array([0.1, -0.1, 0.1, -0.1, 0.1, -0.1])
-    alone = compare(contenders(base, worse)).standings[1].differences["mAP"]
+    alone = compare_systems(contenders(base, worse)).standings[1].differences["mAP"]
     assert alone.p_value == alone.p_corrected == 2 / 64
     assert alone.is_real
-    among = compare(contenders(base, worse, other)).standings[1].differences["mAP"]
+    among = compare_systems(contenders(base, worse, other)).standings[1].differences["mAP"]
     assert among.p_value == 2 / 64
     assert among.p_corrected == 4 / 64
     assert not among.is_real
@@ -72,7 +72,7 @@ def test_the_more_systems_the_stricter_the_test() -> None:
 def test_seeds_become_mean_and_deviation() -> None:
     aps = np.linspace(0, 0.8, 9)
     seeds = tuple(report(aps + shift, recall=0.8 + shift) for shift in (0.0, 0.1, 0.2))
-    standing, other = compare([Contender("three", seeds), *contenders(aps)]).standings
+    standing, other = compare_systems([Contender("three", seeds), *contenders(aps)]).standings
     assert standing.n_seeds == 3
     figure = standing.figures["mAP"]
     assert (figure.value, figure.deviation) == pytest.approx((0.5, 0.1))
@@ -83,13 +83,13 @@ def test_seeds_become_mean_and_deviation() -> None:
 
 def test_queries_of_one_person_count_as_one() -> None:
     base, people = np.zeros(60), np.repeat([1, 2, 3], 20)
-    compared = compare(contenders(base, base + 0.1), units=people)
+    compared = compare_systems(contenders(base, base + 0.1), units=people)
     assert (compared.n_queries, compared.n_units) == (60, 3)
     assert compared.standings[1].differences["mAP"].p_value == 0.25
 
 
 def test_json_is_plain_and_has_no_nan() -> None:
-    compared = compare(contenders(np.array([0.2, 0.6]), np.array([0.3, 0.9])))
+    compared = compare_systems(contenders(np.array([0.2, 0.6]), np.array([0.3, 0.9])))
     plain = json.loads(json.dumps(compared.json(), allow_nan=False))
     assert plain["n_queries"] == 2
     first, second = plain["systems"]
@@ -101,7 +101,7 @@ def test_json_is_plain_and_has_no_nan() -> None:
 
 
 def test_without_queries_everything_is_undefined_and_nothing_is_real() -> None:
-    compared = compare(contenders(NONE, NONE))
+    compared = compare_systems(contenders(NONE, NONE))
     assert compared.json()["systems"][0]["figures"]["mAP"]["value"] is None
     assert not compared.standings[1].differences["mAP"].is_real
 
@@ -116,7 +116,7 @@ def test_without_queries_everything_is_undefined_and_nothing_is_real() -> None:
 )
 def test_other_data_rules_and_queries_are_refused(other: EvaluationReport, reason: str) -> None:
     with pytest.raises(UsageError, match=reason) as caught:
-        compare([Contender("a", (report(np.ones(3)),)), Contender("b", (other,))])
+        compare_systems([Contender("a", (report(np.ones(3)),)), Contender("b", (other,))])
     assert "a and b" in str(caught.value)
 
 
@@ -125,9 +125,9 @@ def test_other_queries_of_the_same_number_are_refused(name: str) -> None:
     first = report(np.ones(3))
     other = replace(first, search=replace(first.search, **{name: np.array([3, 4, 5])}))
     with pytest.raises(UsageError, match="quer"):
-        compare([Contender("a", (first,)), Contender("b", (other,))])
+        compare_systems([Contender("a", (first,)), Contender("b", (other,))])
 
 
 def test_nothing_to_compare() -> None:
     with pytest.raises(UsageError, match="nothing to compare"):
-        compare([])
+        compare_systems([])

@@ -121,7 +121,7 @@ def test_raises_file_that_does_not_describe_itself(
         ({"model": {"sistem": "fdps"}}, "unknown recipe key model.sistem"),
         ({"model": {"system": "other"}}, "recipe key model.system must be one of"),
         ({"model": {"embedding_dim": 0}}, "model.embedding_dim must be at least 1, got 0"),
-        ({"model": 3}, "recipe key model must be ModelConfig, got 3"),
+        ({"model": 3}, "recipe key model must be a section of its own, got 3"),
         ({"model": None}, "recipe key model is missing"),
         ({"loss": {"alpha": "x"}}, "recipe key loss.alpha must be float"),
         ({"n_persons": "3"}, "recipe key n_persons must be int, got '3'"),

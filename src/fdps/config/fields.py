@@ -1,11 +1,13 @@
-"""What a recipe fixes: frozen dataclasses, one sentence per field."""
+"""The fields of a recipe: frozen dataclasses, one sentence per field."""
 
 import math
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from fdps.config.values import converted
 from fdps.errors import ConfigError
 
 
@@ -20,10 +22,13 @@ class Source:
     split: str = "train"
     """Which split to read."""
 
+    def __post_init__(self) -> None:
+        _check("data", self)
+
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What to learn from and what to test on."""
+    """The data to learn from and to test on."""
 
     train: tuple[Source, ...] = ()
     """Training splits; several are joined, their identities kept apart."""
@@ -32,13 +37,16 @@ class DataConfig:
     validation: Source | None = None
     """The split that is searched while training; to be fair, neither trained nor tested on."""
 
+    def __post_init__(self) -> None:
+        _check("data", self)
+
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The network: backbone, proposals, region heads."""
 
     system: Literal["oim_base", "flatten", "parameter_base", "fdps"] = "fdps"
-    """How the tasks get their sub-features: a row of Table 1."""
+    """The way in which the tasks get their sub-features: a row of Table 1."""
     backbone: Literal["resnet50", "resnet18", "mobilenet_v2"] = "resnet50"
     """Trunk to stride 16; its last stage becomes the region head."""
     backbone_weights: str = "imagenet"
@@ -72,7 +80,7 @@ class ModelConfig:
     reid_features: Literal["res5", "res4+res5"] = "res5"
     """Embed the region after the region head alone, or before and after it, half of each."""
     embedded_box: Literal["proposal", "detection"] = "proposal"
-    """Of a detection, embed the proposal it came from, as the family does, or its own box anew."""
+    """Embed the proposal that a detection came from, as the family does, or its own box."""
     embedding_dim: int = 256
     """Length of the re-ID embedding."""
     box_norm: bool = True
@@ -80,12 +88,12 @@ class ModelConfig:
     score_threshold: float = 0.5
     """Detections with a lower score are dropped."""
     nms_iou: float = 0.4
-    """Of two detections that overlap more, the lower score is dropped."""
+    """A detection that overlaps a better one by more than this is dropped."""
     max_detections: int = 300
     """Most detections in one picture."""
 
     def __post_init__(self) -> None:
-        _check_ranges("model", self)
+        _check("model", self)
         for name in ("short_side", "anchor_sizes", "anchor_ratios"):
             if not getattr(self, name):
                 raise ConfigError(f"recipe key model.{name} must not be empty")
@@ -120,9 +128,9 @@ class LossConfig:
     beta: float = 0.2
     """Similarity below which a negative is far enough (Eq. 9). Not in the paper."""
     use_dispersion: bool = True
-    """Whether w of Eq. 10 scales the OIM loss (boim only)."""
+    """Let w of Eq. 10 scale the OIM loss (boim only)."""
     use_negatives: bool = True
-    """Whether the loss of Eq. 9 is added (boim only)."""
+    """Add the loss of Eq. 9 (boim only)."""
     rpn_score_weight: float = 1.0
     """Weight of the proposal score loss."""
     rpn_box_weight: float = 1.0
@@ -135,7 +143,7 @@ class LossConfig:
     """Weight of the re-ID loss."""
 
     def __post_init__(self) -> None:
-        _check_ranges("loss", self)
+        _check("loss", self)
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ class TrainConfig:
     group_by_aspect: bool = False
     """Put pictures of like aspect ratio into one batch, which pads less."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    """What takes the steps; the paper has SGD."""
+    """The optimiser; the paper has SGD."""
     lr: float = 0.003
     """Learning rate after warm-up."""
     trunk_lr_scale: float = 1.0
@@ -205,7 +213,7 @@ class TrainConfig:
     recompute_trunk: bool = False
     """Compute the maps of the trunk again in the backward pass instead of keeping them."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train."""
+    """The device to train on."""
     workers: int = 2
     """Processes that read pictures; 0 reads in the training process."""
     decoded_gib: float = 0.0
@@ -218,7 +226,7 @@ class TrainConfig:
     """Newest checkpoints to keep; the one with the best validation stays as well."""
 
     def __post_init__(self) -> None:
-        _check_ranges("train", self)
+        _check("train", self)
         if self.accumulate > self.batch_size:
             raise ConfigError(
                 f"recipe key train.accumulate must be at most train.batch_size "
@@ -243,17 +251,22 @@ class Recipe:
     name: str = "unnamed"
     """Name of the run folder."""
     data: DataConfig = field(default_factory=DataConfig)
-    """What to learn from."""
+    """The data to learn from."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
     loss: LossConfig = field(default_factory=LossConfig)
-    """What to minimise."""
+    """The losses to minimise."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """How to minimise it."""
+    """The way to minimise them."""
 
     def __post_init__(self) -> None:
-        if self.name in ("", "..") or Path(self.name).name != self.name:
-            raise ConfigError(f"recipe key name must name a folder, got {self.name!r}")
+        _check("", self)
+        is_folder = self.name not in ("", "..") and Path(self.name).name == self.name
+        if not (is_folder and self.name.isprintable()):
+            raise ConfigError(
+                f"recipe key name must name a folder, got {self.name!r}",
+                hint="no '/', no '..' and no control characters; --out names a folder elsewhere",
+            )
         if self.train.validate_every and self.data.validation is None:
             raise ConfigError(
                 f"recipe key train.validate_every is {self.train.validate_every}, but there is "
@@ -284,7 +297,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             "at least 0",
             lambda value: value >= 0,
             "frozen_stages queue_size sigma rpn_score_weight rpn_box_weight person_weight "
-            "box_weight reid_weight epochs weight_decay milestones warmup_epochs workers "
+            "box_weight reid_weight weight_decay milestones warmup_epochs "
             "reid_warmup_epochs trunk_lr_scale zoom decoded_gib validate_every patience "
             "checkpoint_every",
         ),
@@ -293,7 +306,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             lambda value: value >= 1,
             "short_side long_side anchor_sizes rpn_before_nms rpn_after_nms region_size "
             "regions_per_image embedding_dim max_detections batch_size log_every accumulate "
-            "keep_last",
+            "keep_last epochs",
         ),
         ("above 0", lambda value: value > 0, "anchor_ratios temperature lr max_grad_norm"),
         (
@@ -307,6 +320,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             lambda value: 0 <= value < 1,
             "momentum sgd_momentum adam_betas colour_jitter ema",
         ),
+        ("in 0..1024", lambda value: 0 <= value <= 1024, "workers"),
         ("in -1..1", lambda value: -1 <= value <= 1, "beta"),
         ("in 0..4294967295", lambda value: 0 <= value < 2**32, "seed"),
         # Far outside, exp(alpha) in Eq. 10 is 0 or infinite in float32.
@@ -314,14 +328,25 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     )
     for name in names.split()
 }
-"""What a number in a recipe must be, beside finite; in a list, every number."""
+"""The range of every number of a recipe, all of which are finite; in a list it holds for each."""
 
 
-def _check_ranges(section: str, config: object) -> None:
+LARGEST = 2**31 - 1
+"""No whole number of a recipe is larger, but for the seed."""
+
+
+def _check(section: str, config: object) -> None:
+    """Check the types and ranges of all fields, and keep lists as tuples."""
+    hints = typing.get_type_hints(type(config))
     for name, value in vars(config).items():
+        key = f"recipe key {section}.{name}" if section else f"recipe key {name}"
+        value = converted(hints[name], value, key)
+        object.__setattr__(config, name, value)  # it is frozen, but not handed out yet
         if name not in RANGES or value is None:
             continue
         expected, holds = RANGES[name]
         numbers = value if isinstance(value, tuple) else (value,)
-        if not all(math.isfinite(number) and holds(number) for number in numbers):
-            raise ConfigError(f"recipe key {section}.{name} must be {expected}, got {value}")
+        if not all(-math.inf < number < math.inf and holds(number) for number in numbers):
+            raise ConfigError(f"{key} must be {expected}, got {value}")
+        if name != "seed" and any(isinstance(n, int) and n > LARGEST for n in numbers):
+            raise ConfigError(f"{key} must be at most {LARGEST}, got {value}")

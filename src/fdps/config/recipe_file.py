@@ -2,15 +2,16 @@
 
 import dataclasses
 import difflib
-import json
 import tomllib
-import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
+
+import tomli_w
 
 from fdps.config.fields import DataConfig, Recipe, Source
+from fdps.config.values import converted
 from fdps.errors import ConfigError, MissingDataError
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise MissingDataError(f"no recipe at {path}", hint="recipes are in configs/")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise ConfigError(f"{path} is not TOML: {error}") from error
     values.setdefault("name", path.stem)
     for override in overrides:
@@ -58,7 +59,7 @@ def from_dict(
             near = difflib.get_close_matches(key, hints, n=1)
             hint = f"did you mean {where}{near[0]}?" if near else f"known: {', '.join(hints)}"
             raise ConfigError(f"unknown {what} key {where}{key}", hint=hint)
-        kwargs[key] = _convert(hints[key], value, where + key, what)
+        kwargs[key] = _converted(hints[key], value, where + key, what)
     for item in dataclasses.fields(cls):  # type: ignore[arg-type]
         required = item.default is item.default_factory is dataclasses.MISSING
         if required and item.name not in kwargs:
@@ -66,25 +67,37 @@ def from_dict(
     return cls(**kwargs)
 
 
+def _converted(hint: Any, value: Any, where: str, what: str) -> Any:
+    """Build the sections of a recipe, one or a list; anything else is a plain value."""
+    sections = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
+    if sections and isinstance(value, Mapping):
+        return from_dict(typing.cast(type[Any], sections[0]), value, where + ".", what=what)
+    if sections and isinstance(value, list):
+        value = tuple(_converted(sections[0], each, where, what) for each in value)
+    return converted(hint, value, f"{what} key {where}")
+
+
 def with_root(recipe: Recipe, root: str) -> Recipe:
     """Point a recipe to another folder of its data set.
 
+    Args:
+        recipe: What to change.
+        root: The new folder; of a recipe that reads several, ``OLD=NEW`` for one of them.
+
     Raises:
-        ConfigError: The recipe joins several data sets, so one folder cannot serve all.
+        ConfigError: The recipe joins several data sets, and ``root`` does not say which of their
+            folders it replaces.
     """
-    train, test, validation = recipe.data.train, recipe.data.test, recipe.data.validation
-    roots = {source.root for source in (*train, test, validation) if source}
+    roots = {source.root for source in _sources(recipe)}
+    old, equals, new = root.partition("=")
+    if equals and old in roots:
+        return _moved(recipe, lambda path: new if path == old else path)
     if len(roots) > 1:
         raise ConfigError(
             f"--root {root}: the recipe reads {len(roots)} folders ({', '.join(sorted(roots))})",
-            hint="change the roots in the recipe itself",
+            hint=f"name the one that has moved, and repeat it for others: --root {min(roots)}=DIR",
         )
-    moved = DataConfig(
-        train=tuple(dataclasses.replace(source, root=root) for source in train),
-        test=test and dataclasses.replace(test, root=root),
-        validation=validation and dataclasses.replace(validation, root=root),
-    )
-    return dataclasses.replace(recipe, data=moved)
+    return _moved(recipe, lambda path: root)
 
 
 def with_base(recipe: Recipe, folder: Path) -> Recipe:
@@ -94,11 +107,22 @@ def with_base(recipe: Recipe, folder: Path) -> Recipe:
         is_there = folder != Path.cwd() and (folder / path).exists()
         return str(folder / path) if is_there else path
 
+    return _moved(recipe, placed)
+
+
+def _sources(recipe: Recipe) -> list[Source]:
+    data = recipe.data
+    return [source for source in (*data.train, data.test, data.validation) if source]
+
+
+def _moved(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
+    """Put every folder of data somewhere else."""
+
     def moved(source: Source | None) -> Source | None:
-        return source and dataclasses.replace(source, root=placed(source.root))
+        return source and dataclasses.replace(source, root=place(source.root))
 
     data = DataConfig(
-        train=tuple(dataclasses.replace(s, root=placed(s.root)) for s in recipe.data.train),
+        train=tuple(dataclasses.replace(s, root=place(s.root)) for s in recipe.data.train),
         test=moved(recipe.data.test),
         validation=moved(recipe.data.validation),
     )
@@ -107,9 +131,16 @@ def with_base(recipe: Recipe, folder: Path) -> Recipe:
 
 def to_toml(recipe: Recipe) -> str:
     """Write a recipe so that :func:`load_recipe` reads the same recipe back."""
-    lines: list[str] = []
-    _write_table(dataclasses.asdict(recipe), "", lines)
-    return "\n".join(lines).lstrip("\n") + "\n"
+    return tomli_w.dumps(_without_none(dataclasses.asdict(recipe)))
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what TOML has no word for, and what reads back as the default."""
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -126,51 +157,3 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(table, dict):
             raise ConfigError(f"--set {override}: {name} is not a section")
     table[path[-1]] = value
-
-
-def _convert(hint: Any, value: Any, where: str, what: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return from_dict(typing.cast(type[Any], hint), value, where + ".", what=what)
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        return _convert(args[0], value, where, what)
-    if origin is Literal and value in args:
-        return value
-    if origin is tuple and isinstance(value, (list, tuple)):
-        kinds = args[:1] * len(value) if args[1:] == (...,) else args
-        if len(kinds) == len(value):
-            return tuple(_convert(k, v, where, what) for k, v in zip(kinds, value, strict=True))
-    if hint is float and type(value) in (int, float):
-        return float(value)
-    if hint in (int, str, bool) and type(value) is hint:
-        return value
-    near = difflib.get_close_matches(str(value), map(str, args), n=1) if origin is Literal else []
-    raise ConfigError(
-        f"{what} key {where} must be {_name(hint)}, got {value!r}",
-        hint=f"did you mean {near[0]!r}?" if near else "",
-    )
-
-
-def _name(hint: Any) -> str:
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(repr(a) for a in typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        args = typing.get_args(hint)
-        return f"a list of {args[0].__name__}" + ("" if args[1:] == (...,) else f" ({len(args)})")
-    return str(hint.__name__)
-
-
-def _write_table(values: Mapping[str, Any], prefix: str, lines: list[str]) -> None:
-    tables: list[tuple[str, Mapping[str, Any]]] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            tables.append((f"[{prefix}{key}]", value))
-        elif isinstance(value, tuple) and value and isinstance(value[0], Mapping):
-            tables.extend((f"[[{prefix}{key}]]", row) for row in value)
-        elif value is not None:
-            # JSON strings, numbers, booleans and lists are TOML too, but for the character DEL.
-            text = json.dumps(value, ensure_ascii=False)
-            lines.append(f"{key} = {text}".replace("\x7f", "\\u007f"))
-    for header, table in tables:
-        lines += ["", header]
-        _write_table(table, header.strip("[]") + ".", lines)

@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class StopFlag:
-    """Whether somebody asked to stop."""
+    """A flag that is up once somebody has asked to stop."""
 
     def __init__(self) -> None:
         self.signal: int | None = None

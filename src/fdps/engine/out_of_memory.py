@@ -1,4 +1,4 @@
-"""What to change when the memory does not suffice."""
+"""Advice for a training that does not fit into the memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

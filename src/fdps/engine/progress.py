@@ -1,4 +1,4 @@
-"""Where a run stands."""
+"""The position of a run."""
 
 from dataclasses import dataclass
 

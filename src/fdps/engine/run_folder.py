@@ -68,7 +68,7 @@ def write_recipe(run: Path, recipe: Recipe, environment: dict[str, str | int]) -
 
 
 def changes(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """What is another than when a checkpoint was written: the run goes on, not to the last bit.
+    """List what differs from when a checkpoint was written: the run goes on, not to the last bit.
 
     Example:
         >>> changes({"torch": "2.14", "commit": "a"}, {"torch": "2.15", "commit": "b"})

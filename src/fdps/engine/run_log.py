@@ -1,4 +1,4 @@
-"""What a run says about itself: JSON lines for machines, a status line and a table for people."""
+"""The log of a run: JSON lines for machines, a status line and a table for people."""
 
 import json
 import math
@@ -25,12 +25,12 @@ EPOCHS_FILE = "epochs.jsonl"
 Values = Mapping[str, int | float]
 
 _COLUMNS = ("rpn_score", "rpn_box", "person", "box", "reid", "recall", "ap", "mAP", "top1")
-"""Of the table of epochs, where a run has them."""
+"""Columns of the table of epochs, where a run has them."""
 
 
 @runtime_checkable
 class Stream(Protocol):
-    """Where a status line goes: a terminal, a file, a string."""
+    """The place that a status line goes to: a terminal, a file, a string."""
 
     def write(self, text: str, /) -> object:
         """Take text."""
@@ -39,12 +39,12 @@ class Stream(Protocol):
         """Show it."""
 
     def isatty(self) -> bool:
-        """Whether a line can be rewritten."""
+        """Tell whether a line can be rewritten."""
 
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Who else follows a run: a page, TensorBoard."""
+    """A listener that follows a run beside its log, such as a page or TensorBoard."""
 
     def begin(self, step: int, total_steps: int) -> None:
         """Learn where the run stands, of how many steps."""
@@ -198,11 +198,16 @@ def environment() -> dict[str, str | int]:
 
 
 def peak_memory_gib() -> float:
-    """Most memory held so far: on the GPU if torch uses it, else by this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    unit = 1 if sys.platform == "darwin" else 2**10  # of ru_maxrss, bytes or KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    """Tell the most memory held so far: on the GPU if torch has used it, else by this process."""
+    on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    if on_gpu:
+        return on_gpu / 2**30
+    try:  # ru_maxrss of a child begins with the size of its parent
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
+    except (OSError, IndexError):  # another system
+        unit = 1 if sys.platform == "darwin" else 2**10  # of ru_maxrss, bytes or KiB
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _means(records: Iterable[Values]) -> dict[str, float]:

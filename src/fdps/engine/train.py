@@ -31,6 +31,7 @@ from fdps.engine.run_folder import (
 )
 from fdps.engine.run_log import RunLog, Stream, Watcher, environment
 from fdps.engine.step import Learner
+from fdps.engine.validation import Validation
 from fdps.errors import AnnotationError, ConfigError, TrainingDiverged, UsageError
 from fdps.losses.watched import hardness
 from fdps.models import PersonSearchNet, build_model
@@ -49,6 +50,7 @@ def train(
     run: Path,
     *,
     stream: Stream | None = None,
+    validate: SceneSet | None = None,
     inspect: Inspect | None = None,
     watchers: Sequence[Watcher] = (),
 ) -> Path:
@@ -62,7 +64,9 @@ def train(
         run: The run folder (:mod:`fdps.engine.run_folder`); one with a checkpoint is continued.
         stream: Where status line and table go, for example ``sys.stderr``; nothing is shown
             without.
-        inspect: Called after every epoch.
+        validate: Searched every ``train.validate_every`` epochs; the weights of the best mAP are
+            kept, and ``train.patience`` counts from it.
+        inspect: Called after every epoch, before the validation.
         watchers: Who else follows the log.
 
     Returns:
@@ -70,7 +74,8 @@ def train(
 
     Raises:
         AnnotationError: No scene, or no labelled person.
-        ConfigError: A batch is too small for the processes.
+        ConfigError: A batch is too small for the processes, there is nothing to train for, or
+            nothing to validate on.
         UsageError: The folder holds a run of another recipe or of other data.
         ModelError: Its checkpoints are damaged or of another network.
         TrainingDiverged: A loss, a gradient or a weight left the finite numbers; the last
@@ -82,6 +87,7 @@ def train(
     """
     config = recipe.train
     n_persons = _count_persons(scenes)
+    inspections = _inspections(recipe, validate, inspect)
     check_continuable(run, recipe)
     fabric = connect(config)
     _check_batches(recipe, len(scenes), fabric.world_size)
@@ -114,7 +120,7 @@ def train(
                 if is_stopped:
                     raise KeyboardInterrupt(stop.signal or signal.SIGTERM)
             progress.n_epochs += 1
-            is_best = _close_epoch(run, learner, progress, log, n_persons, inspect)
+            is_best = _close_epoch(run, learner, progress, log, n_persons, inspections)
             _save(run, learner, progress, log, data, is_best=is_best)
         if is_first and progress.best < 0:
             _save_weights(run, learner, n_persons)
@@ -198,10 +204,10 @@ def _close_epoch(
     progress: Progress,
     log: RunLog,
     n_persons: int,
-    inspect: Inspect | None,
+    inspections: Sequence[Inspect],
 ) -> bool:
     """Look at the network and write the epoch down; whether it is the best so far."""
-    found = _inspected(learner, inspect, progress.n_epochs) if inspect else {}
+    found = _inspected(learner, inspections, progress.n_epochs) if inspections else {}
     is_best = found.get("mAP", -1.0) > progress.best
     if is_best:
         progress.best, progress.n_stale = found["mAP"], 0
@@ -213,15 +219,34 @@ def _close_epoch(
     return is_best
 
 
-def _inspected(learner: Learner, inspect: Inspect, epoch: int) -> dict[str, float]:
-    """What the first process finds; the others wait for it."""
+def _inspections(
+    recipe: Recipe, validate: SceneSet | None, inspect: Inspect | None
+) -> list[Inspect]:
+    """Everything that looks at the network after an epoch."""
+    looks: list[Inspect] = [] if inspect is None else [inspect]
+    if validate is not None:
+        looks.append(Validation.of(recipe, validate))
+    if recipe.train.validate_every and not looks:
+        raise ConfigError(
+            f"recipe key train.validate_every is {recipe.train.validate_every}, but no scenes "
+            "were given to validate on",
+            hint="pass validate=SCENES, or set train.validate_every=0",
+        )
+    return looks
+
+
+def _inspected(learner: Learner, inspections: Sequence[Inspect], epoch: int) -> dict[str, float]:
+    """Let the first process look; the others wait for it."""
     told = ""
     if learner.processes.is_first:
+        found: dict[str, float] = {}
         with learner.averaged():
-            told = json.dumps(dict(inspect(learner.net.eval(), epoch)))
+            for look in inspections:
+                found |= look(learner.net.eval(), epoch)
+        told = json.dumps(found)
         learner.net.train()
-    found: dict[str, float] = json.loads(learner.processes.tell_all(told, learner.device)[0])
-    return found
+    shared: dict[str, float] = json.loads(learner.processes.tell_all(told, learner.device)[0])
+    return shared
 
 
 def _save(

@@ -31,7 +31,7 @@ class Annotated:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sightings:
-    """Where the people who are looked for are annotated, person after person.
+    """The annotations of the people who are looked for, person after person.
 
     Args:
         boxes: In pixels of their scene.

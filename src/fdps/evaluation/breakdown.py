@@ -1,4 +1,4 @@
-"""Where search succeeds and where it fails: figures by height, camera, gap, and how wrong hits are.
+"""Figures of the search by height, camera and gap, and a look at its wrong hits.
 
 Every breakdown splits the scored queries into bins; bins without a query are left out.
 
@@ -65,7 +65,7 @@ class Breakdown:
 
 @dataclass(frozen=True, slots=True)
 class WrongHits:
-    """How often a hit is somebody else.
+    """The share of hits that are somebody else.
 
     Args:
         label: Which hits.
@@ -111,7 +111,7 @@ def break_down(
 
 
 def wrong_hits(result: SearchResult) -> tuple[WrongHits, ...]:
-    """How often the hits that a user would look at show somebody else.
+    """Count how often the hits that a user would look at show somebody else.
 
     The first hit, the first five and ten (of which most people have fewer right ones: that is part
     of what a user sees), and the first hit by its similarity: a threshold does not make it sure.

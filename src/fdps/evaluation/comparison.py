@@ -59,7 +59,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far a system is from the first one.
+    """The distance of a system from the first one.
 
     Args:
         value: Its figure minus that of the first.
@@ -75,7 +75,7 @@ class Difference:
 
     @property
     def is_real(self) -> bool:
-        """Whether chance is an unlikely explanation."""
+        """Tell whether chance is an unlikely explanation."""
         return self.p_corrected < SIGNIFICANCE
 
 
@@ -134,7 +134,7 @@ class Comparison:
         return plain
 
 
-def compare(
+def compare_systems(
     contenders: Sequence[Contender],
     *,
     units: Int64[np.ndarray, " Q"] | None = None,

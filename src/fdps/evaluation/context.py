@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
-from scipy.optimize import linear_sum_assignment
 
 from fdps.boxes import iou
 from fdps.evaluation.grouping import Found
@@ -46,6 +45,8 @@ def context_match(weights: Float[np.ndarray, "K M"]) -> tuple[int, float] | None
         >>> context_match(np.array([[0.6, 0.5], [0.9, 0.1]]))
         (1, 0.9)
     """
+    from scipy.optimize import linear_sum_assignment  # slow to load, and few evaluations need it
+
     people, matched = linear_sum_assignment(weights, maximize=True)
     if len(people) == 0 or people[0] != 0:  # rows come sorted
         return None

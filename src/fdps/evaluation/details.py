@@ -1,4 +1,4 @@
-"""What a JSON report tells beside the headline: intervals, breakdowns, wrong hits."""
+"""The details of a JSON report: intervals, breakdowns, wrong hits."""
 
 from dataclasses import asdict
 from math import isnan

@@ -1,4 +1,4 @@
-"""How well people are found: recall and average precision over all scenes pooled.
+"""Detection figures: recall and average precision over all scenes pooled.
 
 Axes: N detections of the whole set, T distinct scores.
 """

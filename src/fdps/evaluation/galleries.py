@@ -23,7 +23,7 @@ from fdps.structures import Query, SceneSet
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Galleries:
-    """What is searched for the queries of a block, query after query.
+    """The galleries of a block of queries, query after query.
 
     Args:
         queries: Query of each entry, within the block; never falling.

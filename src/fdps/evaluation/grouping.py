@@ -41,7 +41,7 @@ class Found:
         return len(self.boxes)
 
     def of(self, scene: int) -> slice:
-        """Where the detections of one scene are."""
+        """Return the range of the detections of one scene."""
         return slice(int(self.starts[scene]), int(self.starts[scene + 1]))
 
     def of_many(self, scenes: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, " R"]:
@@ -49,7 +49,7 @@ class Found:
         return ranges(self.starts[scenes], self.counts(scenes))
 
     def counts(self, scenes: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, " K"]:
-        """How many detections each of several scenes has."""
+        """Count the detections of each of several scenes."""
         return np.asarray(self.starts[scenes + 1] - self.starts[scenes])
 
 

@@ -11,7 +11,7 @@ CAMERAS = ("all", "cross", "same")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Where rules of evaluation may differ; docs/concepts/protocol.md has the reasons.
+    """The points in which rules of evaluation differ; docs/concepts/protocol.md has the reasons.
 
     Args:
         repeated_entries: A gallery list that names a scene again: ``counted``: among the scenes
@@ -95,7 +95,7 @@ class RerankOptions:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
-    """What may be chosen when predictions are scored.
+    """The choices that are open when predictions are scored.
 
     Args:
         protocol: ``reference``: the rules of the public evaluation code; ``strict``: the same

@@ -22,7 +22,7 @@ def ranges(
 
 
 def last_of_runs(values: Integer[np.ndarray, " E"]) -> Int64[np.ndarray, " G"]:
-    """Where each run of equal neighbours ends.
+    """Find the end of each run of equal neighbours.
 
     Example:
         >>> last_of_runs(np.array([4, 4, 9, 1, 1])).tolist()

@@ -67,13 +67,13 @@ class RankedTable:
     def at_least(
         self, rows: Int64[np.ndarray, " K"], values: Float32[np.ndarray, " K"]
     ) -> Int64[np.ndarray, " K"]:
-        """How many entries of each row are at least as similar as a value."""
+        """Count the entries of each row that are at least as similar as a value."""
         return self._width - self._position(rows, values, "left")
 
     def above(
         self, rows: Int64[np.ndarray, " K"], values: Float32[np.ndarray, " K"]
     ) -> Int64[np.ndarray, " K"]:
-        """How many entries of each row are more similar than a value."""
+        """Count the entries of each row that are more similar than a value."""
         return self._width - self._position(rows, values, "right")
 
     @property

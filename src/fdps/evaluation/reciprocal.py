@@ -56,7 +56,7 @@ def k_reciprocal_distance(
 
 
 def _reciprocal(rank: np.ndarray, k: int) -> np.ndarray:
-    """Who is among the k nearest of whom, both ways; everybody is a neighbour of himself."""
+    """Mark who is among the k nearest of whom, both ways; all are neighbours of themselves."""
     is_near = rank <= k  # rank 0 is the item itself
     return np.asarray(is_near & is_near.T)
 

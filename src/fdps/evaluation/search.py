@@ -1,4 +1,4 @@
-"""How well people are found again: mAP and top-k over the queries of a data set.
+"""Search figures: mAP and top-k over the queries of a data set.
 
 Queries are searched in blocks: one matrix product, one table of similarities, ranks by one sort of
 its rows. Memory depends on the block, not on the number of queries.

@@ -1,4 +1,4 @@
-"""What chance does to a figure: bootstrap intervals, a paired test, the spread over seeds.
+"""The influence of chance on a figure: bootstrap intervals, a paired test, spread over seeds.
 
 All of it is over the queries of one evaluation. Queries of one person resemble each other;
 ``units`` (for example the person id of each query) lets those of a unit stand or fall together.
@@ -27,7 +27,7 @@ _NOTHING = 1e-12  # a difference of fractions below this is rounding
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where a figure probably lies; both ends are NaN if there was nothing to draw from."""
+    """The range in which a figure probably lies; both ends are NaN without anything to draw."""
 
     low: float
     high: float
@@ -49,7 +49,7 @@ class Spread:
 
 
 def query_values(result: SearchResult) -> Float64[np.ndarray, "Q M"]:
-    """What every query adds to each of :data:`FIGURES`; the means of the columns are the figures.
+    """Return what each query adds to each of :data:`FIGURES`, whose values are the column means.
 
     Args:
         result: Scored queries.

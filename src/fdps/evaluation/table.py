@@ -15,8 +15,6 @@ from fdps.evaluation.grouping import Found
 from fdps.evaluation.matching import search_iou
 from fdps.evaluation.ragged import best_of_groups
 
-_DENSE = 0.3  # from this share of all detections on, whole rows are cheaper than picked columns
-
 _SPARSE = 0.03  # up to this share single inner products are cheaper than a matrix product
 _PICKED = 512
 
@@ -27,21 +25,19 @@ class Table:
 
     Args:
         similarity: Of each detection of the gallery; minus infinity in columns that are not used.
-        columns: Detection of each column, -1 where there is none; ``None``: column and detection
-            are the same number.
+        columns: Detection of each column, -1 where there is none.
         entry_starts: Column at which the detections of each gallery entry begin.
     """
 
     similarity: Float32[np.ndarray, "B W"]
-    columns: Integer[np.ndarray, "B W"] | None
+    columns: Integer[np.ndarray, "B W"]
     entry_starts: Int64[np.ndarray, " E"]
 
     def detections(
         self, rows: Integer[np.ndarray, " P"], columns: Integer[np.ndarray, " P"]
     ) -> Int64[np.ndarray, " P"]:
         """Which detections stand at places of the table."""
-        found = columns if self.columns is None else self.columns[rows, columns]
-        return np.asarray(found, dtype=np.int64)
+        return np.asarray(self.columns[rows, columns], dtype=np.int64)
 
 
 def similarities(
@@ -104,13 +100,6 @@ def table_of(
         weights: Factor of each detection, if there is one.
     """
     n, counts = len(queries), found.counts(galleries.scenes)
-    is_rising = (np.diff(galleries.scenes) > 0) | (np.diff(galleries.queries) > 0)
-    if counts.sum() >= _DENSE * n * len(found) and is_rising.all():
-        similarity = similarities(queries, embeddings, weights)
-        searched = np.zeros((n, len(found.starts) - 1), dtype=np.bool_)
-        searched[galleries.queries, galleries.scenes] = True
-        np.copyto(similarity, np.float32(-np.inf), where=~searched[:, found.scenes])
-        return Table(similarity, None, found.starts[galleries.scenes])
     before = np.concatenate([[0], np.cumsum(counts)])
     first_entry = np.searchsorted(galleries.queries, np.arange(n + 1))
     starts = before[:-1] - before[first_entry[:-1]][galleries.queries]
@@ -173,7 +162,7 @@ def find_candidates(galleries: Galleries, found: Found, table: Table) -> Candida
 def right_hits(
     table: Table, candidates: Candidates
 ) -> tuple[Int64[np.ndarray, " K"], Int64[np.ndarray, " K"]]:
-    """Of the candidates for each box the most similar one; of equal ones the later detection.
+    """Choose the most similar candidate for each box; of equal ones the later detection.
 
     Returns:
         Rows and columns of the table; rows never fall.

@@ -27,7 +27,7 @@ def box_loss(
 
     Args:
         deltas: Predicted ``dx dy dw dh`` of the positive regions.
-        targets: What they should be (:func:`fdps.boxes.encode`).
+        targets: What they should be (:func:`fdps.models.box_coder.encode`).
         n_samples: N, positives and negatives together.
         beta: Where the square ends and the line begins; 0 for plain L1.
 

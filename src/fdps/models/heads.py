@@ -18,7 +18,7 @@ class HeadOutputs(NamedTuple):
     """What the heads say about R regions, N of which are embedded."""
 
     deltas: Float[Tensor, "R 4"]
-    """``dx dy dw dh`` relative to the region, as :func:`fdps.boxes.encode` writes them."""
+    """``dx dy dw dh`` of the region, as :func:`fdps.models.box_coder.encode` writes them."""
     logits: Float[Tensor, "R 2"]
     """Background and person, before the softmax."""
     embeddings: Float[Tensor, "N D"]

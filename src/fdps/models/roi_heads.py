@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image, nms
 
-from fdps.boxes import decode, encode
 from fdps.losses import BalancedOIMLoss, OIMLoss
 from fdps.losses.detection import box_loss, classification_loss
+from fdps.models.box_coder import decode, encode
 from fdps.models.heads import TaskHeads
 from fdps.models.norms import RowSums, move_statistics
 from fdps.models.sampling import PERSON, REGIONS, match, sample, seeded

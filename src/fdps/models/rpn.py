@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import clip_boxes_to_image, nms
 
-from fdps.boxes import decode, encode
 from fdps.losses.detection import box_loss
+from fdps.models.box_coder import decode, encode
 from fdps.models.sampling import ANCHORS, PERSON, match, sample, seeded
 
 FOREGROUND_IOU, BACKGROUND_IOU = 0.7, 0.3
@@ -37,7 +37,7 @@ class Proposed(NamedTuple):
     logits: Float[Tensor, "B R"]
     """That an anchor shows a person, before the sigmoid."""
     deltas: Float[Tensor, "B R 4"]
-    """From anchor to box, as :func:`fdps.boxes.encode` writes them."""
+    """From anchor to box, as :func:`fdps.models.box_coder.encode` writes them."""
     anchors: Float[Tensor, "R 4"]
     """The same in each picture."""
 

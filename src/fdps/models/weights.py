@@ -124,8 +124,14 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
 
 
 def _check_exists(path: Path) -> None:
-    if not path.is_file():
-        raise MissingDataError(f"no weights at {path}", hint="a run folder has weights.safetensors")
+    if path.is_file():
+        return
+    if path.with_name("recipe.toml").is_file():
+        raise MissingDataError(
+            f"no weights at {path}: the training in {path.parent} has not ended",
+            hint=f"go on with it: fdps resume {path.parent}",
+        )
+    raise MissingDataError(f"no weights at {path}", hint="a run folder has weights.safetensors")
 
 
 def _not_safetensors(path: Path, error: Exception) -> ModelError:

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from fake.coco import write_coco
+from fake.coco import write_coco, write_json
 from fake.found import perfect
 from fdps.cli.main import main
 from fdps.config import DataConfig, Recipe, Source, to_toml
@@ -223,3 +224,44 @@ def test_predictions_of_other_data_are_refused(
     write_coco(run.parent / "other", seed=1)
     assert main(["evaluate", str(run), "--root", str(run.parent / "other")]) == 3
     assert "data hash" in capsys.readouterr().err
+
+
+def test_predictions_of_nobody_are_measured_and_said(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes = load_scenes("coco", run.parent / "data", "test")
+    nobody = replace(
+        perfect(scenes, 10),
+        boxes=np.zeros((0, 4), dtype=np.float32),
+        scores=np.zeros(0, dtype=np.float32),
+        embeddings=np.zeros((0, 4), dtype=np.float32),
+        scene=np.zeros(0, dtype=np.int64),
+        query_embeddings=np.eye(4, dtype=np.float32)[: len(scenes.queries)],
+    )
+    save_predictions(nobody, run / "predictions.safetensors")
+    for options in ([], ["--rerank", "cbgm"], ["--rerank", "k-reciprocal"]):
+        assert main(["evaluate", str(run), *options, "--query-expansion", "3"]) == 0
+        out = capsys.readouterr().out
+        assert "0 detections of score 0.5" in out
+        assert "nobody was found" in out
+    assert main(["evaluate", str(run), "--json", "--bootstrap", "10"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["detection"]["recall"], figures["search"]["mAP"]) == (0, 0)
+
+
+def test_without_queries_only_detections_are_measured(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = run.parent / "unasked"
+    write_json(data, write_coco(data) | {"queries": []})
+    scenes = load_scenes("coco", data, "test")
+    save_predictions(perfect(scenes, 10), run / "predictions.safetensors")
+    reports = ["--out", str(run / "r.json"), "--csv", str(run / "r.csv"), "--bootstrap", "10"]
+    assert main(["evaluate", str(run), "--root", str(data), *reports]) == 0
+    out = capsys.readouterr().out
+    assert "no queries: only the detections are measured" in out
+    assert "queries, 0 scenes each" not in out
+    assert len((run / "r.csv").read_text().splitlines()) == 1
+    assert main(["evaluate", str(run), "--root", str(data), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["search"]["mAP"], figures["detection"]["recall"]) == (None, 1)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fake.coco import write_coco
+from fake.commands import interrupt
 from fdps.cli.main import main
 from fdps.config import DataConfig, LossConfig, ModelConfig, Recipe, Source, to_toml
 from fdps.data import load_scenes
@@ -67,6 +68,32 @@ def test_nothing_is_written_without_weights(
     assert main(["predict", str(tmp_path)]) == 3
     assert "no weights" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_training_is_named_with_the_way_on(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = tmp_path / "begun"
+    interrupt(recipe, begun, at=2)
+    capsys.readouterr()
+    before = sorted(begun.iterdir())
+    assert main(["predict", str(begun), "--data", "coco", "--root", str(recipe.parent)]) == 3
+    error = capsys.readouterr().err
+    assert f"the training in {begun} has not ended" in error
+    assert f"fdps resume {begun}" in error
+    assert sorted(begun.iterdir()) == before
+
+
+@pytest.mark.parametrize("device", ["banana", "", "cuda:x", "CPU", "cuda:99"])
+def test_a_device_that_is_not_here_is_refused_before_anything(
+    device: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(run.iterdir())
+    assert main(["predict", str(run), "--device", device, "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "device" in error
+    assert "a bug in fdps" not in error
+    assert sorted(run.iterdir()) == before
 
 
 def test_ground_truth_boxes(run: Path) -> None:

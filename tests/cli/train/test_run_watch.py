@@ -11,10 +11,9 @@ from fake.commands import CallAt, interrupt, read_all, train
 from fake.runs import tiny_recipe, write_scenes
 from fdps.cli.main import main
 from fdps.cli.train import run_watch
-from fdps.cli.train.inspection import Inspection
 from fdps.cli.train.run_watch import RunWatch, watched
-from fdps.config import Recipe, Source, to_toml
-from fdps.data import load_scenes
+from fdps.cli.train.samples import SampleSheets
+from fdps.config import Recipe, to_toml
 from fdps.models import build_model
 from fdps.structures import SceneSet
 
@@ -142,25 +141,12 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SceneSet:
     return write_scenes(tmp_path_factory.mktemp("data"), n_scenes=9)
 
 
-def look(recipe: Recipe, run: Path, train: SceneSet, validation: SceneSet | None) -> np.ndarray:
-    """The sheet that an inspection draws."""
+def look(recipe: Recipe, run: Path, shown: SceneSet) -> np.ndarray:
+    """The sheet that is drawn."""
     torch.manual_seed(1)
     net = build_model(recipe.model, recipe.loss, 2).eval()
-    assert Inspection(recipe, run, train, validation)(net, 7) == {}
+    assert SampleSheets(run, shown)(net, 7) == {}
     return np.asarray(Image.open(run / "samples" / "e007.jpg"))
-
-
-def gone(scenes: SceneSet) -> SceneSet:
-    """The same scenes, but their pictures cannot be read."""
-    lost = [replace(scene, path=scene.path.with_name("gone.jpg")) for scene in scenes.scenes]
-    return SceneSet("gone", tuple(lost))
-
-
-def test_scenes_kept_for_validation_are_drawn_rather_than_those_trained_on(
-    scenes: SceneSet, tmp_path: Path
-) -> None:
-    sheet = look(tiny_recipe(), tmp_path / "a", gone(scenes), scenes)
-    assert np.array_equal(sheet, look(tiny_recipe(), tmp_path / "b", scenes, None))
 
 
 def test_few_scenes_are_drawn_from_all_over_the_set(scenes: SceneSet, tmp_path: Path) -> None:
@@ -169,26 +155,6 @@ def test_few_scenes_are_drawn_from_all_over_the_set(scenes: SceneSet, tmp_path: 
         scene if row in rows else replace(scene, path=Path("gone.jpg"))
         for row, scene in enumerate(scenes.scenes)
     ]
-    whole = look(tiny_recipe(), tmp_path / "a", SceneSet("mixed", tuple(mixed)), None)
-    single = look(tiny_recipe(), tmp_path / "b", SceneSet("one", scenes.scenes[:1]), None)
+    whole = look(tiny_recipe(), tmp_path / "a", SceneSet("mixed", tuple(mixed)))
+    single = look(tiny_recipe(), tmp_path / "b", SceneSet("one", scenes.scenes[:1]))
     assert single.size < whole.size  # it stands there once
-
-
-def test_it_is_searched_when_that_is_due(scenes: SceneSet, tmp_path: Path) -> None:
-    source = Source("coco", "here", "test")
-    recipe = tiny_recipe()
-    recipe = replace(
-        recipe,
-        data=replace(recipe.data, validation=source),
-        train=replace(recipe.train, validate_every=3),
-    )
-    root = scenes.scenes[0].path.parents[1]
-    validation = load_scenes("coco", root, "test")
-    inspection = Inspection(recipe, tmp_path, scenes, validation)
-    net = build_model(recipe.model, recipe.loss, 2).eval()
-    found = {epoch: inspection(net, epoch) for epoch in (1, 2, 3, 4, 6)}
-    assert [epoch for epoch, figures in found.items() if figures] == [3, 6]
-    assert set(found[3]) == {"recall", "ap", "mAP", "top1"}
-    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == [
-        f"e00{epoch}.jpg" for epoch in (1, 2, 3, 4, 6)
-    ]

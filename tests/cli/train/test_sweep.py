@@ -216,7 +216,7 @@ def test_validation_scenes_come_before_test_scenes(
     gone = Source("coco", str(tmp_path / "gone"), "test")
     content = recipe_of(data, validation=Source("coco", str(data), "test"), test=gone)
     (tmp_path / "tiny.toml").write_text(to_toml(content))
-    epochs = ("--set", "train.epochs=0", "--sweep", "train.seed=1")
+    epochs = ("--set", "train.epochs=1", "--sweep", "train.seed=1")
     assert train(tmp_path / "tiny.toml", tmp_path / "runs", *epochs, "--json") == 0
     (record,) = json.loads(capsys.readouterr().out)["sweep"]
     assert record["set"] == "train.seed=1"

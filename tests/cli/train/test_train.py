@@ -61,12 +61,12 @@ def test_the_run_folder_has_the_name_of_the_recipe(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["train", str(recipe), "--set", "train.epochs=0", "--quiet"]) == 0
+    assert main(["train", str(recipe), "--set", "train.epochs=1", "--quiet"]) == 0
     assert (tmp_path / "runs" / "train" / "tiny" / "weights.safetensors").is_file()
 
 
 def test_folder_and_backbone_can_be_given(recipe: Path, tmp_path: Path) -> None:
-    (tmp_path / "r.toml").write_text(to_toml(tiny_recipe(Path("elsewhere"), epochs=0)))
+    (tmp_path / "r.toml").write_text(to_toml(tiny_recipe(Path("elsewhere"), epochs=1)))
     data = recipe.parent / "data"
     given = ["--root", str(data), "--backbone-weights", "none", "--quiet"]
     assert train(tmp_path / "r.toml", tmp_path / "run", *given) == 0
@@ -139,7 +139,7 @@ def test_divergence_ends_with_a_clear_word(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    wild = ["train.lr=1e6", "train.warmup_epochs=0", "train.milestones=[]", "train.epochs=20"]
+    wild = ["train.lr=1e6", "train.warmup_epochs=1", "train.milestones=[]", "train.epochs=20"]
     assert train(recipe, run, *(word for setting in wild for word in ("--set", setting))) == 7
     out, err = capsys.readouterr()
     assert not out
@@ -153,12 +153,12 @@ def test_a_run_of_another_recipe_is_not_continued(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    assert train(recipe, run, "--set", "train.epochs=0", "--quiet") == 0
+    assert train(recipe, run, "--set", "train.epochs=1", "--quiet") == 0
     before = read_all(run)
     assert train(recipe, run, "--set", "loss.sigma=0.25") == 2
     error = capsys.readouterr().err
     assert f"error: {run} holds a run of another recipe: loss.sigma is 0.25 here and 0.5" in error
-    assert "train.epochs is 2 here and 0 there" in error
+    assert "train.epochs is 2 here and 1 there" in error
     assert read_all(run) == before
 
 

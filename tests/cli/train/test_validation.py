@@ -13,10 +13,10 @@ from fake.coco import write_coco, write_json
 from fake.commands import CallAt, assert_same_end, interrupt, read_lines, train
 from fake.runs import last_state, tiny_recipe
 from fdps.cli.main import main
-from fdps.cli.train.inspection import searched
 from fdps.config import DataConfig, ModelConfig, Recipe, Source, to_toml
 from fdps.data import load_scenes
 from fdps.engine.checkpoint import read_checkpoint
+from fdps.engine.validation import search_figures
 from fdps.searcher import load
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -133,7 +133,7 @@ def test_the_best_epoch_is_marked(whole: Path) -> None:
 def test_the_figures_are_those_of_the_weights(whole: Path, folder: Path) -> None:
     scenes = load_scenes("coco", folder / "validation", "test")
     best = best_of(whole)
-    assert searched(load(whole), scenes) == {figure: best[figure] for figure in FIGURES}
+    assert search_figures(load(whole), scenes) == {figure: best[figure] for figure in FIGURES}
 
 
 def test_looking_changes_nothing_that_is_learnt(whole: Path, folder: Path) -> None:
@@ -263,7 +263,7 @@ def test_scenes_without_queries_are_refused(
     assert "train.validate_every=0" in err
     assert not out
     assert not (tmp_path / "run").exists()
-    never = ("--set", "train.validate_every=0", "--set", "train.epochs=0", "--quiet")
+    never = ("--set", "train.validate_every=0", "--set", "train.epochs=1", "--quiet")
     assert train(tmp_path / "tiny.toml", tmp_path / "run", *never) == 0
 
 
@@ -288,7 +288,7 @@ def test_the_mean_is_what_is_searched_and_kept(averaged: Path, folder: Path) -> 
     assert not mean[moving].equal(checkpoint.tensors["model"][moving])
     scenes = load_scenes("coco", folder / "validation", "test")
     best = best_of(averaged)
-    assert searched(load(averaged), scenes) == {figure: best[figure] for figure in FIGURES}
+    assert search_figures(load(averaged), scenes) == {figure: best[figure] for figure in FIGURES}
 
 
 def test_a_run_with_a_mean_ends_as_if_it_had_never_stopped(

@@ -9,7 +9,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fdps.cli.train.predict import PREDICTIONS_FILE, progress_bar
+from fdps.cli.chosen_data import PREDICTIONS_FILE
+from fdps.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from fdps.analysis.report import System

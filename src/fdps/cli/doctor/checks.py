@@ -1,4 +1,4 @@
-"""What ``fdps doctor`` looks at: one function per topic, each yields its findings.
+"""The checks of ``fdps doctor``: one function per topic, each yields its findings.
 
 Nothing is installed, written or sent. Torch is imported by the checks and nowhere before, so that a
 broken installation is a finding and not a crash.
@@ -86,7 +86,7 @@ def weights() -> Iterator[Finding]:
 
 
 def network() -> Iterator[Finding]:
-    """What fdps sends: nothing."""
+    """Say that fdps sends nothing."""
     exception = 'backbone_weights = "imagenet" lets torchvision fetch them once'
     yield Finding("network", "ok", f"fdps opens no connection; one exception: {exception}")
 

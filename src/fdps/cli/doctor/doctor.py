@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fdps.cli.chosen_data import Roots
 from fdps.cli.doctor.checks import findings
 from fdps.errors import UsageError
 
@@ -17,12 +18,9 @@ NO_RESOURCES = 7  # the exit code of ResourceError
 def doctor(
     recipe: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Estimate what a training by this recipe takes."),
+        typer.Option(metavar="FILE", help="Take three steps of a training by this recipe."),
     ] = None,
-    root: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Folder of the data set, instead of the recipe's."),
-    ] = None,
+    roots: Roots = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change a field; repeatable."),
@@ -35,12 +33,12 @@ def doctor(
         bool, typer.Option("--json", help="Print one JSON object when done.")
     ] = False,
 ) -> None:
-    """Check the environment, or estimate memory and time of a training; ends with 7 if it fails."""
+    """Check the environment, or try a training for its memory and time; ends with 7 if it fails."""
     if recipe is not None:
         from fdps.cli.doctor.recipe import report
 
-        is_fine = report(recipe, root, settings or [], scenes, json_output=json_output)
-    elif root is not None or settings or scenes is not None:
+        is_fine = report(recipe, roots or [], settings or [], scenes, json_output=json_output)
+    elif roots or settings or scenes is not None:
         raise UsageError(
             "--root, --set and --scenes tell about a training", hint="name it: --recipe FILE"
         )

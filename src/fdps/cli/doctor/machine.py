@@ -1,4 +1,4 @@
-"""What ``fdps doctor`` looks at in the machine: cores, memory, GPUs, compiler, disk."""
+"""The machine as ``fdps doctor`` sees it: cores, memory, GPUs, compiler, disk."""
 
 import os
 import shutil
@@ -82,7 +82,7 @@ def memory() -> Iterator[Finding]:
 
 
 def compiler() -> Iterator[Finding]:
-    """What ``torch.compile`` builds with on a CPU."""
+    """Find the compiler that ``torch.compile`` builds with on a CPU."""
     names = [os.environ.get("CXX", ""), "g++", "clang++", "c++", "cl"]
     path = next((found for name in names if name and (found := shutil.which(name))), None)
     if path:

@@ -1,30 +1,18 @@
 """``fdps compare``: which of several runs is better, and whether chance explains it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fdps.cli.chosen_data import DATA_HELP, ROOT_HELP, SPLIT_HELP
+from fdps.cli.chosen_data import DataChoice
 from fdps.cli.evaluate.compared_runs import contenders, load_runs, scenes_of
 from fdps.cli.evaluate.comparison_table import show
-from fdps.cli.evaluate.options import (
-    Cameras,
-    FrameGap,
-    Gallery,
-    Protocol,
-    QueryExpansion,
-    Rerank,
-    RerankSet,
-    ScoreThreshold,
-    SecondsGap,
-    Subset,
-    WeightByScore,
-    gallery_size,
-    rerank_options,
-)
+from fdps.cli.evaluate.options import Scoring
+from fdps.cli.option_groups import grouped
 
 
+@grouped
 def compare(
     runs: Annotated[
         list[Path],
@@ -32,23 +20,8 @@ def compare(
             metavar="RUN", help="Run folders or predictions files; the first is the base."
         ),
     ],
-    data: Annotated[str | None, typer.Option(metavar="KIND", help=DATA_HELP)] = None,
-    root: Annotated[Path | None, typer.Option(metavar="DIR", help=ROOT_HELP)] = None,
-    split: Annotated[str | None, typer.Option(help=SPLIT_HELP)] = None,
-    protocol: Protocol = "reference",
-    gallery: Gallery = "all",
-    subset: Subset = None,
-    cameras: Cameras = "all",
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of galleries that are drawn, intervals and tests.")
-    ] = 0,
-    min_frame_gap: FrameGap = 0,
-    min_seconds_gap: SecondsGap = 0.0,
-    weight_by_score: WeightByScore = False,
-    score_threshold: ScoreThreshold = 0.5,
-    query_expansion: QueryExpansion = 0,
-    rerank: Rerank = "none",
-    rerank_set: RerankSet = None,
+    choice: DataChoice,
+    scoring: Scoring,
     by_person: Annotated[
         bool, typer.Option("--by-person", help="Queries of one person stand or fall together.")
     ] = False,
@@ -61,30 +34,17 @@ def compare(
 
     import numpy as np
 
-    from fdps.evaluation.comparison import compare as compare_systems
+    from fdps.evaluation.comparison import compare_systems
 
+    options = scoring.checked()
     found = load_runs(runs)
-    scenes = scenes_of(runs, data, root, split)
-    options: dict[str, Any] = {
-        "protocol": protocol,
-        "gallery": gallery_size(gallery),
-        "seed": seed,
-        "min_frame_gap": min_frame_gap,
-        "weight_by_score": weight_by_score,
-        "score_threshold": score_threshold,
-        "subset": subset,
-        "cameras": cameras,
-        "min_seconds_gap": min_seconds_gap,
-        "query_expansion": query_expansion,
-        "rerank": rerank,
-        "rerank_options": rerank_options(rerank_set or []),
-    }
+    scenes = scenes_of(runs, choice)
     systems = contenders(found, scenes, options)
     people = None
     if by_person:
         scored = systems[0].reports[0].search.queries
         people = np.array([scenes.queries[row].person_id for row in scored], dtype=np.int64)
-    comparison = compare_systems(systems, units=people, seed=seed)
+    comparison = compare_systems(systems, units=people, seed=options.seed)
     if json_output:
         print(json.dumps(comparison.json()))
     else:

@@ -2,45 +2,41 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fdps.cli.chosen_data import RECIPE_FILE, chosen_scenes
-from fdps.cli.train.predict import PREDICTIONS_FILE
+from fdps.cli.chosen_data import PREDICTIONS_FILE, RECIPE_FILE, DataChoice
 from fdps.errors import MissingDataError, UsageError
 
 if TYPE_CHECKING:
     from fdps.config import Recipe
+    from fdps.evaluation import EvaluationOptions
     from fdps.evaluation.comparison import Contender
     from fdps.predictions import Predictions
     from fdps.structures import SceneSet
 
 
-def scenes_of(
-    runs: Sequence[Path], kind: str | None, root: Path | None, split: str | None
-) -> "SceneSet":
+def scenes_of(runs: Sequence[Path], choice: DataChoice) -> "SceneSet":
     """Read the scenes that all runs are scored on.
 
     Args:
         runs: Run folders or predictions files.
-        kind: Kind of data set; by default what the recipes say.
-        root: Folder of the data set.
-        split: Which part of it.
+        choice: Kind, folder and split; what it leaves out is what the recipes say.
 
     Raises:
         UsageError: Nothing tells the data, or the recipes name different data.
-        FdpsError: As :func:`~fdps.cli.chosen_data.chosen_scenes` raises.
+        FdpsError: As :meth:`fdps.cli.chosen_data.DataChoice.scenes` raises.
     """
     recipes = {run: _recipe(run) for run in runs}
     named = {run: recipe.data.test for run, recipe in recipes.items() if recipe is not None}
     first = next(iter(named), None)
-    if kind is None and root is None:
+    if choice.data is None and choice.root is None:
         for run, test in named.items():
             if first is not None and test != named[first]:
                 raise UsageError(
                     f"{first} and {run} are tested on different data: {named[first]} and {test}",
                     hint="predict all of them on the same data and name it: --data KIND --root DIR",
                 )
-    return chosen_scenes(first, kind, root, split)
+    return choice.scenes(first)
 
 
 def load_runs(runs: Sequence[Path]) -> "dict[Path, Predictions]":
@@ -75,19 +71,19 @@ def load_runs(runs: Sequence[Path]) -> "dict[Path, Predictions]":
 
 
 def contenders(
-    found: "dict[Path, Predictions]", scenes: "SceneSet", options: dict[str, Any]
+    found: "dict[Path, Predictions]", scenes: "SceneSet", options: "EvaluationOptions"
 ) -> "list[Contender]":
     """Score every run, and join those whose recipes differ in the seed alone.
 
     Raises:
-        FdpsError: As :func:`fdps.evaluation.evaluate` raises.
+        FdpsError: As :func:`fdps.evaluation.evaluate_with` raises.
     """
-    from fdps.evaluation import evaluate
+    from fdps.evaluation import evaluate_with
     from fdps.evaluation.comparison import Contender
 
     groups = group_by_seed({run: _recipe(run) for run in found})
     return [
-        Contender(_name(group), tuple(evaluate(found[run], scenes, **options) for run in group))
+        Contender(_name(group), tuple(evaluate_with(options, found[run], scenes) for run in group))
         for group in groups
     ]
 

@@ -1,9 +1,12 @@
-"""What ``fdps evaluate`` writes and prints beside the headline: JSON, HTML, CSV, intervals."""
+"""The output of ``fdps evaluate`` beside the headline: JSON, HTML, CSV, intervals."""
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
     from fdps.analysis.scored import Evaluation
@@ -25,46 +28,49 @@ def show_intervals(figures: dict[str, Any]) -> None:
         print(f"95 % intervals over queries: {told}")
 
 
-def write_files(
-    evaluation: "Evaluation",
-    *,
-    out: Path | None,
-    html: Path | None,
-    csv: Path | None,
-    run: Path | None,
-    draws: int,
-) -> None:
-    """Write the files that were asked for, and name them on stderr.
+@dataclass(frozen=True)
+class Files:
+    """The files that ``fdps evaluate`` writes beside what it prints."""
 
-    Args:
-        evaluation: What to write about.
-        out: JSON report.
-        html: HTML report.
-        csv: One row per query.
-        run: Run folder, whose name the HTML report uses.
-        draws: Bootstrap samples of the intervals in the reports; 0 for the usual number.
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write a JSON report too.")
+    ] = None
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report in one HTML file too.")
+    ] = None
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one row per query too.")
+    ] = None
 
-    Raises:
-        FdpsError: As :meth:`fdps.analysis.scored.Evaluation.html` raises.
-    """
-    from fdps.evaluation.statistics import N_DRAWS
+    def write(self, evaluation: "Evaluation", *, run: Path | None, draws: int) -> None:
+        """Write the files that were asked for, and name them on stderr.
 
-    n_draws = draws or N_DRAWS
-    if out is not None:
-        from fdps.evaluation.details import details
+        Args:
+            evaluation: What to write about.
+            run: Run folder, whose name the HTML report uses.
+            draws: Bootstrap samples of the intervals in the reports; 0 for the usual number.
 
-        report = evaluation.report
-        more = details(report, evaluation.scenes, n_draws=n_draws)
-        _write(out, json.dumps(report.record() | more, indent=2) + "\n")
-    if csv is not None:
-        evaluation.csv(csv)
-    if html is not None:
-        name = run.resolve().name if run is not None else "this system"
-        command = " ".join(["fdps", *sys.argv[1:]])
-        evaluation.html(html, name=name, notes={"Command": command}, n_draws=n_draws)
-    for path in (out, csv, html):
-        if path is not None:
-            print(f"Wrote   {path}", file=sys.stderr)
+        Raises:
+            FdpsError: As :meth:`fdps.analysis.scored.Evaluation.html` raises.
+        """
+        from fdps.evaluation.statistics import N_DRAWS
+
+        n_draws = draws or N_DRAWS
+        if self.out is not None:
+            from fdps.evaluation.details import details
+
+            report = evaluation.report
+            more = details(report, evaluation.scenes, n_draws=n_draws)
+            _write(self.out, json.dumps(report.record() | more, indent=2) + "\n")
+        if self.csv is not None:
+            evaluation.csv(self.csv)
+        if self.html is not None:
+            name = run.resolve().name if run is not None else "this system"
+            command = " ".join(["fdps", *sys.argv[1:]])
+            evaluation.html(self.html, name=name, notes={"Command": command}, n_draws=n_draws)
+        for path in (self.out, self.csv, self.html):
+            if path is not None:
+                print(f"Wrote   {path}", file=sys.stderr)
 
 
 def _write(path: Path, text: str) -> None:

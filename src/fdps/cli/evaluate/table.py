@@ -43,7 +43,12 @@ def show(report: "EvaluationReport", strict: "EvaluationReport | None" = None) -
         f"{report.n_scenes} scenes, {detection.n_people} people, "
         f"{detection.n_detections} detections of score {options.score_threshold:g} and more"
     )
-    console.print(f"{len(search)} queries, {report.gallery_size} scenes each")
+    if not detection.n_detections:
+        console.print("nobody was found: no detection of that score is in the predictions")
+    if not len(search) and not search.n_dropped:
+        console.print("no queries: only the detections are measured")
+    else:
+        console.print(f"{len(search)} queries, {report.gallery_size} scenes each")
     if options.min_frame_gap:
         console.print(
             f"frames within {options.min_frame_gap} of a query ignored, "
@@ -59,7 +64,7 @@ def show(report: "EvaluationReport", strict: "EvaluationReport | None" = None) -
 
 
 def _second_look(options: "EvaluationOptions") -> str:
-    """What was done after the first search."""
+    """Name what was done after the first search."""
     steps = []
     if options.query_expansion:
         steps.append(f"queries averaged with {options.query_expansion} hits")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fdps.cli.chosen_data import DATA_HELP, RECIPE_FILE, ROOT_HELP, SPLIT_HELP, chosen_scenes
+from fdps.cli.chosen_data import DATA_HELP, RECIPE_FILE, ROOT_HELP, SPLIT_HELP, DataChoice
 from fdps.cli.train.predict import progress_bar
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def calibrate(
 
     place = find_model(model)
     is_run = (place.parent / RECIPE_FILE).is_file()
-    scenes = chosen_scenes(place.parent if is_run else None, data, root, split)
+    scenes = DataChoice(data, root, split).scenes(place.parent if is_run else None)
     found = _predictions(model, scenes, predictions, quiet=quiet)
     calibration = fit(
         compare(find_sightings(found, scenes), min_frame_gap=min_frame_gap),

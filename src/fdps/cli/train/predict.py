@@ -1,24 +1,23 @@
 """``fdps predict``: weights and scenes become a predictions file."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fdps.cli.chosen_data import DATA_HELP, ROOT_HELP, SPLIT_HELP, chosen_scenes
+from fdps.cli.chosen_data import PREDICTIONS_FILE, DataChoice
+from fdps.cli.option_groups import grouped
+from fdps.cli.progress import progress_bar as progress_bar
+from fdps.cli.progress import working
 
-PREDICTIONS_FILE = "predictions.safetensors"
 
-
+@grouped
 def predict(
     model: Annotated[
         Path, typer.Argument(metavar="RUN|WEIGHTS", help="Run folder, weights or card.")
     ],
-    data: Annotated[str | None, typer.Option(metavar="KIND", help=DATA_HELP)] = None,
-    root: Annotated[Path | None, typer.Option(metavar="DIR", help=ROOT_HELP)] = None,
-    split: Annotated[str | None, typer.Option(help=SPLIT_HELP)] = None,
+    choice: DataChoice,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -45,12 +44,14 @@ def predict(
     import json
     import time
 
-    from fdps.embedders import load
-    from fdps.engine.predict import predict as predict_scenes
-    from fdps.predictions import save_predictions
+    with working("Loading the model", hidden=quiet):
+        from fdps.devices import check_device
+        from fdps.embedders import load
+        from fdps.engine.predict import predict as predict_scenes
+        from fdps.predictions import save_predictions
 
-    searcher = load(model, min_score=min_score, device=device)
-    scenes = chosen_scenes(model, data, root, split)
+        searcher = load(model, min_score=min_score, device=check_device(device))
+        scenes = choice.scenes(model)
     start = time.perf_counter()
     with progress_bar(f"Predict {scenes.name}", hidden=quiet) as progress:
         predictions = predict_scenes(
@@ -72,30 +73,12 @@ def predict(
         return
     print(f"Found   {len(predictions.boxes)} people in {len(scenes)} scenes, {seconds:.3f} s each")
     print(f"Wrote   {file}")
-    print(f"Next    {_next_step(model, file, data, root, split)}")
+    print(f"Next    {_next_step(model, file, choice)}")
 
 
-def _next_step(
-    model: Path, file: Path, data: str | None, root: Path | None, split: str | None
-) -> str:
+def _next_step(model: Path, file: Path, choice: DataChoice) -> str:
     """The command that scores this file on the same data."""
-    if model.is_dir() and file == model / PREDICTIONS_FILE:
-        words = ["fdps evaluate", str(model)]
-    else:
-        words = ["fdps evaluate", str(model)] if model.is_dir() else ["fdps evaluate"]
+    words = ["fdps", "evaluate", *([str(model)] if model.is_dir() else [])]
+    if not model.is_dir() or file != model / PREDICTIONS_FILE:
         words += ["--predictions", str(file)]
-    given = {"--data": data, "--root": root, "--split": split}
-    return " ".join([*words, *(f"{name} {value}" for name, value in given.items() if value)])
-
-
-@contextmanager
-def progress_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with the time left on stderr while something runs."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=hidden) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    return shlex.join([*words, *choice.words()])

@@ -6,15 +6,14 @@ from typing import Annotated
 
 import typer
 
+from fdps.cli.chosen_data import Roots
 from fdps.cli.train.training import say_done, train_run
 from fdps.errors import MissingDataError
 
 
 def resume(
     run: Annotated[Path, typer.Argument(help="Run folder of fdps train.")],
-    root: Annotated[
-        str | None, typer.Option(help="Folder of the data set, if it has moved.")
-    ] = None,
+    roots: Roots = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -43,7 +42,7 @@ def resume(
         recipe = with_base(recipe, Path(started))
     except (OSError, KeyError, TypeError, ValueError):
         pass  # relative paths then start here
-    if root is not None:
+    for root in roots or []:
         recipe = with_root(recipe, root)
     weights = train_run(recipe, run, quiet=quiet)
     say_done(run, weights, json_output=json_output)

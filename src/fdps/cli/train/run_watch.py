@@ -1,4 +1,4 @@
-"""Who follows a training run beside its log: the page in the run folder, and TensorBoard."""
+"""The listeners of a training run: the page in the run folder, and TensorBoard."""
 
 import time
 from collections.abc import Iterator, Mapping

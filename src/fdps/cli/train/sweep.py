@@ -20,7 +20,7 @@ _FIGURES = ("recall", "ap", "mAP", "top1")
 
 
 class Row(NamedTuple):
-    """What one run of a sweep reached."""
+    """The figures of one run of a sweep."""
 
     name: str
     run: Path
@@ -119,16 +119,16 @@ def _in_a_name(value: str) -> str:
 
 
 def _scored(recipe: "Recipe", run: Path) -> dict[str, float]:
-    """What a run reaches on its validation split; on the test split where it has none."""
+    """Score a run on its validation split, or on the test split where it has none."""
     from fdps.cli.chosen_data import cache_of
-    from fdps.cli.train.inspection import searched
     from fdps.data import load_scenes
+    from fdps.engine.validation import search_figures
     from fdps.searcher import load
 
     source = recipe.data.validation or recipe.data.test
     assert source is not None
     scenes = load_scenes(source.kind, Path(source.root), source.split, cache=cache_of(run))
-    return searched(load(run), scenes)
+    return search_figures(load(run), scenes)
 
 
 def _records(rows: Sequence[Row]) -> list[dict[str, object]]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fdps.cli.chosen_data import Roots
 from fdps.cli.train.sweep import combinations, sweep_runs
 from fdps.cli.train.training import say_done, train_run
 
@@ -16,10 +17,7 @@ def train(
         Path | None,
         typer.Option("--out", "-o", help="Run folder. [default: runs/train/NAME]"),
     ] = None,
-    root: Annotated[
-        str | None,
-        typer.Option(help="Folder of the data set, instead of the one in the recipe."),
-    ] = None,
+    roots: Roots = None,
     backbone_weights: Annotated[
         str | None,
         typer.Option(help="FILE (safetensors), imagenet or none, instead of the recipe's."),
@@ -50,7 +48,7 @@ def train(
         name: load_recipe(recipe, [*overrides, *changed])
         for name, changed in combinations(sweep or []).items()
     }
-    if root is not None:
+    for root in roots or []:
         chosen = {name: with_root(each, root) for name, each in chosen.items()}
     run = out or Path("runs") / "train" / next(iter(chosen.values())).name
     if sweep:

@@ -1,4 +1,4 @@
-"""What ``fdps train``, ``fdps resume`` and a sweep have in common: a recipe becomes a run."""
+"""The common part of ``fdps train``, ``fdps resume`` and a sweep: a recipe becomes a run."""
 
 import json
 import logging
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fdps.cli.chosen_data import RECIPE_FILE, cache_of
-from fdps.cli.train.inspection import Inspection
 from fdps.cli.train.run_watch import watched
+from fdps.cli.train.samples import SampleSheets
 from fdps.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def train_run(recipe: "Recipe", run: Path, *, quiet: bool) -> Path:
 
     # It announces precision and processes; what matters of that, we say ourselves.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    scenes, validation = _training_scenes(recipe, run), _validation_scenes(recipe, run)
+    scenes, validation = training_scenes(recipe, cache_of(run)), _validation_scenes(recipe, run)
     if not quiet and is_first_process():
         n_persons, n_boxes = len(scenes.person_ids), scenes.n_boxes
         print(f"Data    {len(scenes)} scenes, {n_boxes} people, {n_persons} ids", file=sys.stderr)
@@ -44,7 +44,8 @@ def train_run(recipe: "Recipe", run: Path, *, quiet: bool) -> Path:
                 scenes,
                 run,
                 stream=None if quiet else sys.stderr,
-                inspect=Inspection(recipe, run, scenes, validation),
+                validate=validation,
+                inspect=SampleSheets(run, validation or scenes),
                 watchers=[watch],
             )
             watch.finish()
@@ -66,18 +67,28 @@ def say_done(run: Path, weights: Path, *, json_output: bool) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks for all that ``torchrun`` or SLURM started."""
+    """Tell whether this process speaks for all that ``torchrun`` or SLURM started."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
-def _training_scenes(recipe: "Recipe", run: Path) -> "SceneSet":
+def training_scenes(recipe: "Recipe", cache: Path | None = None) -> "SceneSet":
+    """Read and join the training sets of a recipe.
+
+    Args:
+        recipe: Its ``data.train``.
+        cache: Folder that keeps what was parsed.
+
+    Raises:
+        ConfigError: The recipe names none.
+        FdpsError: As :func:`fdps.data.load_scenes` raises.
+    """
     from fdps.data.identities import concatenate
 
     if not recipe.data.train:
         raise ConfigError(
             f"recipe {recipe.name} names no training data", hint="add a [[data.train]] section"
         )
-    sets = [_read(source, run) for source in recipe.data.train]
+    sets = [_read(source, cache) for source in recipe.data.train]
     return concatenate(sets, "+".join(part.name for part in sets))
 
 
@@ -85,16 +96,10 @@ def _validation_scenes(recipe: "Recipe", run: Path) -> "SceneSet | None":
     source = recipe.data.validation
     if not recipe.train.validate_every or source is None:
         return None
-    scenes = _read(source, run)
-    if not scenes.queries:
-        raise ConfigError(
-            f"{scenes.name} has no queries, so nothing can be validated on it",
-            hint="name a split with queries as data.validation, or set train.validate_every=0",
-        )
-    return scenes
+    return _read(source, cache_of(run))
 
 
-def _read(source: "Source", run: Path) -> "SceneSet":
+def _read(source: "Source", cache: Path | None) -> "SceneSet":
     from fdps.data import load_scenes
 
-    return load_scenes(source.kind, Path(source.root), source.split, cache=cache_of(run))
+    return load_scenes(source.kind, Path(source.root), source.split, cache=cache)

@@ -102,7 +102,7 @@ def reciprocal_order(
         wanted: The query.
         embeddings: Of its hits, best first; of equal distances the better hit comes first.
     """
-    from fdps.evaluation.protocols import RerankOptions  # sklearn behind it takes a second
+    from fdps.evaluation.protocols import RerankOptions
     from fdps.evaluation.reciprocal import k_reciprocal_distance
 
     rows = np.concatenate([wanted.direction[None], embeddings]).astype(np.float64)

@@ -1,0 +1,52 @@
+"""Where a network runs: the names that users give, checked before anything is loaded."""
+
+import re
+
+from fdps.errors import UsageError
+
+DEVICES = "cpu, cuda, cuda:1 (a GPU by its number), mps (a Mac) or auto"
+
+_GPU = re.compile(r"cuda(?::(\d{1,4}))?", re.ASCII)
+
+
+def check_device(text: str) -> str:
+    """Check the name of a device, and that this machine has it.
+
+    Args:
+        text: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto``, which takes a GPU if there is one.
+
+    Returns:
+        The name as torch takes it; never ``auto``.
+
+    Raises:
+        UsageError: The name means no device, or torch sees no such device here.
+
+    Example:
+        >>> check_device("cpu")
+        'cpu'
+    """
+    if text == "cpu":
+        return text  # torch need not be loaded to know that it is there
+    gpu = _GPU.fullmatch(text)
+    if gpu is None and text not in {"mps", "auto"}:
+        raise UsageError(f"device must be {DEVICES}, got {text!r}")
+    import torch
+
+    if text == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if gpu is None:
+        if not torch.backends.mps.is_available():
+            raise UsageError("device mps is not here: it needs a Mac with its own GPU", hint=_CPU)
+        return text
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if n_gpus == 0:
+        raise UsageError(f"device {text} is not here: torch sees no GPU", hint=_CPU)
+    if int(gpu[1] or 0) >= n_gpus:
+        raise UsageError(
+            f"device {text} is not here: torch sees {n_gpus} GPU{'s' * (n_gpus > 1)}",
+            hint=f"choose one of cuda:0..cuda:{n_gpus - 1}" if n_gpus > 1 else "choose cuda:0",
+        )
+    return text
+
+
+_CPU = "choose cpu, which is everywhere; fdps doctor shows what torch sees"

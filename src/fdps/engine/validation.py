@@ -1,0 +1,63 @@
+"""Search the validation split of a training run: how well a network finds people again."""
+
+from fdps.config import Recipe
+from fdps.engine.predict import predict
+from fdps.errors import ConfigError
+from fdps.evaluation import evaluate
+from fdps.models import PersonSearchNet
+from fdps.searcher import PersonSearcher
+from fdps.structures import SceneSet
+
+FIGURES = ("recall", "ap", "mAP", "top1")
+
+
+class Validation:
+    """Search a split every few epochs.
+
+    Args:
+        scenes: The split. To be fair, it is neither trained nor tested on.
+        every: Epochs between two searches, at least 1.
+
+    Raises:
+        ConfigError: The split has no queries.
+    """
+
+    def __init__(self, scenes: SceneSet, *, every: int = 1) -> None:
+        if not scenes.queries:
+            raise ConfigError(
+                f"{scenes.name} has no queries, so nothing can be validated on it",
+                hint="name a split with queries as data.validation, or set train.validate_every=0",
+            )
+        self._scenes, self._every = scenes, every
+
+    @classmethod
+    def of(cls, recipe: Recipe, scenes: SceneSet) -> "Validation":
+        """Search as often as a recipe says.
+
+        Raises:
+            ConfigError: The recipe never validates, or the split has no queries.
+        """
+        if not recipe.train.validate_every:
+            raise ConfigError(
+                f"{scenes.name} was given to validate on, but train.validate_every is 0",
+                hint="set train.validate_every to the epochs between two searches",
+            )
+        return cls(scenes, every=recipe.train.validate_every)
+
+    def __call__(self, net: PersonSearchNet, epoch: int) -> dict[str, float]:
+        """Measure a network in evaluation mode; nothing in epochs in which no search is due."""
+        if epoch % self._every:
+            return {}
+        return search_figures(PersonSearcher(net, f"epoch {epoch}"), self._scenes)
+
+
+def search_figures(searcher: PersonSearcher, scenes: SceneSet) -> dict[str, float]:
+    """Measure detection and search by the reference protocol.
+
+    Returns:
+        Fractions, by the names in :data:`FIGURES`. Those that the scenes do not define, such as
+        ``mAP`` without queries, are left out.
+    """
+    figures = evaluate(predict(searcher, scenes), scenes).json()
+    named = {**figures["detection"], **figures["search"]}
+    return {name: named[name] for name in FIGURES if named[name] is not None}
