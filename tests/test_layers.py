@@ -16,6 +16,8 @@ BELOW = {
     "errors": set(),
     "structures": {"errors"},
     "durable": set(),
+    "bundled": set(),
+    "devices": {"errors"},
     "boxes": FOUNDATION,
     "config": FOUNDATION,
     "predictions": FOUNDATION,
@@ -23,17 +25,19 @@ BELOW = {
     "data": FOUNDATION | {"boxes", "config", "pictures"},
     "decoding": FOUNDATION | {"pictures"},
     "losses": FOUNDATION,
-    "models": FOUNDATION | {"boxes", "config", "losses"},
+    "weights_file": FOUNDATION | {"bundled", "config"},
+    "models": FOUNDATION | {"boxes", "config", "losses", "weights_file"},
     "engine": FOUNDATION
     | {"pictures", "boxes", "config", "predictions", "data", "losses", "models"},
     "query": FOUNDATION | {"boxes", "pictures"},
-    "searcher": FOUNDATION | {"pictures", "boxes", "config", "data", "models", "query"},
+    "searcher": FOUNDATION
+    | {"pictures", "boxes", "config", "data", "devices", "models", "query", "weights_file"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
     "search": FOUNDATION | {"pictures", "boxes", "data", "decoding", "predictions", "evaluation"},
-    "runtime": FOUNDATION | {"boxes", "config", "query"},
+    "runtime": FOUNDATION | {"boxes", "config", "devices", "query"},
     # Above the network of ours and those of others: the one place where a path becomes an embedder.
     "embedders": FOUNDATION
-    | {"pictures", "config", "data", "models", "query", "runtime", "search", "searcher"},
+    | {"bundled", "pictures", "config", "query", "runtime", "search", "searcher", "weights_file"},
     "analysis": FOUNDATION
     | {"boxes", "pictures", "predictions", "data", "losses", "evaluation", "search"},
 }

@@ -30,6 +30,7 @@ from jaxtyping import Float32, Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from fdps.durable import write_file
 from fdps.errors import MissingDataError, PredictionsError
 from fdps.structures import Query, SceneSet
 
@@ -106,9 +107,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     }
     tensors = {name: np.ascontiguousarray(getattr(predictions, name)) for name in _TENSORS}
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(save(tensors, metadata={"fdps": json.dumps(header)}))
-    aside.replace(path)
+    write_file(path, save(tensors, metadata={"fdps": json.dumps(header)}))
 
 
 def load_predictions(path: Path) -> Predictions:

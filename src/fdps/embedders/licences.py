@@ -3,11 +3,10 @@
 import os
 from pathlib import Path
 
+from fdps.bundled import LICENCE, NAMES, bundled_weights
 from fdps.config import DataConfig, load_recipe
 from fdps.embedders.places import is_card
 from fdps.errors import FdpsError, ModelError
-from fdps.models.bundled import LICENCE, NAMES, bundled_weights
-from fdps.runtime.card import read_card
 
 ALLOWED_VARIABLE = "FDPS_ALLOWED_LICENSES"
 RESEARCH_ONLY, UNKNOWN = "research-only", "unknown"
@@ -32,6 +31,8 @@ def licence_of(place: Path) -> str:
     if place in [bundled_weights(name) for name in NAMES]:
         return LICENCE
     if is_card(place) and place.is_file():
+        from fdps.runtime.card import read_card
+
         return read_card(place).licence
     data = training_data(place)
     return RESEARCH_ONLY if data is not None and _is_research(data) else UNKNOWN

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from fdps.models.bundled import NAMES, bundled_weights
-from fdps.runtime.card import SUFFIX as CARD_SUFFIX
-from fdps.searcher import WEIGHTS_FILE
+from fdps.bundled import NAMES, bundled_weights
+from fdps.weights_file import WEIGHTS_FILE
 
 MODELS_VARIABLE = "FDPS_MODELS"
+CARD_SUFFIX = ".toml"
 CARD_FILE = f"card{CARD_SUFFIX}"
 WEIGHTS_SUFFIX = ".safetensors"
 _CALIBRATION = "calibration.json"

@@ -44,6 +44,7 @@ class Inspection:
 
     def _draw(self, searcher: "PersonSearcher", path: Path) -> None:
         from fdps.analysis.drawn_detections import Sample, sample_sheet
+        from fdps.durable import written_whole
         from fdps.pictures import read_picture
 
         samples = []
@@ -51,7 +52,8 @@ class Inspection:
             image = read_picture(scene.path)
             samples.append(Sample(scene.name, image, searcher.detect(image), scene.boxes))
         path.parent.mkdir(parents=True, exist_ok=True)
-        sample_sheet(samples).save(path, quality=85)
+        with written_whole(path) as aside:
+            sample_sheet(samples).save(aside, "JPEG", quality=85)
 
 
 def searched(searcher: "PersonSearcher", scenes: "SceneSet") -> dict[str, float]:

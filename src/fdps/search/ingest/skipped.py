@@ -1,9 +1,11 @@
 """``skipped.csv``: every file that is not in the archive, with the reason."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from fdps.durable import write_file
 from fdps.search.ingest.frames import Skipped
 
 SKIPPED_FILE = "skipped.csv"
@@ -25,9 +27,8 @@ def note_skipped(folder: Path, skipped: Sequence[Skipped], done: Sequence[Path])
     for file_done in done:
         rows.pop(str(file_done), None)
     rows |= {str(file.path): file.reason for file in skipped}
-    aside = path.with_name(f"{path.name}.part")
-    with aside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "reason"])
-        writer.writerows(sorted(rows.items()))
-    aside.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["file", "reason"])
+    writer.writerows(sorted(rows.items()))
+    write_file(path, text.getvalue().encode(errors="surrogateescape"))
