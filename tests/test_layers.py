@@ -11,9 +11,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fdps"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-FOUNDATION = {"errors", "structures", "durable"}
+FOUNDATION = {"errors", "names", "structures", "durable"}
 BELOW = {
     "errors": set(),
+    "names": set(),
     "structures": {"errors"},
     "durable": set(),
     "bundled": set(),
@@ -45,7 +46,16 @@ BELOW = {
 
 OPTIONAL = ["av", "beartype", "matplotlib", "milvus_lite", "onnxruntime", "pillow_heif", "pydantic"]
 OPTIONAL += ["pymilvus", "ray", "rich", "tensorboard", "typer"]
-WITHOUT_OPTIONAL = ["durable", "boxes", "config", "predictions", "data", "losses", "models"]
+WITHOUT_OPTIONAL = [
+    "durable",
+    "names",
+    "boxes",
+    "config",
+    "predictions",
+    "data",
+    "losses",
+    "models",
+]
 WITHOUT_OPTIONAL += ["engine", "query", "searcher", "evaluation", "decoding"]
 WITHOUT_OPTIONAL += ["search", "runtime", "embedders"]
 

@@ -1,0 +1,74 @@
+r"""Names of files as text that every writer accepts.
+
+A file system keeps names as bytes, and not all of them are UTF-8. Python holds a byte that is none
+as a lone surrogate (:pep:`383`), which no database, JSON file or terminal takes. Such a byte is
+written as ``\xe9`` instead: :func:`stored` can be read back, :func:`printable` is for people.
+"""
+
+import re
+from pathlib import Path
+
+_CODE = "(?:x(?:5c|[89a-f][0-9a-f])|ud[89a-f][0-9a-f]{2})"
+_ESCAPED = re.compile(rf"\\{_CODE}")
+_TO_ESCAPE = re.compile(rf"[\ud800-\udfff]|\\(?={_CODE})")
+_FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF  # surrogates that stand for the bytes 0x80 to 0xff
+
+# Control characters, what turns the direction of the text, line separators, lone surrogates.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def stored(path: Path | str) -> str:
+    r"""Write a name as valid Unicode that no other name is written as.
+
+    A byte that is not UTF-8 becomes ``\xe9``. A backslash that would look like the beginning of
+    such an escape becomes ``\x5c``; every other name stays as it is.
+
+    Args:
+        path: A path, or a part of one.
+
+    Returns:
+        Text that can be encoded in UTF-8; :func:`from_stored` gives the path again.
+    """
+    return _TO_ESCAPE.sub(lambda found: _escape(found[0]), str(path))
+
+
+def from_stored(text: str) -> Path:
+    """Read back what :func:`stored` wrote.
+
+    Args:
+        text: The stored name.
+
+    Returns:
+        The path, by which the file can be opened.
+    """
+    return Path(_ESCAPED.sub(lambda found: _unescape(found[0]), text))
+
+
+def printable(text: object) -> str:
+    r"""Write a text so that it stays on its line and leaves the terminal alone.
+
+    Control characters and newlines, marks that turn the direction of writing, and bytes that are
+    not UTF-8 become escapes such as ``\n``, ``\x1b`` and ``\u202e``. Letters of every language
+    and emoji stay. For people only: it cannot be read back.
+
+    Args:
+        text: A name, or any object that ``str`` accepts.
+
+    Returns:
+        One line of text that can be encoded in UTF-8.
+    """
+    return _UNPRINTABLE.sub(lambda found: _escape(found[0]), str(text))
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if _FIRST_BYTE <= code <= _LAST_BYTE:
+        return f"\\x{code - 0xDC00:02x}"
+    return "\\x5c" if character == "\\" else character.encode("unicode_escape").decode("ascii")
+
+
+def _unescape(escape: str) -> str:
+    code = int(escape[2:], 16)
+    return chr(code + 0xDC00) if 0x80 <= code <= 0xFF else chr(code)
