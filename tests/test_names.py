@@ -12,10 +12,19 @@ LATIN = os.fsdecode(b"caf\xe9.jpg")
 
 
 @pytest.mark.parametrize(
-    "name", ["a.jpg", "größe/日本.png", "C:\\photos\\x.jpg", "\\n", "\\x41", ""]
+    "name", ["a.jpg", "größe/日本.png", "C:\\photos\\x.jpg", "\\n", "\\x41", "\\u1234", ""]
 )
 def test_a_name_that_every_writer_takes_is_stored_as_it_is(name: str) -> None:
     assert stored(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a\nb", r"a\x0ab"), ("\x1b[31m", r"\x1b[31m"), ("\x85", r"\u0085"), ("\u202e", r"\u202e")],
+)
+def test_a_stored_name_stays_on_its_line(name: str, text: str) -> None:
+    assert stored(name) == text
+    assert str(from_stored(text)) == name
 
 
 def test_a_byte_that_is_not_utf8_is_stored_as_an_escape() -> None:
@@ -36,6 +45,9 @@ def test_a_byte_that_is_not_utf8_is_stored_as_an_escape() -> None:
         "\\x\udce9",
         "\ud800.jpg",  # Windows
         r"\ud800.jpg",
+        "\x85\udc85",
+        "\n\\x0a",
+        "\u2028\ufeff\u061c",
     ],
 )
 def test_every_name_comes_back(name: str) -> None:
@@ -44,7 +56,7 @@ def test_every_name_comes_back(name: str) -> None:
 
 
 def test_no_two_names_are_stored_alike() -> None:
-    parts = ["\\", "x", "e9", "5c", "\udce9", "u", "d8", "00"]
+    parts = ["\\", "x", "e9", "5c", "0a", "\udce9", "\n", "u", "d8", "00"]
     names = {
         a + b + c + d + e for a in parts for b in parts for c in parts for d in parts for e in parts
     }

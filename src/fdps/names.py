@@ -8,22 +8,20 @@ written as ``\xe9`` instead: :func:`stored` can be read back, :func:`printable` 
 import re
 from pathlib import Path
 
-_CODE = "(?:x(?:5c|[89a-f][0-9a-f])|ud[89a-f][0-9a-f]{2})"
-_ESCAPED = re.compile(rf"\\{_CODE}")
-_TO_ESCAPE = re.compile(rf"[\ud800-\udfff]|\\(?={_CODE})")
-_FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF  # surrogates that stand for the bytes 0x80 to 0xff
-
 # Control characters, what turns the direction of the text, line separators, lone surrogates.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
+_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+_CODE = "(?:x(?:[01][0-9a-f]|5c|7f|[89a-f][0-9a-f])|u(?:00|06|20|d[89a-f]|fe)[0-9a-f]{2})"
+_TO_ESCAPE = re.compile(rf"{_UNPRINTABLE}|\\(?={_CODE})")
+_TO_PRINT = re.compile(_UNPRINTABLE)
+_ESCAPED = re.compile(rf"\\{_CODE}")
 
 
 def stored(path: Path | str) -> str:
-    r"""Write a name as valid Unicode that no other name is written as.
+    r"""Write a name as one line of valid Unicode that no other name is written as.
 
-    A byte that is not UTF-8 becomes ``\xe9``. A backslash that would look like the beginning of
-    such an escape becomes ``\x5c``; every other name stays as it is.
+    A byte that is not UTF-8 becomes ``\xe9``, a control character ``\x0a`` or ``\u202e``. A
+    backslash that would look like the beginning of such an escape becomes ``\x5c``. Every other
+    name stays as it is.
 
     Args:
         path: A path, or a part of one.
@@ -59,16 +57,22 @@ def printable(text: object) -> str:
     Returns:
         One line of text that can be encoded in UTF-8.
     """
-    return _UNPRINTABLE.sub(lambda found: _escape(found[0]), str(text))
+    return _TO_PRINT.sub(lambda found: _print(found[0]), str(text))
 
 
 def _escape(character: str) -> str:
     code = ord(character)
-    if _FIRST_BYTE <= code <= _LAST_BYTE:
+    if 0xDC80 <= code <= 0xDCFF:  # it stands for a byte from 0x80 to 0xff
         return f"\\x{code - 0xDC00:02x}"
-    return "\\x5c" if character == "\\" else character.encode("unicode_escape").decode("ascii")
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
 
 
 def _unescape(escape: str) -> str:
     code = int(escape[2:], 16)
-    return chr(code + 0xDC00) if 0x80 <= code <= 0xFF else chr(code)
+    return chr(code + 0xDC00) if escape[1] == "x" and code >= 0x80 else chr(code)
+
+
+def _print(character: str) -> str:
+    if 0xDC80 <= ord(character) <= 0xDCFF:
+        return _escape(character)
+    return character.encode("unicode_escape").decode("ascii")
