@@ -14,6 +14,7 @@ import typer
 import fdps
 from fdps.cli.main import main, run
 from fdps.errors import ArchiveError, ConfigError, MissingDataError, ModelError
+from fdps.names import printable
 
 
 def app_that(body: Callable[[], None]) -> typer.Typer:
@@ -77,6 +78,11 @@ def test_a_mistake_of_the_user_is_one_line_and_its_code(
     out, err = capsys.readouterr()
     hint = [f"  {line}" for line in error.hint.splitlines()]
     assert (out, err.splitlines()) == ("", [f"error: {error}", *hint])
+
+
+def test_names_in_a_message_leave_the_terminal_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(raising(MissingDataError("no a\x1b[2Jb\rc", hint="first\n\x07d")), ["go"]) == 3
+    assert capsys.readouterr().err == "error: no a\\x1b[2Jb\\rc\n  first\n  \\x07d\n"
 
 
 @pytest.mark.parametrize(
@@ -177,9 +183,10 @@ sys.exit(main.main())"""
     )
     assert ended.returncode == {"return": 0, "error": 3, "bug": 1, "usage": 2}[end]
     assert b"Traceback" not in ended.stderr
-    if end != "usage":  # click prints these, in an encoding that it chooses
-        shown = HARD.encode(encoding, errors="backslashreplace")
-        assert shown in (ended.stdout if end == "return" else ended.stderr)
+    if end == "return":
+        assert HARD.encode(encoding, errors="backslashreplace") in ended.stdout
+    elif end != "usage":  # click prints these, in an encoding that it chooses
+        assert printable(HARD).encode(encoding, errors="backslashreplace") in ended.stderr
     for report in tmp_path.iterdir():
         assert "m\u00fcller" in report.read_text(encoding="utf-8")
 

@@ -36,6 +36,7 @@ from fdps.cli.train.predict import predict
 from fdps.cli.train.resume import resume
 from fdps.cli.train.train import train
 from fdps.errors import FdpsError, ResourceError
+from fdps.names import printable
 
 log = logging.getLogger("fdps")
 
@@ -187,9 +188,10 @@ def _let_go_of_broken_streams() -> None:
 
 
 def _say(text: str) -> None:
-    """Print a line on stderr if it can be printed there."""
+    """Print text on stderr if it can be printed there; names in it leave the terminal alone."""
+    lines = "\n".join(printable(line) for line in text.split("\n"))
     with suppress(OSError, ValueError):  # closed, or a reader that has gone
-        print(text, file=sys.stderr)
+        print(lines, file=sys.stderr)
 
 
 def _report(error: FdpsError) -> int:

@@ -3,6 +3,8 @@
 :func:`load` is the one place where a path or a name becomes an embedder: our network, or the
 detector and the re-ID network of a card. Only what is loaded is imported: to find a model, to read
 its licence or to describe it (:mod:`fdps.embedders.info`) takes neither torch nor ONNX Runtime.
+
+Public are the names in ``__all__``; the modules behind them are internal and may change.
 """
 
 from pathlib import Path
