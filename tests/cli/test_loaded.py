@@ -38,7 +38,7 @@ WITHOUT_NETWORK = {
     "search a.fdps --item 1 --json": 850,
     "data check scenes": 800,
     "evaluate --predictions run/predictions.safetensors --data folder --root scenes": 1300,
-    "compare run run --data folder --root scenes": 1300,
+    "compare run other --data folder --root scenes": 1300,
 }
 """Each verb that runs no network, and how many modules it may load."""
 
@@ -62,6 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(weights, root / "run/weights.safetensors")
     data = ["--data", "folder", "--root", str(root / "scenes")]
     assert main(["predict", str(root / "run"), *data, "--quiet"]) == 0
+    shutil.copytree(root / "run", root / "other")
     network = write_network(root / "weights.safetensors", n_people=2)
     write_photos(root / "photos", 2)
     words = ["index", str(root / "photos"), "-o", str(root / "a.fdps"), "--model", str(network)]

@@ -170,8 +170,8 @@ def _prepare_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # the program was started with the stream closed
             # The lowest number that is free is that of the stream itself; it stays open.
-            stream = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115
-            setattr(sys, name, stream)
+            nowhere = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115
+            setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

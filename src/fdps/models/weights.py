@@ -18,11 +18,11 @@ from fdps.weights_file import (
     FORMAT,
     VERSION,
     check_exists,
-    describe_weights,
     described_by,
     file_hash,
     not_safetensors,
 )
+from fdps.weights_file import describe_weights as describe_weights
 
 
 def save_weights(

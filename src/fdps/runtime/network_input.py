@@ -29,7 +29,7 @@ def resize(image: Picture, size: tuple[int, int]) -> Float32[np.ndarray, "height
     near_left, near_right = near_left.repeat(3), near_right.repeat(3)
     near_top, near_bottom = near_top[:, None], near_bottom[:, None]
     upper, lower = rows[top], rows[bottom]
-    scaled = upper.take(right, axis=1) * (near_top * near_right)
+    scaled: np.ndarray = upper.take(right, axis=1) * (near_top * near_right)
     for pixels, weight in (
         (upper.take(left, axis=1), near_top * near_left),
         (lower.take(left, axis=1), near_bottom * near_left),
