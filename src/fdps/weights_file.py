@@ -23,7 +23,7 @@ WEIGHTS_FILE = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Description:
-    """What it takes to build the network that a file holds."""
+    """The settings of the network that a file holds."""
 
     model: ModelConfig
     loss: LossConfig

@@ -1,4 +1,4 @@
-"""What is known about a model, which models there are, and whether one is whole.
+"""List models, describe one, and check that it is whole.
 
 ``list_models`` reads the headers of files, so that a large folder is listed at once; ``describe``
 reads all bytes to name the model by its hash; only ``verify`` opens a network, and looks at a
@@ -38,7 +38,7 @@ _FIGURES = ("recall", "ap", "mAP", "top1")
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What is known about a model.
+    """Everything that is known about a model.
 
     Args:
         name: How lists call it.
@@ -197,7 +197,7 @@ def _models_in(folder: Path) -> list[Path]:
 
 
 def _says_card(path: Path) -> bool:
-    """Whether a TOML file is meant as a card; recipes are TOML as well."""
+    """Tell whether a TOML file is meant as a card; recipes are TOML as well."""
     try:
         return path.name != RECIPE_FILE and "[detector]" in path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

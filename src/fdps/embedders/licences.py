@@ -1,4 +1,4 @@
-"""What a model may be used for: its licence, and the licences that are allowed here."""
+"""The licence of a model, and the licences that are allowed here."""
 
 import os
 from pathlib import Path
@@ -39,7 +39,7 @@ def licence_of(place: Path) -> str:
 
 
 def training_data(place: Path) -> DataConfig | None:
-    """What weights in a run folder were trained on; ``None`` where no recipe tells."""
+    """Read what weights in a run folder were trained on; ``None`` where no recipe tells."""
     recipe = place.with_name(RECIPE_FILE)
     try:
         return load_recipe(recipe).data if recipe.is_file() else None

@@ -43,9 +43,9 @@ class DetectorPart(YoloxSettings):
     file: str
     """ONNX file; a relative path starts at the card."""
     sha256: str = ""
-    """Of that file; where it is given, another file is refused."""
+    """The hash of that file; where it is given, another file is refused."""
     kind: Literal["yolox"] = "yolox"
-    """How its output is read."""
+    """The way in which its output is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +55,12 @@ class ReidPart(ReidSettings):
     file: str
     """ONNX file; a relative path starts at the card."""
     sha256: str = ""
-    """Of that file; where it is given, another file is refused."""
+    """The hash of that file; where it is given, another file is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a card says."""
+    """The content of a card."""
 
     kind: Literal["two_step"]
     """A detector, then a re-ID network."""
@@ -69,11 +69,11 @@ class Card:
     reid: ReidPart
     """Describes them."""
     name: str = ""
-    """How lists call it; by default as the file."""
+    """The name in lists; by default that of the file."""
     licence: str = "unknown"
-    """Of the networks, as SPDX names it, or ``research-only``."""
+    """The licence of the networks, as SPDX names it, or ``research-only``."""
     data: str = ""
-    """What the networks were trained on."""
+    """The data that the networks were trained on."""
     notes: str = ""
     """Anything else that users should know."""
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What the ONNX parts of a two-step embedder share: sizes, scaling, order of colours, names."""
+"""Steps that the ONNX parts of a two-step embedder share: sizes, scaling, colours, names."""
 
 import hashlib
 import json
@@ -68,7 +68,7 @@ def input_size(sides: list[Any], given: tuple[int, ...], path: Path) -> tuple[in
 
 
 def fits(side: object, expected: int) -> bool:
-    """Whether a side of an input or output can have this length; an open one can."""
+    """Tell whether a side of an input or output can have this length; an open one can."""
     return not isinstance(side, int) or side == expected
 
 

@@ -28,7 +28,7 @@ _BELOW: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-"""Of each message of onnx.proto the fields under which a tensor may lie."""
+"""The fields of each message of onnx.proto under which a tensor may lie."""
 _MAX_DEPTH = 64  # subgraphs within subgraphs; real networks have three or four levels
 
 
