@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fdps.durable import remove_folder, sync_folder, write_file, write_folder
+from fdps.durable import remove_folder, sync_folder, write_file, write_folder, written_whole
 
 CALLS = ("open", "write", "fsync", "close", "replace", "rename", "mkdir")
 CLEANING = ("unlink", "rmdir", "scandir", "lstat")
@@ -169,8 +169,61 @@ def test_a_file_is_old_or_new_whichever_call_fails(
         lambda: write_file(path, b"the new one"),
     ):
         assert raised is disk.error
+        assert isinstance(raised, OSError)
+        assert raised.filename == str(path)
         assert path.read_bytes() == (b"the new one" if disk.moves else b"old")
+        assert names(tmp_path) == ["f"]
     assert content(tmp_path) == {"f": b"the new one"}
+
+
+def test_a_file_that_others_write_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    for given in (b"first", b"second"):
+        with written_whole(path) as aside:
+            aside.write_bytes(given)
+            assert not path.exists() or path.read_bytes() == b"first"
+        assert content(tmp_path) == {"f": given}
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), no_space()])
+def test_a_body_that_fails_leaves_the_old_file_and_no_other(
+    error: BaseException, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_bytes(b"old")
+
+    def write_half() -> None:
+        with written_whole(tmp_path / "f") as aside:
+            aside.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        write_half()
+    assert raised.value is error
+    assert content(tmp_path) == {"f": b"old"}
+    assert getattr(error, "filename", str(tmp_path / "f")) == str(tmp_path / "f")
+
+
+@pytest.mark.parametrize("write", [write_file, lambda path, content: write_folder(path, {})])
+@pytest.mark.parametrize("place", ["file/made", "absent/file/made", "file/made/deeper"])
+def test_a_file_where_a_folder_should_be_is_named(
+    write: Callable[[Path, bytes], None], place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    (tmp_path / "absent").mkdir()
+    (tmp_path / "absent" / "file").write_bytes(b"mine")
+    with pytest.raises(OSError, match=r"Not a directory|exists") as raised:
+        write(tmp_path / place, b"content")
+    assert raised.value.filename == str(tmp_path / place)
+    assert names(tmp_path) == ["absent", "file"]
+    assert names(tmp_path / "absent") == ["file"]
+
+
+def test_a_folder_where_a_file_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    with pytest.raises(IsADirectoryError) as raised:
+        write_file(tmp_path / "f", b"content")
+    assert (raised.value.filename, raised.value.filename2) == (str(tmp_path / "f"), None)
+    assert names(tmp_path) == ["f"]
 
 
 @pytest.mark.parametrize("error", [no_space, broken_disk])
@@ -293,8 +346,10 @@ def test_a_system_that_takes_no_more_leaves_the_old(tmp_path: Path) -> None:
     write_folder(tmp_path / "made", OLD)
     large = bytes(3_000_000)
     with files_limited(2_000_000):
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(OSError, match="File too large") as raised:
             write_file(tmp_path / "f", large)
+        assert raised.value.filename == str(tmp_path / "f")
+        assert names(tmp_path) == ["f", "made"]
         with pytest.raises(OSError, match="File too large"):
             write_folder(tmp_path / "made", {"a.bin": large})
     assert (tmp_path / "f").read_bytes() == b"old"

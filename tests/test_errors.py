@@ -26,19 +26,6 @@ def test_every_error_has_its_exit_code() -> None:
     assert {cls.__name__: cls.exit_code for cls in CLASSES} == CODES
 
 
-def test_the_drawing_shows_the_tree() -> None:
-    drawn = [line for line in (errors.__doc__ or "").splitlines() if line.startswith("    ")]
-    order = [(name, line) for line in drawn for name in CODES if f" {name} " in f" {line} "]
-    assert sorted(name for name, _ in order) == sorted(CODES)
-    above: dict[int, str] = {}
-    for name, line in order:
-        depth = line.index(name) // 4
-        parent = getattr(errors, name).__bases__[0].__name__
-        assert parent == above.get(depth - 1, "Exception")
-        assert str(CODES[name]) in line.split()
-        above[depth] = name
-
-
 def test_one_except_catches_all() -> None:
     assert all(issubclass(cls, FdpsError) for cls in CLASSES)
 

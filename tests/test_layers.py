@@ -17,27 +17,30 @@ BELOW = {
     "names": set(),
     "structures": {"errors"},
     "durable": set(),
+    "bundled": set(),
     "devices": {"errors"},
     "boxes": FOUNDATION,
     "config": FOUNDATION,
-    "predictions": FOUNDATION,
+    "predictions": FOUNDATION | {"boxes"},
     "pictures": FOUNDATION,
     "data": FOUNDATION | {"boxes", "config", "pictures"},
     "decoding": FOUNDATION | {"pictures"},
     "losses": FOUNDATION,
-    "models": FOUNDATION | {"boxes", "config", "losses"},
+    "weights_file": FOUNDATION | {"bundled", "config"},
+    "models": FOUNDATION | {"boxes", "config", "losses", "weights_file"},
     "engine": FOUNDATION
     | {"pictures", "boxes", "config", "predictions", "data", "losses", "models"}
     # It searches the validation split while it trains.
     | {"evaluation", "searcher"},
     "query": FOUNDATION | {"boxes", "pictures"},
-    "searcher": FOUNDATION | {"pictures", "boxes", "config", "data", "models", "query"},
+    "searcher": FOUNDATION
+    | {"pictures", "boxes", "config", "data", "devices", "models", "query", "weights_file"},
     "evaluation": FOUNDATION | {"boxes", "predictions"},
     "search": FOUNDATION | {"pictures", "boxes", "data", "decoding", "predictions", "evaluation"},
-    "runtime": FOUNDATION | {"boxes", "config", "query"},
+    "runtime": FOUNDATION | {"boxes", "config", "devices", "query"},
     # Above the network of ours and those of others: the one place where a path becomes an embedder.
     "embedders": FOUNDATION
-    | {"pictures", "config", "data", "models", "query", "runtime", "search", "searcher"},
+    | {"bundled", "pictures", "config", "query", "runtime", "search", "searcher", "weights_file"},
     "analysis": FOUNDATION
     | {"boxes", "pictures", "predictions", "data", "losses", "evaluation", "search"},
 }
@@ -104,7 +107,7 @@ def test_imports_point_downwards(file: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted((PACKAGE / "cli").rglob("*.py")), ids=file_id)
 def test_the_command_line_loads_only_typer_and_the_standard_library(file: Path) -> None:
-    light = {"fdps", "fdps.errors", "typer", *sys.stdlib_module_names}
+    light = {"fdps", "fdps.errors", "fdps.names", "typer", *sys.stdlib_module_names}
     heavy = {
         name
         for name in imports(ast.parse(file.read_text()).body)

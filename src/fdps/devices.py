@@ -9,6 +9,16 @@ DEVICES = "cpu, cuda, cuda:1 (a GPU by its number), mps (a Mac) or auto"
 _GPU = re.compile(r"cuda(?::(\d{1,4}))?", re.ASCII)
 
 
+def check_device_name(text: str) -> None:
+    """Check the name of a device, wherever that device may be.
+
+    Raises:
+        UsageError: The name means no device.
+    """
+    if text not in {"cpu", "mps", "auto"} and not _GPU.fullmatch(text):
+        raise UsageError(f"device must be {DEVICES}, got {text!r}")
+
+
 def check_device(text: str) -> str:
     """Check the name of a device, and that this machine has it.
 
@@ -25,13 +35,12 @@ def check_device(text: str) -> str:
         >>> check_device("cpu")
         'cpu'
     """
+    check_device_name(text)
     if text == "cpu":
         return text  # torch need not be loaded to know that it is there
-    gpu = _GPU.fullmatch(text)
-    if gpu is None and text not in {"mps", "auto"}:
-        raise UsageError(f"device must be {DEVICES}, got {text!r}")
     import torch
 
+    gpu = _GPU.fullmatch(text)
     if text == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if gpu is None:

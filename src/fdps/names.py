@@ -6,6 +6,7 @@ written as ``\xe9`` instead: :func:`stored` can be read back, :func:`printable` 
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 # Control characters, what turns the direction of the text, line separators, lone surrogates.
@@ -58,6 +59,17 @@ def printable(text: object) -> str:
         One line of text that can be encoded in UTF-8.
     """
     return _TO_PRINT.sub(lambda found: _print(found[0]), str(text))
+
+
+def shortened(names: Sequence[object], *, most: int) -> str:
+    """Write the first of many names, and how many more there are.
+
+    Example:
+        >>> shortened(["hall", "door", "yard"], most=2)
+        'hall, door and 1 more'
+    """
+    shown = ", ".join(printable(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def _escape(character: str) -> str:

@@ -31,6 +31,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from fdps.boxes import is_valid
+from fdps.durable import write_file
 from fdps.errors import MissingDataError, PredictionsError
 from fdps.structures import Query, SceneSet
 
@@ -109,9 +110,7 @@ def save_predictions(predictions: Predictions, path: Path | str) -> None:
     tensors = {name: np.ascontiguousarray(getattr(predictions, name)) for name in _TENSORS}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(save(tensors, metadata={"fdps": json.dumps(header)}))
-    aside.replace(path)
+    write_file(path, save(tensors, metadata={"fdps": json.dumps(header)}))
 
 
 def load_predictions(path: Path | str) -> Predictions:

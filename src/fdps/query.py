@@ -96,6 +96,19 @@ def pixels_of(image: Picture | Path | str) -> Picture:
     return image if isinstance(image, np.ndarray) else read_picture(Path(image))
 
 
+def check_min_score(min_score: float | None) -> None:
+    """Refuse a least score that is no score; ``None`` leaves it to the recipe or the card.
+
+    Raises:
+        UsageError: It is not in [0, 1].
+    """
+    if min_score is not None and not 0 <= min_score <= 1:  # nor is NaN
+        raise UsageError(
+            f"min_score must be in [0, 1], got {min_score}",
+            hint="scores are confidences of the detector; 0 keeps everybody whom it proposes",
+        )
+
+
 def boxes_inside(image: Picture, boxes: Boxes) -> Boxes:
     """Boxes cut at the border of their picture.
 

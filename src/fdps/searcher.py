@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from fdps.devices import check_device
 from fdps.models import PersonSearchNet
-from fdps.models.bundled import bundled_weights
 from fdps.models.weights import load_weights
-from fdps.query import QueryPerson, boxes_inside, choose_person, pixels_of
+from fdps.query import QueryPerson, boxes_inside, check_min_score, choose_person, pixels_of
 from fdps.structures import Boxes, Detections, Picture
-
-WEIGHTS_FILE = "weights.safetensors"
+from fdps.weights_file import WEIGHTS_FILE as WEIGHTS_FILE
+from fdps.weights_file import weights_file as weights_file
 
 
 class PersonSearcher:
@@ -23,12 +23,17 @@ class PersonSearcher:
     Args:
         model: In evaluation mode.
         model_hash: Names the weights.
-        min_score: Detections below are dropped; the default is that of the network's recipe.
+        min_score: Detections below are dropped, in [0, 1]; the default is that of the network's
+            recipe.
+
+    Raises:
+        UsageError: The score is not in [0, 1].
     """
 
     def __init__(
         self, model: PersonSearchNet, model_hash: str, *, min_score: float | None = None
     ) -> None:
+        check_min_score(min_score)
         self._model = model
         self.model_hash = model_hash
         if min_score is not None:
@@ -117,25 +122,17 @@ def load(
         path: A run folder, a weights file, or the name of weights that come with fdps:
             ``drawn-people``.
         min_score: Detections below are dropped; the default is that of the network's recipe.
-        device: Where to run, as torch names it.
+        device: Where to run, as :func:`~fdps.devices.check_device` takes it.
 
     Raises:
         MissingDataError: There are no weights.
         ModelError: The file is not a weights file of fdps.
+        UsageError: The device is not here, or the score is not in [0, 1].
     """
+    check_min_score(min_score)
+    place = check_device(device)
     model, model_hash = load_weights(weights_file(path))
-    return PersonSearcher(model.to(device), model_hash, min_score=min_score)
-
-
-def weights_file(path: Path | str) -> Path:
-    """Where the weights are: in a run folder, in the package, or just there.
-
-    A file or folder that is called like bundled weights comes first.
-    """
-    place = Path(path)
-    if place.is_dir():
-        return place / WEIGHTS_FILE
-    return (None if place.exists() else bundled_weights(str(path))) or place
+    return PersonSearcher(model.to(place), model_hash, min_score=min_score)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Every way a command can end has its exit code, and only bugs leave a traceback, in a file."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import typer
 import fdps
 from fdps.cli.main import main, run
 from fdps.errors import ArchiveError, ConfigError, MissingDataError, ModelError
+from fdps.names import printable
 
 
 def app_that(body: Callable[[], None]) -> typer.Typer:
@@ -76,6 +78,11 @@ def test_a_mistake_of_the_user_is_one_line_and_its_code(
     out, err = capsys.readouterr()
     hint = [f"  {line}" for line in error.hint.splitlines()]
     assert (out, err.splitlines()) == ("", [f"error: {error}", *hint])
+
+
+def test_names_in_a_message_leave_the_terminal_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(raising(MissingDataError("no a\x1b[2Jb\rc", hint="first\n\x07d")), ["go"]) == 3
+    assert capsys.readouterr().err == "error: no a\\x1b[2Jb\\rc\n  first\n  \\x07d\n"
 
 
 @pytest.mark.parametrize(
@@ -147,6 +154,94 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     command = f"{sys.executable} -m fdps --help | true; echo ${{PIPESTATUS[0]}}"
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (ended.stdout.strip() in {"0", "1"}, ended.stderr) == (True, "")
+
+
+HARD = "m\u00fcller \u00d7 \udcff"
+"""A letter that ASCII lacks, a sign that Latin-1 has, and a byte of a name that is not UTF-8."""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])
+@pytest.mark.parametrize("end", ["return", "error", "bug", "usage"])
+def test_every_text_is_printed_in_every_encoding(encoding: str, end: str, tmp_path: Path) -> None:
+    ends = {
+        "return": "print(name)",
+        "error": "raise DataError(f'no {name}', hint=name)",
+        "bug": "raise ZeroDivisionError(name)",
+        "usage": "raise typer.BadParameter(name)",
+    }
+    code = f"""
+import sys, typer
+from fdps.cli import main
+from fdps.errors import DataError
+def go(name: str):
+    {ends[end]}
+main.app.command('go')(go)
+sys.exit(main.main())"""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "go", os.fsencode(HARD)], capture_output=True, env=environment
+    )
+    assert ended.returncode == {"return": 0, "error": 3, "bug": 1, "usage": 2}[end]
+    assert b"Traceback" not in ended.stderr
+    if end == "return":
+        assert HARD.encode(encoding, errors="backslashreplace") in ended.stdout
+    elif end != "usage":  # click prints these, in an encoding that it chooses
+        assert printable(HARD).encode(encoding, errors="backslashreplace") in ended.stderr
+    for report in tmp_path.iterdir():
+        assert "m\u00fcller" in report.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("arguments", "code"), [("--version", 0), ("--help", 0), ("models info none", 3), ("fly", 2)]
+)
+def test_streams_that_are_closed_change_no_exit_code(
+    closed: str, arguments: str, code: int, tmp_path: Path
+) -> None:
+    command = f"{sys.executable} -m fdps {arguments} {closed}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
+    """A file that got number 1 would be filled with what a library prints."""
+    code = f"""
+import os, sys
+from fdps.cli import main
+def go():
+    with open({str(tmp_path / "kept")!r}, "w") as file:
+        os.write(1, b"noise"), os.write(2, b"noise")
+        file.write("mine")
+main.app.command('go')(go)
+sys.exit(main.main())"""
+    command = f"{sys.executable} -c '{code.replace(chr(39), chr(34))}' go >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command]).returncode == 0
+    assert (tmp_path / "kept").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(("stream", "code"), [("stdout", 7), ("stderr", 0)])
+def test_a_stream_that_takes_nothing_is_no_bug(stream: str, code: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "fdps", "models", "list"],
+            text=True,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: full},
+        )
+    assert ended.returncode == code
+    if stream == "stdout":
+        assert ended.stderr.startswith("error: No space left on device")
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
+    """More lines than a pipe holds: the verb is still printing when nobody reads any more."""
+    code = "import sys; from fdps.cli import main\n"
+    code += "def go():\n    for n in range(100_000): print('line', n)\n"
+    code += "main.app.command('go')(go); sys.exit(main.main())"
+    command = f'{sys.executable} -c "{code}" go | head -1; echo ${{PIPESTATUS[0]}}'
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("line 0\n1\n", "")
 
 
 VERBS = [

@@ -9,11 +9,12 @@ from fake.cards import write_card
 from fake.network import write_network
 from fake.photos import write_photos
 from fake.runs import tiny_recipe
+from fdps.bundled import bundled_weights
 from fdps.cli.main import main
 from fdps.config import to_toml
 from fdps.embedders import calibration_file, find_model, licence_of
-from fdps.errors import MissingDataError, ModelError
-from fdps.models.bundled import bundled_weights
+from fdps.embedders.info import list_models
+from fdps.errors import MissingDataError, ModelError, UsageError
 from fdps.query import Searcher
 
 
@@ -144,3 +145,66 @@ def test_a_name_is_remembered_as_its_place(
     assert main(["index", str(tmp_path / "photos"), "-o", str(archive), "--model", "mine"]) == 0
     with fdps.Index.open(archive) as index:
         assert index.info.model == str(network)
+
+
+@pytest.mark.parametrize("min_score", [float("nan"), -3.0, -1e-9, 1.01, float("inf")])
+@pytest.mark.parametrize("model", ["drawn-people", "two"])
+def test_a_least_score_that_is_no_score_is_refused(
+    folder: Path, model: str, min_score: float
+) -> None:
+    write_card(folder / "two.toml", folder)
+    with pytest.raises(UsageError, match=r"min_score must be in \[0, 1\], got") as refused:
+        fdps.load(model, min_score=min_score)
+    assert "0 keeps everybody" in refused.value.hint
+
+
+@pytest.mark.parametrize("min_score", [0.0, 1.0, 0.5])
+def test_limits_of_the_least_score_are_scores(min_score: float) -> None:
+    assert fdps.load("drawn-people", min_score=min_score).dim > 0
+
+
+@pytest.mark.parametrize("verb", ["detect", "index"])
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--device", "banana"], "device must be cpu, cuda, "),
+        (["--device", "cuda:977"], "device cuda:977 is not here: torch sees "),
+        (["--min-score", "nan"], "min_score must be in [0, 1], got nan"),
+        (["--min-score", "-3"], "min_score must be in [0, 1], got -3.0"),
+    ],
+)
+def test_verbs_refuse_settings_in_one_sentence(
+    verb: str,
+    option: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_photos(tmp_path / "photos", 1)
+    out = ["-o", str(tmp_path / "a.fdps")] if verb == "index" else []
+    words = [verb, str(tmp_path / "photos"), *out, "--model", "drawn-people", *option]
+    assert main(words) == 2
+    assert f"error: {message}" in capsys.readouterr().err
+    assert not (tmp_path / "a.fdps").exists()
+
+
+def test_a_list_reads_headers_only(folder: Path) -> None:
+    """A terabyte that is not there: a sparse file whose bytes nobody could read in time."""
+    network = write_network(folder / "huge.safetensors", n_people=1)
+    with network.open("r+b") as file:
+        header = int.from_bytes(file.read(8), "little")
+        values = json.loads(file.read(header))
+        values["padding"] = {"dtype": "U8", "shape": [2**40], "data_offsets": [_end(values)] * 2}
+        values["padding"]["data_offsets"][1] += 2**40
+        text = json.dumps(values).encode()
+        file.seek(0)
+        file.truncate(0)
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + _end(values))
+    found = {info.name: info for info in list_models()}["huge"]
+    assert (found.kind, found.problem, found.model_hash) == ("network", "", "")
+
+
+def _end(header: dict[str, dict[str, list[int]]]) -> int:
+    """The end of the last tensor."""
+    return max(row["data_offsets"][1] for name, row in header.items() if name != "__metadata__")

@@ -151,5 +151,10 @@ def test_a_card_that_does_not_fit_its_networks(
 
 
 def test_two_step_embedders_run_on_the_processor(models: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="run on the CPU, got 'cuda'"):
-        load_card(write_card(tmp_path / "a.toml", models), device="cuda")
+    card = write_card(tmp_path / "a.toml", models)
+    for device in ("cuda", "cuda:1", "mps"):
+        with pytest.raises(UsageError, match=f"run on the CPU, got '{device}'"):
+            load_card(card, device=device)
+    with pytest.raises(UsageError, match=r"device must be cpu, .*, got 'banana'"):
+        load_card(card, device="banana")
+    assert load_card(card, device="auto").model_hash == load_card(card, device="cpu").model_hash

@@ -20,6 +20,7 @@ from fdps.data.statistics import (
     count,
     heights,
 )
+from fdps.durable import written_whole
 from fdps.errors import UsageError
 from fdps.structures import SceneSet
 
@@ -88,7 +89,8 @@ def write_data_page(folder: Path, name: str, splits: Mapping[str, SceneSet]) -> 
     files = [folder / "statistics.html"]
     for kind, figure in figures.items():
         files.append(folder / f"{kind}.png")
-        figure.savefig(files[-1], dpi=120, metadata={"Software": None})
+        with written_whole(files[-1]) as aside:
+            figure.savefig(aside, format="png", dpi=120, metadata={"Software": None})
     counted = {split: count(scenes) for split, scenes in splits.items()}
     write_page(
         files[0],

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from fdps.durable import write_file
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -108,9 +110,7 @@ def write_page(
         responsible_use=escape(RESPONSIBLE_USE),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
+    write_file(path, page.encode())
 
 
 _PAGE = """<!doctype html>

@@ -35,6 +35,7 @@ from fdps.analysis.run_records import (
     read_records,
     read_text,
 )
+from fdps.durable import write_file
 
 PAGE = "index.html"
 REFRESH_S = 10
@@ -90,9 +91,8 @@ def write_run_page(run: Path, *, total_steps: int, is_running: bool) -> Path:
         ),
     )
     run.mkdir(parents=True, exist_ok=True)
-    aside = run / (PAGE + ".part")
-    aside.write_text(page, encoding="utf-8", newline="\n")  # as the style was hashed
-    return aside.replace(run / PAGE)
+    write_file(run / PAGE, page.encode())
+    return run / PAGE
 
 
 _PAGE = """<!doctype html>

@@ -98,7 +98,7 @@ def _text(pictures: "list[PictureWithPeople]", format_: str) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
+    from fdps.durable import write_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(data)
-    aside.replace(path)
+    write_file(path, data)

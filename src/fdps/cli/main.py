@@ -5,16 +5,19 @@ and typer; a verb imports torch and the rest of the package when it runs.
 """
 
 import errno
+import io
 import logging
 import os
 import platform
+import signal
 import sys
 import tempfile
 import textwrap
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -33,6 +36,7 @@ from fdps.cli.train.predict import predict
 from fdps.cli.train.resume import resume
 from fdps.cli.train.train import train
 from fdps.errors import FdpsError, ResourceError
+from fdps.names import printable
 
 log = logging.getLogger("fdps")
 
@@ -50,6 +54,9 @@ _RESOURCE_ERRNOS = {
     errno.EEXIST,
     errno.ENAMETOOLONG,
 }
+
+# click's UsageError, which typer does not export
+_WrongUsage = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 
 app = typer.Typer(
     name="fdps",
@@ -107,48 +114,96 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; those of the process by default.
 
     Returns:
-        The exit code: 0 done, 1 a bug, 2 wrong usage, 130 interrupted, 143 terminated, or that of
-        the :class:`~fdps.errors.FdpsError` raised.
+        The exit code: 0 done, 1 a bug or a reader that left too early, 2 wrong usage, 130
+        interrupted, 143 terminated, or that of the :class:`~fdps.errors.FdpsError` raised.
     """
     return run(app, sys.argv[1:] if arguments is None else arguments)
 
 
 def run(command: typer.Typer, arguments: Sequence[str]) -> int:
     """Run a typer application and report how it ended, on stderr, without a traceback."""
+    _prepare_streams()
     try:
-        typer.main.get_command(command).main(args=list(arguments), prog_name="fdps")
-    except SystemExit as end:  # typer reports usage errors itself and ends this way
-        return _flushed(_exit_code(end))
+        code = _end_of(command, arguments)
+        with suppress(BrokenPipeError):  # the work was done, whoever reads of it
+            sys.stdout.flush()
+    except BrokenPipeError:  # a reader that has gone (``fdps ... | head``) is told nothing
+        code = BUG
     except FdpsError as error:
-        return _report(error)
+        code = _report(error)
     except Exception as error:
         known = _resource_error(error)
-        return _report(known) if known else _report_bug(error, arguments)
+        code = _report(known) if known else _report_bug(error, arguments)
+    _let_go_of_broken_streams()
+    return code
+
+
+def _end_of(command: typer.Typer, arguments: Sequence[str]) -> int:
+    """Run a verb, and return the exit code that it, typer or a signal chose."""
+    program = typer.main.get_command(command)
+    try:
+        # Not program.main(), which forgets the signal that a KeyboardInterrupt stands for.
+        with program.make_context("fdps", list(arguments)) as context:
+            program.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.Abort:  # a question was answered by no
+        _say("Aborted!")
+        return 1
+    except _WrongUsage as error:
+        error.show()
+        return error.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt as interruption:  # SIGTERM asks training to stop, too
+        number = interruption.args[0] if interruption.args else signal.SIGINT
+        return 128 + (number if isinstance(number, int) else signal.SIGINT)
     return 0
 
 
-def _exit_code(end: SystemExit) -> int:
-    """The code that typer chose, or 128 + the number of the signal that interrupted a verb.
+def _prepare_streams() -> None:
+    """Let every text be printed, and let no file that is opened later become stdout or stderr.
 
-    typer makes 130 of every ``KeyboardInterrupt``, which stays behind the ``SystemExit``; one that
-    carries a signal number stands for that signal (SIGTERM asks training to stop, too).
+    Characters that the encoding of a stream lacks are written as their numbers, and so are the
+    bytes of names that are not UTF-8.
     """
-    cause = end.__context__.__cause__ if end.__context__ else None
-    if isinstance(cause, KeyboardInterrupt) and cause.args and isinstance(cause.args[0], int):
-        return 128 + cause.args[0]
-    return end.code if isinstance(end.code, int) else int(end.code is not None)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # the program was started with the stream closed
+            # The lowest number that is free is that of the stream itself; it stays open.
+            nowhere = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115
+            setattr(sys, name, nowhere)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _let_go_of_broken_streams() -> None:
+    """Write out what is buffered; what nobody reads must not fail again when Python ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _say(text: str) -> None:
+    """Print text on stderr if it can be printed there; names in it leave the terminal alone."""
+    lines = "\n".join(printable(line) for line in text.split("\n"))
+    with suppress(OSError, ValueError):  # closed, or a reader that has gone
+        print(lines, file=sys.stderr)
 
 
 def _report(error: FdpsError) -> int:
     log.debug("where it happened", exc_info=True)
-    print(f"error: {error}", file=sys.stderr)
+    _say(f"error: {error}")
     if error.hint:
-        print(textwrap.indent(error.hint, "  "), file=sys.stderr)
+        _say(textwrap.indent(error.hint, "  "))
     return error.exit_code
 
 
 def _resource_error(error: Exception) -> ResourceError | None:
-    """What the machine refuses is no bug: memory, disk, permissions, file handles."""
+    """Tell what the machine refuses, which is no bug: memory, disk, permissions, file handles."""
     if isinstance(error, OSError) and error.errno in _RESOURCE_ERRNOS:
         place = f": {error.filename}" if error.filename else ""
         return ResourceError(
@@ -173,21 +228,25 @@ def _report_bug(error: Exception, arguments: Sequence[str]) -> int:
             *traceback.format_exception(error),
         ]
     )
-    print(f"error: unexpected {type(error).__name__}: {error}", file=sys.stderr)
-    try:
-        handle, path = tempfile.mkstemp(prefix="fdps-error-", suffix=".txt", text=True)
-        with os.fdopen(handle, "w") as file:
-            file.write(report)
-        print(f"  this is a bug in fdps; please report it with {Path(path)}", file=sys.stderr)
-    except OSError:
-        print(report, file=sys.stderr)
+    _say(f"error: unexpected {type(error).__name__}: {error}")
+    place = _kept(report)
+    if place is None:
+        _say(report)
+    else:
+        _say(f"  this is a bug in fdps; please report it with {place}")
     return BUG
 
 
-def _flushed(code: int) -> int:
-    """Write out what is buffered; a reader that has gone (``fdps … | head``) is no error."""
+def _kept(report: str) -> Path | None:
+    """Write a report into the folder of temporary files; ``None`` if there is no room for it."""
+    path = None
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return code
+        handle, name = tempfile.mkstemp(prefix="fdps-error-", suffix=".txt", text=True)
+        path = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(report)
+    except OSError:
+        if path is not None:
+            path.unlink(missing_ok=True)
+        return None
+    return path

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from fdps.names import printable
+
 _DELAY_S = 0.2  # work that is done by then needs no word
 _FRAME_S = 0.1
 _FRAMES = "|/-\\"  # in ASCII: every terminal has them
@@ -43,7 +45,7 @@ class _Sign:
     """
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self._text = printable(text)
         self._stream = sys.stderr
         self._is_terminal = not self._stream.closed and self._stream.isatty()
         self._is_over = threading.Event()
@@ -104,5 +106,5 @@ def progress_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], N
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=hidden) as bar:
-        task = bar.add_task(escape(title), total=None)  # names may hold [brackets]
+        task = bar.add_task(escape(printable(title)), total=None)  # names may hold [brackets]
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -3,6 +3,8 @@
 A recipe fixes everything that makes a training run what it is. The defaults are the reading of the
 paper in its own setting (ResNet-50, 900×1500, batch 5); where the paper leaves something open, the
 sentence of the field says so.
+
+Public are the names in ``__all__``; the modules behind them are internal and may change.
 """
 
 from fdps.config.fields import (

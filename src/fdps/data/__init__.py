@@ -1,4 +1,7 @@
-"""Data sets, read into one structure: :class:`fdps.structures.SceneSet`."""
+"""Data sets, read into one structure: :class:`fdps.structures.SceneSet`.
+
+Public are the names in ``__all__``; the modules behind them are internal and may change.
+"""
 
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -10,6 +13,8 @@ from fdps.data.cache import cached
 from fdps.data.findings import Findings
 from fdps.errors import MissingDataError, UsageError
 from fdps.structures import SceneSet
+
+__all__ = ["KINDS", "Findings", "load_scenes"]
 
 Reader = Callable[[Path, str, Findings | None], SceneSet]
 """Reads a split below a folder; faults and odd rows go to the findings."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fdps.durable import write_file
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.pictures import picture_size
 from fdps.structures import Query, Scene, SceneSet
@@ -134,6 +135,4 @@ def annotation_rows(scene: Scene, image_id: int, first_id: int) -> list[dict[str
 
 def replace_text(file: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    aside = file.with_name(file.name + ".part")
-    aside.write_text(text, encoding="utf-8", newline="\n")
-    aside.replace(file)
+    write_file(file, text.encode())

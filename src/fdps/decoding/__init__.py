@@ -12,4 +12,6 @@
 
 Nothing here is imported by the child that it does not need: it starts in a fifth of a second and
 loads no torch.
+
+Internal: ``fdps.search`` decodes with it.
 """

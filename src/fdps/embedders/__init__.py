@@ -1,13 +1,18 @@
-"""Where a path or a name becomes an embedder: our network, or a detector and a re-ID network."""
+"""Models by path or by name: where they lie, what is known about them, what they may be used for.
+
+:func:`load` is the one place where a path or a name becomes an embedder: our network, or the
+detector and the re-ID network of a card. Only what is loaded is imported: to find a model, to read
+its licence or to describe it (:mod:`fdps.embedders.info`) takes neither torch nor ONNX Runtime.
+
+Public are the names in ``__all__``; the modules behind them are internal and may change.
+"""
 
 from pathlib import Path
 
 from fdps.embedders.licences import check_licence, licence_of
 from fdps.embedders.places import calibration_file, find_model, is_bundled, is_card, models_folder
 from fdps.errors import MissingDataError
-from fdps.query import Searcher
-from fdps.runtime.card import load_card
-from fdps.searcher import load as load_network
+from fdps.query import Searcher, check_min_score
 
 __all__ = [
     "calibration_file",
@@ -27,19 +32,26 @@ def load(path: Path | str, *, min_score: float | None = None, device: str = "cpu
     Args:
         path: A run folder, a weights file, the card of a two-step embedder, or a name that
             ``fdps models list`` shows, such as ``drawn-people``.
-        min_score: Detections below are dropped; the default is that of the recipe or card.
-        device: Where to run, as torch names it.
+        min_score: Detections below are dropped, in [0, 1]; the default is that of the recipe or
+            card.
+        device: Where to run, as :func:`~fdps.devices.check_device` takes it.
 
     Raises:
         MissingDataError: There is no such model.
         ModelError: A file is not what it should be, or the licence is not among
             ``FDPS_ALLOWED_LICENSES``.
-        UsageError: The model does not run on this device, or needs a package that is missing.
+        UsageError: The score is not in [0, 1], the device is not here, or the model does not run
+            on it or needs a package that is missing.
     """
+    check_min_score(min_score)
     place = find_model(path)
     if not place.exists() and not place.suffix and len(place.parts) == 1:
         raise MissingDataError(f"no model {path}", hint="fdps models list shows what there is")
     check_licence(licence_of(place), path)
     if is_card(place):
+        from fdps.runtime.card import load_card  # without torch
+
         return load_card(place, min_score=min_score, device=device)
+    from fdps.searcher import load as load_network
+
     return load_network(place, min_score=min_score, device=device)

@@ -1,8 +1,11 @@
-"""What is known about a model, which models there are, and whether one is whole.
+"""List models, describe one, and check that it is whole.
 
-``describe`` never opens a network; ``verify`` does, and looks at a picture with it.
+``list_models`` reads the headers of files, so that a large folder is listed at once; ``describe``
+reads all bytes to name the model by its hash; only ``verify`` opens a network, and looks at a
+picture with it.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -11,9 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+import fdps.bundled as bundled
+from fdps.embedders import load
 from fdps.embedders.licences import RECIPE_FILE, check_licence, licence_of, training_data
 from fdps.embedders.places import (
     CARD_FILE,
+    CARD_SUFFIX,
     WEIGHTS_SUFFIX,
     calibration_file,
     find_model,
@@ -21,14 +27,10 @@ from fdps.embedders.places import (
     models_folder,
 )
 from fdps.errors import FdpsError, ModelError
-from fdps.models import bundled
-from fdps.models.weights import describe_weights
 from fdps.query import Searcher
-from fdps.runtime.card import SUFFIX as CARD_SUFFIX
-from fdps.runtime.card import card_hash, load_card, read_card
+from fdps.runtime.card import card_hash, check_files, read_card
 from fdps.search.results.calibration import Calibration, from_json
-from fdps.searcher import WEIGHTS_FILE
-from fdps.searcher import load as load_network
+from fdps.weights_file import WEIGHTS_FILE, describe_weights, file_hash
 
 _EPOCHS_FILE = "epochs.jsonl"
 _FIGURES = ("recall", "ap", "mAP", "top1")
@@ -36,7 +38,7 @@ _FIGURES = ("recall", "ap", "mAP", "top1")
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What is known about a model.
+    """Everything that is known about a model.
 
     Args:
         name: How lists call it.
@@ -45,9 +47,10 @@ class ModelInfo:
         licence: As SPDX names it, ``research-only`` or ``unknown``.
         data: What it was trained on, as far as known.
         metrics: Figures by name.
-        model_hash: What archives are stamped with.
+        model_hash: What archives are stamped with; empty in a list, where it is not computed.
         notes: Anything else that users should know.
-        is_calibrated: Whether a calibration of this very model lies beside it.
+        is_calibrated: Whether a calibration lies beside it; unless it stands in a list, one of
+            this very model.
         problem: Why it cannot be used; empty if nothing is known against it.
     """
 
@@ -64,41 +67,24 @@ class ModelInfo:
 
 
 def describe(model: Path | str) -> ModelInfo:
-    """What is known about a model, without opening it.
+    """Tell what is known about a model, without opening it.
 
     Raises:
         MissingDataError: It is not there, or a part of it.
         ModelError: It is no weights file or card.
     """
     place = find_model(model)
-    if is_card(place):
-        return _of_card(place)
-    describe_weights(place)  # refuses what is none
-    model_hash = hashlib.sha256(place.read_bytes()).hexdigest()[:16]
-    name = _bundled_name(place)
-    if name:
-        about = (bundled.DATA[name], bundled.METRICS[name], bundled.NOTES[name])
-    else:
-        name = place.absolute().parent.name if place.name == WEIGHTS_FILE else place.stem
-        about = (_trained_on(place), _validated(place), "")
-    data, metrics, notes = about
-    return ModelInfo(
-        name=name,
-        kind="network",
-        place=place,
-        licence=licence_of(place),
-        data=data,
-        metrics=metrics,
-        model_hash=model_hash,
-        notes=notes,
-        is_calibrated=_is_calibrated(place, model_hash),
-    )
+    info = _read_header(place)
+    model_hash = card_hash(read_card(place), place.parent) if is_card(place) else file_hash(place)
+    is_calibrated = info.is_calibrated and _is_calibrated(place, model_hash)
+    return dataclasses.replace(info, model_hash=model_hash, is_calibrated=is_calibrated)
 
 
 def list_models(folders: Iterable[Path] = ()) -> list[ModelInfo]:
-    """Bundled weights, the folder of models, then other folders with run folders and models.
+    """List bundled weights, the folder of models, then other folders with run folders and models.
 
-    What looks like a model and is none is listed with its problem.
+    A file that looks like a model and is none is listed with its problem. Only headers are read:
+    the hash is left empty, and a calibration counts without being compared with it.
     """
     places = [find_model(name) for name in bundled.NAMES]
     for folder in (models_folder(), *folders):
@@ -121,7 +107,7 @@ def verify(model: Path | str) -> ModelInfo:
     name = _bundled_name(place)
     if name and hashlib.sha256(place.read_bytes()).hexdigest() != bundled.SHA256[name]:
         raise ModelError(f"{place} is not the file that came with fdps", hint="install fdps again")
-    searcher: Searcher = load_card(place) if is_card(place) else load_network(place)
+    searcher = load(place)
     if searcher.model_hash != info.model_hash:
         raise ModelError(f"{place} changed while it was read")
     _look(searcher, place)
@@ -129,8 +115,12 @@ def verify(model: Path | str) -> ModelInfo:
     return info
 
 
-def read_calibration(place: Path, model_hash: str) -> Calibration | None:
-    """The calibration beside a model, or ``None``.
+def read_calibration(place: Path, model_hash: str | None) -> Calibration | None:
+    """Read the calibration beside a model; ``None`` if there is none.
+
+    Args:
+        place: As :func:`find_model` returns it.
+        model_hash: Of the model; ``None`` takes a calibration of any model.
 
     Raises:
         ModelError: It is malformed, or of another model.
@@ -142,34 +132,54 @@ def read_calibration(place: Path, model_hash: str) -> Calibration | None:
     return from_json(text, where=file, model_hash=model_hash)
 
 
-def _is_calibrated(place: Path, model_hash: str) -> bool:
+def _read_header(place: Path) -> ModelInfo:
+    """Tell what the first bytes of a model and the small files beside it say."""
+    if is_card(place):
+        card = read_card(place)
+        check_files(card, place.parent)
+        is_named = card.name != Path(CARD_FILE).stem
+        return ModelInfo(
+            name=card.name if is_named else place.absolute().parent.name,
+            kind=card.kind,
+            place=place,
+            licence=card.licence,
+            data=card.data,
+            metrics=card.metrics,
+            notes=card.notes,
+            is_calibrated=_is_calibrated(place),
+        )
+    describe_weights(place)  # refuses a file that is none
+    name = _bundled_name(place)
+    if name:
+        about = (bundled.DATA[name], bundled.METRICS[name], bundled.NOTES[name])
+    else:
+        name = place.absolute().parent.name if place.name == WEIGHTS_FILE else place.stem
+        about = (_trained_on(place), _validated(place), "")
+    data, metrics, notes = about
+    return ModelInfo(
+        name=name,
+        kind="network",
+        place=place,
+        licence=licence_of(place),
+        data=data,
+        metrics=metrics,
+        notes=notes,
+        is_calibrated=_is_calibrated(place),
+    )
+
+
+def _is_calibrated(place: Path, model_hash: str | None = None) -> bool:
+    """Tell whether a calibration lies beside a model: one of this hash, if it is given."""
     try:
         return read_calibration(place, model_hash) is not None
     except ModelError:
         return False
 
 
-def _of_card(place: Path) -> ModelInfo:
-    card = read_card(place)
-    model_hash = card_hash(card, place.parent)
-    is_named = card.name != Path(CARD_FILE).stem
-    return ModelInfo(
-        name=card.name if is_named else place.absolute().parent.name,
-        kind=card.kind,
-        place=place,
-        licence=card.licence,
-        data=card.data,
-        metrics=card.metrics,
-        model_hash=model_hash,
-        notes=card.notes,
-        is_calibrated=_is_calibrated(place, model_hash),
-    )
-
-
 def _described(place: Path) -> ModelInfo:
     try:
-        return describe(place)
-    except FdpsError as error:
+        return _read_header(place)
+    except (FdpsError, OSError) as error:  # OSError: a file that may not be read
         return ModelInfo(name=place.stem, kind="", place=place, problem=str(error))
 
 
@@ -187,7 +197,7 @@ def _models_in(folder: Path) -> list[Path]:
 
 
 def _says_card(path: Path) -> bool:
-    """Whether a TOML file is meant as a card; recipes are TOML as well."""
+    """Tell whether a TOML file is meant as a card; recipes are TOML as well."""
     try:
         return path.name != RECIPE_FILE and "[detector]" in path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -1,13 +1,12 @@
-"""What a model may be used for: its licence, and the licences that are allowed here."""
+"""The licence of a model, and the licences that are allowed here."""
 
 import os
 from pathlib import Path
 
+from fdps.bundled import LICENCE, NAMES, bundled_weights
 from fdps.config import DataConfig, load_recipe
 from fdps.embedders.places import is_card
 from fdps.errors import FdpsError, ModelError
-from fdps.models.bundled import LICENCE, NAMES, bundled_weights
-from fdps.runtime.card import read_card
 
 ALLOWED_VARIABLE = "FDPS_ALLOWED_LICENSES"
 RESEARCH_ONLY, UNKNOWN = "research-only", "unknown"
@@ -32,13 +31,15 @@ def licence_of(place: Path) -> str:
     if place in [bundled_weights(name) for name in NAMES]:
         return LICENCE
     if is_card(place) and place.is_file():
+        from fdps.runtime.card import read_card
+
         return read_card(place).licence
     data = training_data(place)
     return RESEARCH_ONLY if data is not None and _is_research(data) else UNKNOWN
 
 
 def training_data(place: Path) -> DataConfig | None:
-    """What weights in a run folder were trained on; ``None`` where no recipe tells."""
+    """Read what weights in a run folder were trained on; ``None`` where no recipe tells."""
     recipe = place.with_name(RECIPE_FILE)
     try:
         return load_recipe(recipe).data if recipe.is_file() else None

@@ -1,13 +1,13 @@
-"""Where models lie: in the package, in the folder of models, in run folders, or just there."""
+"""The places of models: in the package, in the folder of models, in run folders, or just there."""
 
 import os
 from pathlib import Path
 
-from fdps.models.bundled import NAMES, bundled_weights
-from fdps.runtime.card import SUFFIX as CARD_SUFFIX
-from fdps.searcher import WEIGHTS_FILE
+from fdps.bundled import NAMES, bundled_weights
+from fdps.weights_file import WEIGHTS_FILE
 
 MODELS_VARIABLE = "FDPS_MODELS"
+CARD_SUFFIX = ".toml"
 CARD_FILE = f"card{CARD_SUFFIX}"
 WEIGHTS_SUFFIX = ".safetensors"
 _CALIBRATION = "calibration.json"
@@ -43,17 +43,17 @@ def find_model(path: Path | str) -> Path:
 
 
 def is_bundled(path: Path | str) -> bool:
-    """Whether this means weights that come with fdps, and not a file that is called so."""
+    """Tell whether this means weights that come with fdps, and not a file that is called so."""
     return str(path) in NAMES and not Path(path).exists()
 
 
 def is_card(place: Path) -> bool:
-    """Whether a file is a card, by its name."""
+    """Tell by its name whether a file is a card."""
     return place.suffix == CARD_SUFFIX
 
 
 def calibration_file(place: Path) -> Path:
-    """Where the calibration of a model lies: beside it, or for bundled weights with the models.
+    """Name the place of a calibration: beside the model, or with the models if it is bundled.
 
     Args:
         place: As :func:`find_model` returns it.

@@ -1,4 +1,7 @@
-"""Predictions and ground truth become numbers; no network, no GPU."""
+"""Predictions and ground truth become numbers; no network, no GPU.
+
+Public are the names in ``__all__``; the modules behind them are internal and may change.
+"""
 
 from fdps.evaluation.detection import DetectionResult
 from fdps.evaluation.protocols import (

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from fdps.durable import write_file
 from fdps.evaluation.search import SearchResult
 from fdps.structures import SceneSet
 
@@ -62,6 +63,4 @@ def write_csv(path: Path, result: SearchResult, scenes: SceneSet) -> None:
     writer.writerow(COLUMNS)
     writer.writerows(query_rows(result, scenes))
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text.getvalue(), encoding="utf-8")
-    aside.replace(path)
+    write_file(path, text.getvalue().encode())

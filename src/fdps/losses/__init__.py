@@ -1,4 +1,7 @@
-"""Losses and their memory: formulas over tensors, without models or data."""
+"""Losses and their memory: formulas over tensors, without models or data.
+
+Public are the names in ``__all__``; the modules behind them are internal and may change.
+"""
 
 from fdps.losses.balanced_oim import (
     BalancedOIMLoss,

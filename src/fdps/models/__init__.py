@@ -1,6 +1,9 @@
 """Networks: tensors in, tensors out. Start with ``person_search.py``.
 
 :func:`build_model` is the one place where names of a recipe become parts.
+
+Public are the names in ``__all__`` and :func:`fdps.models.decomposition.decompose`; the other
+modules are internal and may change.
 """
 
 import torch

@@ -1,38 +1,28 @@
-"""Weights on disk: one safetensors file that also says which network they are for.
+"""A network becomes a weights file, and a weights file a network; no pickle is written or read.
 
-The metadata key ``fdps`` holds JSON: ``format``, ``version``, the ``model`` and ``loss`` sections
-of the recipe and ``n_persons``. No pickle is written or read.
+:mod:`fdps.weights_file` describes the file.
 """
 
 import dataclasses
-import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from fdps.config import LossConfig, ModelConfig, from_dict
+from fdps.config import LossConfig, ModelConfig
 from fdps.durable import write_file
-from fdps.errors import ConfigError, MissingDataError, ModelError
+from fdps.errors import ModelError
 from fdps.models import PersonSearchNet, build_model
-
-FORMAT, VERSION = "fdps-weights", 1
-
-
-@dataclass(frozen=True)
-class Description:
-    """What it takes to build the network that a file holds."""
-
-    model: ModelConfig
-    loss: LossConfig
-    n_persons: int
-
-    def __post_init__(self) -> None:
-        if self.n_persons < 1:
-            raise ConfigError(f"n_persons must be at least 1, got {self.n_persons}")
+from fdps.weights_file import (
+    FORMAT,
+    VERSION,
+    check_exists,
+    described_by,
+    file_hash,
+    not_safetensors,
+)
+from fdps.weights_file import describe_weights as describe_weights
 
 
 def save_weights(
@@ -80,21 +70,6 @@ def pack_weights(path: Path, out: Path) -> None:
     save_weights(packed.half(), config, loss, 1, out)
 
 
-def describe_weights(path: Path) -> Description:
-    """Read which network a weights file is for, without its tensors.
-
-    Raises:
-        MissingDataError: No such file.
-        ModelError: Not a weights file, or of another version.
-    """
-    _check_exists(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _describe(file.metadata() or {}, path)
-    except (SafetensorError, OSError) as error:
-        raise _not_safetensors(path, error) from error
-
-
 def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
     """Build the network that a weights file describes, in evaluation mode on the CPU.
 
@@ -105,14 +80,14 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
         MissingDataError: No such file.
         ModelError: Not a weights file, of another version, or tensors do not fit the network.
     """
-    _check_exists(path)
+    check_exists(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise _not_safetensors(path, error) from error
-    described = _describe(metadata, path)
+        raise not_safetensors(path, error) from error
+    described = described_by(metadata, path)
     # The file has all weights: nothing is fetched to be overwritten.
     config = dataclasses.replace(described.model, backbone_weights="none")
     model = build_model(config, described.loss, described.n_persons)
@@ -120,35 +95,4 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelError(f"{path}: tensors do not fit its own description: {error}") from error
-    return model.eval(), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _check_exists(path: Path) -> None:
-    if path.is_file():
-        return
-    if path.with_name("recipe.toml").is_file():
-        raise MissingDataError(
-            f"no weights at {path}: the training in {path.parent} has not ended",
-            hint=f"go on with it: fdps resume {path.parent}",
-        )
-    raise MissingDataError(f"no weights at {path}", hint="a run folder has weights.safetensors")
-
-
-def _not_safetensors(path: Path, error: Exception) -> ModelError:
-    return ModelError(
-        f"{path} is not a safetensors file: {error}", hint="fdps never loads pickles (.pth, .pt)"
-    )
-
-
-def _describe(metadata: dict[str, str], path: Path) -> Description:
-    try:
-        header: dict[str, Any] = json.loads(metadata["fdps"])
-        found = header.pop("format"), header.pop("version")
-        if found != (FORMAT, VERSION):
-            raise ModelError(f"{path} holds {found[0]} {found[1]}, expected {FORMAT} {VERSION}")
-        return from_dict(Description, header)
-    except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:
-        raise ModelError(
-            f"{path} does not say which network it is for: {error}",
-            hint="weights files are written by fdps train",
-        ) from error
+    return model.eval(), file_hash(path)

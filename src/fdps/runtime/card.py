@@ -24,15 +24,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from fdps.config import from_dict
+from fdps.devices import check_device_name
 from fdps.errors import ConfigError, MissingDataError, ModelError, UsageError
+from fdps.query import check_min_score
+from fdps.runtime.onnx_session import n_threads
 from fdps.runtime.reid import ReidNetwork, ReidSettings
 from fdps.runtime.two_step import TwoStep, joined_hash
 from fdps.runtime.yolox import YoloxDetector, YoloxSettings
 
-SUFFIX = ".toml"
 KIND = "two_step"
 
 
@@ -43,9 +43,9 @@ class DetectorPart(YoloxSettings):
     file: str
     """ONNX file; a relative path starts at the card."""
     sha256: str = ""
-    """Of that file; where it is given, another file is refused."""
+    """The hash of that file; where it is given, another file is refused."""
     kind: Literal["yolox"] = "yolox"
-    """How its output is read."""
+    """The way in which its output is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +55,12 @@ class ReidPart(ReidSettings):
     file: str
     """ONNX file; a relative path starts at the card."""
     sha256: str = ""
-    """Of that file; where it is given, another file is refused."""
+    """The hash of that file; where it is given, another file is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a card says."""
+    """The content of a card."""
 
     kind: Literal["two_step"]
     """A detector, then a re-ID network."""
@@ -69,11 +69,11 @@ class Card:
     reid: ReidPart
     """Describes them."""
     name: str = ""
-    """How lists call it; by default as the file."""
+    """The name in lists; by default that of the file."""
     licence: str = "unknown"
-    """Of the networks, as SPDX names it, or ``research-only``."""
+    """The licence of the networks, as SPDX names it, or ``research-only``."""
     data: str = ""
-    """What the networks were trained on."""
+    """The data that the networks were trained on."""
     notes: str = ""
     """Anything else that users should know."""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -119,6 +119,16 @@ def card_hash(card: Card, folder: Path) -> str:
     return joined_hash(card.detector.hash_with(detector), card.reid.hash_with(reid))
 
 
+def check_files(card: Card, folder: Path) -> None:
+    """Check that the networks of a card are there; they are not read.
+
+    Raises:
+        MissingDataError: A file is not there.
+    """
+    for part in (card.detector, card.reid):
+        _place(part, folder)
+
+
 def load_card(path: Path, *, min_score: float | None = None, device: str = "cpu") -> TwoStep:
     """Make the embedder of a card.
 
@@ -126,17 +136,19 @@ def load_card(path: Path, *, min_score: float | None = None, device: str = "cpu"
         path: The card.
         min_score: Detections below are dropped; the default is that of the card. Another value
             makes no other model.
-        device: ``cpu``.
+        device: ``cpu``, or ``auto``, which is the same here.
 
     Raises:
         MissingDataError: The card or a file that it names is not there.
         ModelError: The card makes no sense, or a file is not what it says.
-        UsageError: Another device, or onnxruntime is not installed.
+        UsageError: Another device, the score is not in [0, 1], or onnxruntime is not installed.
     """
+    check_min_score(min_score)
+    check_device_name(device)
+    if device not in {"cpu", "auto"}:
+        raise UsageError(f"two-step embedders run on the CPU, got {device!r}", hint="choose cpu")
     card = read_card(path)
-    if torch.device(device).type != "cpu":
-        raise UsageError(f"two-step embedders run on the CPU, got {device!r}", hint="--device cpu")
-    threads = torch.get_num_threads()
+    threads = n_threads()
     detector = YoloxDetector(_file(card.detector, path.parent), card.detector, threads=threads)
     if min_score is not None:
         detector.min_score = min_score
@@ -146,11 +158,7 @@ def load_card(path: Path, *, min_score: float | None = None, device: str = "cpu"
 
 def _file(part: DetectorPart | ReidPart, folder: Path) -> Path:
     """The network of a part, with the bytes that the card promises."""
-    path = folder / part.file
-    if not path.is_file():
-        raise MissingDataError(
-            f"no network at {path}", hint="the card names it; relative paths start at the card"
-        )
+    path = _place(part, folder)
     if part.sha256:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -159,6 +167,15 @@ def _file(part: DetectorPart | ReidPart, folder: Path) -> Path:
                 f"{path} has the SHA-256 {found}, the card says {part.sha256}",
                 hint="this is another file than the card was written for",
             )
+    return path
+
+
+def _place(part: DetectorPart | ReidPart, folder: Path) -> Path:
+    path = folder / part.file
+    if not path.is_file():
+        raise MissingDataError(
+            f"no network at {path}", hint="the card names it; relative paths start at the card"
+        )
     return path
 
 

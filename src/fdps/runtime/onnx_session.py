@@ -28,7 +28,7 @@ _BELOW: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-"""Of each message of onnx.proto the fields under which a tensor may lie."""
+"""The fields of each message of onnx.proto under which a tensor may lie."""
 _MAX_DEPTH = 64  # subgraphs within subgraphs; real networks have three or four levels
 
 
@@ -59,6 +59,16 @@ def open_session(path: Path, *, threads: int) -> "InferenceSession":
         )
     except Exception as error:  # onnxruntime has a class of its own for every cause
         raise ModelError(f"{path} is not an ONNX network: {error}") from error
+
+
+def n_threads() -> int:
+    """Count the threads that a network may use: ``OMP_NUM_THREADS``, else one per core."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):  # the cores of this process, where the system tells
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run(session: "InferenceSession", pixels: np.ndarray) -> np.ndarray:

@@ -18,7 +18,10 @@ from fdps.structures import Boxes, Picture
 
 @dataclass(frozen=True, kw_only=True)
 class ReidSettings:
-    """What a re-ID network has to be told; pixels become ``(pixels * scale - mean) / std``."""
+    """The settings that a re-ID network does not state itself.
+
+    Pixels become ``(pixels * scale - mean) / std``.
+    """
 
     size: tuple[int, ...] = ()
     """Height and width of its input; empty: as the file says."""
@@ -31,7 +34,7 @@ class ReidSettings:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Taken away from every channel after scaling, in the order of the colours."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """What every channel is then divided by."""
+    """Every channel is then divided by this."""
 
     def hash_with(self, path: Path) -> str:
         """Names the part that a file makes with these settings; the network is not opened.

@@ -22,7 +22,7 @@ _YOLOX_FIELDS = 5  # x, y, width, height, objectness; then one score per class
 
 @dataclass(frozen=True, kw_only=True)
 class YoloxSettings:
-    """What a YOLOX network has to be told, and does not say itself."""
+    """The settings that a YOLOX network does not state itself."""
 
     size: tuple[int, ...] = ()
     """Height and width of its input; empty: as the file says."""
@@ -37,7 +37,7 @@ class YoloxSettings:
     min_score: float = 0.3
     """Least objectness times person score, in [0, 1]."""
     max_iou: float = 0.45
-    """Of two people that overlap more, the one with the lower score is dropped."""
+    """The less certain of two people is dropped if they overlap more than this."""
 
     def hash_with(self, path: Path) -> str:
         """Names the part that a file makes with these settings; the network is not opened.

@@ -1,4 +1,7 @@
-"""Archives of people: index pictures, find a person again."""
+"""Archives of people: index pictures, find a person again.
+
+Public are the names in ``__all__``; the modules behind them are internal and may change.
+"""
 
 from fdps.search.index import Index
 from fdps.search.ingest.frames import Found, Frame, Skipped, find_pictures

@@ -14,6 +14,8 @@ from fake.network import write_network
 from fake.photos import write_photos
 from fdps.cli.main import main
 from fdps.search import Index
+from fdps.search.audit import Note
+from fdps.search.open_store import open_folder
 
 PEOPLE = 2
 
@@ -190,6 +192,39 @@ def test_forget_by_picture_shows_first_and_erases_then(
     assert main(["index", str(built / "photos"), "-o", archive, "--all", "-q"]) == 0
     assert printed(capsys, "info", archive)["n_people"] == 6 - len(items)
     assert run("verify", archive) == 0
+
+
+def test_forget_names_what_a_list_says_in_vain(
+    archive: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "ids.csv").write_text("item\n1\n977\n1\n")
+    assert run("forget", archive, "--ids-file", tmp_path / "ids.csv", "--dry-run") == 0
+    assert "line 4: item 1 stands already in line 2" in caplog.text
+    assert "1 of 2 items are not in the archive: 977" in caplog.text
+    (tmp_path / "ids.csv").write_text("nonsense")
+    assert run("forget", archive, "--ids-file", tmp_path / "ids.csv", "--yes") == 3
+    assert "line 1: expected a column item, got 'nonsense'" in capsys.readouterr().err
+
+
+def test_an_audit_names_few_of_many_and_json_all(
+    archive: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"scene {n}\x1b[2J.png" for n in range(170)]
+    with open_folder(archive, "audit") as store:
+        store.record(Note("search", "why\nnot", {"scenes": names, "few": [1, 2, 3]}))
+    assert run("audit", archive, "--limit", 1) == 0
+    entry, details, *_ = capsys.readouterr().out.splitlines()
+    assert entry.endswith('"why\\nnot"')
+    assert "and 167 more (170 in all)" in details
+    assert '"few": [1, 2, 3]' in details
+    assert len(details) < 200
+    assert "\x1b" not in details
+    listed = printed(capsys, "audit", archive)["entries"]
+    assert isinstance(listed, list)
+    assert json.loads(listed[-1]["details"])["scenes"] == names
 
 
 def test_forget_by_number(archive: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,11 +14,11 @@ from fake.cards import write_card
 from fake.network import write_network
 from fake.photos import unit_rows
 from fake.runs import tiny_recipe
+from fdps import bundled
 from fdps.cli.main import main
 from fdps.config import to_toml
 from fdps.embedders.info import describe, list_models, verify
 from fdps.errors import ModelError
-from fdps.models import bundled
 from fdps.predictions import load_predictions, save_predictions
 from fdps.search import Index
 from fdps.search.results.calibration import from_json, to_json

@@ -192,10 +192,61 @@ def test_lists_that_make_no_sense_are_refused(index: Index, tmp_path: Path) -> N
         candidates_of_items(index.store, [10**6])
     with pytest.raises(MissingDataError, match="no such file"):
         read_items(tmp_path / "none.csv")
-    for text in ("person\n1\n", "item\none\n"):
-        (tmp_path / "ids.csv").write_text(text)
-        with pytest.raises(DataError, match="no column of item numbers"):
-            read_items(tmp_path / "ids.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"person\n1\n", "line 1: expected a column item, got 'person'"),
+        (b"item;scene\n1;a\n", "line 1: expected a column item, got 'item;scene'"),
+        (b"", "line 1: expected a column item, got ''"),
+        (b"\n\n", "line 1: expected a column item, got ''"),
+        (b"item\none\n", "line 2: expected the number of a person as item, got 'one'"),
+        (b"scene,item\na,3\n\nb,x\n", "line 4: expected .*, got 'x'"),
+        (b"scene,item\na,3\nb\n", "line 3: expected .*, got ''"),
+        (b"item\n0\n", "line 2: expected .*, got '0'"),
+        (b"item\n-1\n", "line 2: expected .*, got '-1'"),
+        (b"item\n1.5\n", "line 2: expected .*, got '1.5'"),
+        ("item\n\u0663\n".encode(), "line 2: expected"),  # a digit, but not one of ours
+        (b"item\n99999999999999999999\n", "line 2: expected"),  # more than an archive can hold
+        (b"item\n1\nitem\n2\n", "line 3: expected .*, got 'item'"),  # two lists, one file
+        (b"item\n", "names nobody"),
+        (b"\xff\xfeitem", "is no CSV file"),
+        (bytes(range(256)), "is no CSV file"),
+        (b"item\n\x1b[2J\n", r"line 2: expected .*, got '.{1,3}x1b\[2J'"),
+    ],
+)
+def test_a_list_that_is_none_is_refused_with_its_line(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "ids.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_items(tmp_path / "ids.csv")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"item\n3\n1\n",
+        b"\xef\xbb\xbfitem\r\n3\r\n1\r\n",  # as Excel writes it
+        b'scene,item\n"a, b\nc",3\n\n\nd, 1 \n',
+        b"item\n3\n1",
+    ],
+)
+def test_lists_of_other_systems_are_read(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_bytes(content)
+    assert read_items(tmp_path / "ids.csv") == [3, 1]
+
+
+def test_what_a_list_says_twice_or_in_vain_is_named(
+    index: Index, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "ids.csv").write_text("item\n1\n2\n1\n")
+    assert read_items(tmp_path / "ids.csv") == [1, 2]
+    assert "line 4: item 1 stands already in line 2" in caplog.text
+    candidates_of_items(index.store, [1, *range(10**6, 10**6 + 20)])
+    assert "20 of 21 items are not in the archive: 1000000, 1000001" in caplog.text
+    assert "and 10 more" in caplog.text
 
 
 def test_every_kind_of_archive_forgets(archive: Archive) -> None:

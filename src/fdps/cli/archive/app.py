@@ -10,7 +10,9 @@ from fdps.cli.archive.contents import print_contents
 from fdps.cli.archive.erase import remove
 from fdps.cli.archive.forget import forget
 from fdps.cli.archive.retention import retention
+from fdps.names import printable, shortened
 
+_NAMED = 3  # of a long list in the details of an entry; --json has all
 DAMAGED = 6  # the exit code of ArchiveError
 
 app = typer.Typer(name="archive", no_args_is_help=True, add_completion=False)
@@ -54,9 +56,9 @@ def verify(archive: Archive, expect: Expect = "", json_output: Json = False) -> 
         print(json.dumps({"archive": archive, **asdict(found)}))
     else:
         for fault in found.faults:
-            print(f"Fault   {fault}")
+            print(f"Fault   {printable(fault)}")
         for note in found.notes:
-            print(f"Note    {note}")
+            print(f"Note    {printable(note)}")
         counts = f"{found.n_people} people in {found.n_scenes} scenes"
         print(f"{'Damaged' if found.faults else 'Whole  '} {archive}: {counts}")
         if found.faults:
@@ -85,9 +87,9 @@ def audit(
         print(json.dumps({"entries": rows, "n_entries": n_entries, "head": head, "faults": found}))
     else:
         for entry in listed:
-            purpose = f' "{entry.purpose}"' if entry.purpose else ""
+            purpose = f' "{printable(entry.purpose)}"' if entry.purpose else ""
             print(f"{entry.seq:>5}  {entry.time[:19]}  {entry.who}  {entry.action}{purpose}")
-            print(f"       {entry.details}")
+            print(f"       {_in_brief(entry.details)}")
         for fault in found:
             print(f"Fault   {fault}")
         print(f"Head    {head} of {n_entries} entries{'' if found else ', none changed'}")
@@ -95,6 +97,18 @@ def audit(
             print("Next    keep the head elsewhere; later: fdps archive audit NAME --expect HEAD")
     if found:
         raise typer.Exit(DAMAGED)
+
+
+def _in_brief(details: str) -> str:
+    """The details of an entry in one line: of long lists the first names and the count."""
+    values = json.loads(details)
+    brief = {
+        key: f"{shortened(value, most=_NAMED)} ({len(value)} in all)"
+        if isinstance(value, list) and len(value) > _NAMED
+        else value
+        for key, value in values.items()
+    }
+    return printable(json.dumps(brief, ensure_ascii=False))
 
 
 @app.command()

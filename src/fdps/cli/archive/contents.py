@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from fdps.names import printable
+
 if TYPE_CHECKING:
     from fdps.search.care.info import ArchiveInfo
 
@@ -13,7 +15,7 @@ def print_contents(archive: str, info: "ArchiveInfo", is_calibrated: bool) -> No
     stamp, contents = info.stamp, info.contents
     calibrated = "calibrated" if is_calibrated else "not calibrated"
     print(f"Archive {archive} of {stamp.created[:10]}, format {stamp.format_version}")
-    print(f"Model   {stamp.model or 'unknown'} ({stamp.model_hash[:12]}), {calibrated}")
+    print(f"Model   {printable(stamp.model or 'unknown')} ({stamp.model_hash[:12]}), {calibrated}")
     if contents is None:
         print(f"People  {info.n_people} in {info.n_scenes} scenes")
         print("Note    an archive on a server has no audit and no retention of its own")
@@ -24,9 +26,9 @@ def print_contents(archive: str, info: "ArchiveInfo", is_calibrated: bool) -> No
     if contents.first and contents.last:
         print(f"Time    {_shown(contents.first)} to {_shown(contents.last)}")
     for camera, n_scenes in contents.cameras.items():
-        print(f"Camera  {camera or 'unknown'}: {n_scenes} scenes")
+        print(f"Camera  {printable(camera or 'unknown')}: {n_scenes} scenes")
     for folder, n_scenes in list(contents.sources.items())[:_SHOWN]:
-        print(f"Source  {folder}: {n_scenes} scenes")
+        print(f"Source  {printable(folder)}: {n_scenes} scenes")
     if len(contents.sources) > _SHOWN:
         print(f"Source  {len(contents.sources)} folders in all; --json names each")
     size, free = contents.n_bytes / 1e6, contents.n_free_bytes / 1e6

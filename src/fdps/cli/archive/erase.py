@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fdps.errors import UsageError
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.search import Store
@@ -115,7 +116,7 @@ def _list(archive: str, chosen: Sequence[str | int], what: str, json_output: boo
         print(json.dumps({"archive": archive, "would_erase": list(chosen)}))
         return
     for one in chosen[:_SHOWN]:
-        print(f"  {one}")
+        print(f"  {printable(one)}")
     if len(chosen) > _SHOWN:
         print(f"  ... {len(chosen) - _SHOWN} more; --json names each")
     print(f"Would erase {what} from {archive}. Nothing changed.")

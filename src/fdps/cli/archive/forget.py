@@ -14,6 +14,7 @@ from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load
 from fdps.cli.folders import make_folder
 from fdps.cli.search.query_person import Choice, described, query_person
 from fdps.errors import UsageError
+from fdps.names import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +114,7 @@ def _show(found: "list[ToForget]") -> None:
     for one in found:
         similarity = "—" if one.similarity is None else f"{one.similarity:.3f}"
         box = described(list(one.box))
-        print(f"  {one.item:>6}  {similarity:>10}  {one.scene}  {box}")
+        print(f"  {one.item:>6}  {similarity:>10}  {printable(one.scene)}  {box}")
 
 
 def _say_dry(archive: str, found: "list[ToForget]", json_output: bool) -> None:

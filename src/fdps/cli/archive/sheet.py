@@ -16,6 +16,7 @@ def draw_sheet(index: "Index", found: "Sequence[ToForget]", path: Path) -> None:
     import numpy as np
 
     from fdps.analysis.candidate_sheet import Shown, candidate_sheet
+    from fdps.durable import written_whole
     from fdps.search.care.scene_pictures import scene_pictures
 
     drawn = found[:MOST_DRAWN]
@@ -30,4 +31,5 @@ def draw_sheet(index: "Index", found: "Sequence[ToForget]", path: Path) -> None:
         )
         for one in drawn
     ]
-    candidate_sheet([], tiles).save(path, quality=88)
+    with written_whole(path) as aside:
+        candidate_sheet([], tiles).save(aside, "JPEG", quality=88)

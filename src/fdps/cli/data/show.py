@@ -59,6 +59,7 @@ def view(
     from fdps.analysis.contact_sheet import choose, draw_sheet
     from fdps.data import load_scenes
     from fdps.data.detect_kind import kind_of, splits_of
+    from fdps.durable import written_whole
     from fdps.errors import UsageError
 
     if out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
@@ -68,5 +69,6 @@ def view(
     shown = choose(chosen, scenes, seed)
     sheet = draw_sheet(shown, columns=columns, width=width)
     out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out)
+    with written_whole(out) as aside:
+        sheet.save(aside, "PNG" if out.suffix.lower() == ".png" else "JPEG")
     print(f"Wrote   {out}: {len(shown)} of {len(chosen):,} scenes of {chosen.name}")

@@ -74,7 +74,7 @@ def extras() -> Iterator[Finding]:
 
 def weights() -> Iterator[Finding]:
     """The weights that come with fdps."""
-    from fdps.models.bundled import NAMES, bundled_weights
+    from fdps.bundled import NAMES, bundled_weights
 
     for name in NAMES:
         path = bundled_weights(name)

@@ -74,7 +74,7 @@ class Files:
 
 
 def _write(path: Path, text: str) -> None:
+    from fdps.durable import write_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    write_file(path, text.encode())

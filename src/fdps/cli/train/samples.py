@@ -27,6 +27,7 @@ class SampleSheets:
     def __call__(self, net: "PersonSearchNet", epoch: int) -> dict[str, float]:
         """Draw the sheet of an epoch; it measures nothing."""
         from fdps.analysis.drawn_detections import Sample, sample_sheet
+        from fdps.durable import written_whole
         from fdps.pictures import read_picture
         from fdps.searcher import PersonSearcher
 
@@ -37,5 +38,6 @@ class SampleSheets:
             samples.append(Sample(scene.name, image, searcher.detect(image), scene.boxes))
         path = self._run / SAMPLES_FOLDER / f"e{epoch:03}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        sample_sheet(samples).save(path, quality=85)
+        with written_whole(path) as aside:
+            sample_sheet(samples).save(aside, "JPEG", quality=85)
         return {}

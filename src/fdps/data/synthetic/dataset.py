@@ -16,6 +16,7 @@ from fdps.data.folder import ANNOTATIONS, IMAGES, INFO, QUERIES, read_info, writ
 from fdps.data.synthetic.config import SPLITS, SyntheticConfig
 from fdps.data.synthetic.scene import draw_scene
 from fdps.data.synthetic.schedule import draw_queries
+from fdps.durable import named
 from fdps.errors import DataError, UsageError
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
 
@@ -121,7 +122,8 @@ def _draw_file(config: SyntheticConfig, root: Path, split: str, index: int) -> S
     drawn = draw_scene(config, split, index)
     name = f"{split}/{index:05d}.jpg"
     path = root / IMAGES / name
-    Image.fromarray(drawn.picture).save(path, quality=config.jpeg_quality)
+    with named(path):  # a full disk does not say which file it had no room for
+        Image.fromarray(drawn.picture).save(path, quality=config.jpeg_quality)
     return Scene(name, path, drawn.boxes, drawn.person_ids, camera=f"c{drawn.camera + 1}")
 
 

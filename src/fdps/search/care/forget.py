@@ -1,15 +1,22 @@
 """Forget a person: who is meant, where the original files are, and the erasure itself."""
 
 import csv
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fdps.errors import DataError, MissingDataError
+from fdps.names import printable, shortened
 from fdps.search.audit import Note
 from fdps.search.sqlite.store import SqliteStore
 from fdps.search.store import Store
 from fdps.structures import Hit
+
+log = logging.getLogger(__name__)
+
+_LIST_HINT = "it needs a first line with the column item, and a number in every line below"
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ def candidates_of_hits(hits: Iterable[Hit]) -> list[ToForget]:
 
 
 def candidates_of_items(store: Store, items: Sequence[int]) -> list[ToForget]:
-    """Those of these numbers that are there.
+    """Find the people of these numbers; a warning names the numbers that are not there.
 
     Raises:
         MissingDataError: None of them is there.
@@ -47,26 +54,71 @@ def candidates_of_items(store: Store, items: Sequence[int]) -> list[ToForget]:
             f"none of the {len(wanted)} items is in the archive",
             hint="items are the numbers that fdps search --json shows",
         )
+    absent = sorted({*wanted} - {one.item for one in found})
+    if absent:
+        log.warning(
+            "%d of %d items are not in the archive: %s",
+            len(absent),
+            len(wanted),
+            shortened(absent, most=_MOST_NAMED),
+        )
     return [ToForget(one.item, one.scene, tuple(one.box.tolist())) for one in found]
 
 
 def read_items(path: Path) -> list[int]:
-    """The column ``item`` of a CSV file.
+    """Read the column ``item`` of a CSV file; a warning names the lines that repeat a number.
+
+    Args:
+        path: UTF-8 with or without a byte order mark, lines ending as on any system. Empty lines
+            and other columns are passed over.
+
+    Returns:
+        The numbers in their order, each once.
 
     Raises:
-        DataError: There is no such file or column, or what it holds is no number.
+        MissingDataError: There is no such file.
+        DataError: It is no text, has no column or no number, or a line holds something else. The
+            message names the line.
     """
+    lines: dict[int, int] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-        return [int(row["item"]) for row in rows]
+            rows = csv.DictReader(file)
+            if "item" not in (rows.fieldnames or ()):
+                first = ",".join(rows.fieldnames or ())
+                raise DataError(
+                    f"{path}, line 1: expected a column item, got {printable(first)[:80]!r}",
+                    hint=_LIST_HINT,
+                )
+            for row in rows:
+                item = _item(row["item"], f"{path}, line {rows.line_num}")
+                if item in lines:
+                    log.warning(
+                        "%s, line %d: item %d stands already in line %d",
+                        path,
+                        rows.line_num,
+                        item,
+                        lines[item],
+                    )
+                lines.setdefault(item, rows.line_num)
     except FileNotFoundError as error:
         raise MissingDataError(f"no such file: {path}") from error
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV file: {error}", hint=_LIST_HINT) from error
+    if not lines:
+        raise DataError(f"{path} names nobody: no item stands below its first line")
+    return list(lines)
+
+
+def _item(text: str | None, where: str) -> int:
+    """The number of a person in a line of a list."""
+    number = (text or "").strip()
+    if not (number.isascii() and number.isdecimal() and 0 < int(number) < 2**63):
         raise DataError(
-            f"{path} has no column of item numbers: {error}",
-            hint="it needs a first line with the column item, and a number in every line",
-        ) from error
+            f"{where}: expected the number of a person as item, got {printable(number)[:80]!r}",
+            hint=_LIST_HINT,
+        )
+    return int(number)
 
 
 def forget(store: Store, items: Sequence[int], *, reason: str = "") -> int:

@@ -264,4 +264,5 @@ def _what_there_is(skipped: Iterable[Skipped]) -> str:
         f"{printable(suffix)} ×{suffixes.count(suffix)}" for suffix in sorted(set(suffixes))
     )
     read = f"pictures are read from {' '.join(sorted(PICTURE_SUFFIXES))}"
-    return f"there is: {counts}; {read}" if counts else f"the folder is empty; {read}"
+    remedies = {file.reason for file in skipped.values() if "pip install" in file.reason}
+    return "; ".join([f"there is: {counts}" if counts else "the folder is empty", read, *remedies])

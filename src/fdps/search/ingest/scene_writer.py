@@ -196,7 +196,7 @@ class SceneWriter:
             taken: Names that other frames of the file will get; this one is added.
         """
         path, moment = stored(plan.file.path), "" if offset_s is None else f"@{clock(offset_s)}"
-        file_name = stored(plan.file.name)
+        file_name = plan.file.name
         candidates = (
             f"{file_name}{moment}",
             f"{file_name}#{plan.sha256[:8]}{moment}",

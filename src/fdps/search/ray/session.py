@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import util
 from typing import Any
 
 from fdps.errors import ResourceError, UsageError
@@ -20,16 +21,19 @@ _PLACE = re.compile(r"(?:ray://)?(?P<host>[^\s:/\[\]]+|\[[\da-fA-F:]+\]):(?P<por
 
 
 def check_address(address: str) -> None:
-    """Refuse what names no cluster.
+    """Refuse an address that names no cluster, and one that nobody can join without Ray.
 
     Raises:
-        UsageError: It is none of ``local``, ``auto``, ``HOST:PORT`` and ``ray://HOST:PORT``.
+        UsageError: It is none of ``local``, ``auto``, ``HOST:PORT`` and ``ray://HOST:PORT``, or Ray
+            is not installed.
     """
     if address not in (LOCAL, AUTO) and not _PLACE.fullmatch(address):
         raise UsageError(
             f"no address of a Ray cluster: {address!r}",
             hint="give local, auto, HOST:PORT or ray://HOST:PORT",
         )
+    if util.find_spec("ray") is None:
+        raise UsageError("indexing on many machines needs Ray", hint="pip install 'fdps[ray]'")
 
 
 @contextmanager
@@ -43,13 +47,9 @@ def connected(address: str) -> Iterator[None]:
     check_address(address)
     is_local = address == LOCAL
     with _environment(is_local):
-        try:
-            import ray
-            import ray.data
-        except ImportError as error:
-            raise UsageError(
-                "indexing on many machines needs Ray", hint="pip install 'fdps[ray]'"
-            ) from error
+        import ray
+        import ray.data
+
         is_ours = not ray.is_initialized()
         try:
             if is_ours:

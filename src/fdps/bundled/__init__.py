@@ -1,6 +1,8 @@
 """Weights that come with fdps, by name.
 
 They know drawn people only: see ``docs/concepts/bundled_weights.md`` for data, figures and limits.
+
+Internal: ``fdps.load("drawn-people")`` opens them.
 """
 
 from pathlib import Path
