@@ -38,11 +38,18 @@ def remember_calibration(index: "Index", model: Path | None) -> None:
 
 
 def reading_figures(
-    calibration: "Calibration | None", hits: "list[Hit]", n_people: int
+    calibration: "Calibration | None",
+    hits: "list[Hit]",
+    n_people: int,
+    why: str = "",
+    no_verdict: str = "",
 ) -> dict[str, Any]:
-    """For JSON: the thresholds in an archive of this size, and the verdict."""
+    """Give the thresholds in an archive of this size and the verdict, for JSON.
+
+    Where there is no verdict, ``why`` says the reason.
+    """
     if calibration is None:
-        return {"calibration": None, "verdict": None}
+        return {"calibration": None, "verdict": None, "why": why or "the model is not calibrated"}
     return {
         "calibration": {
             "data": calibration.data,
@@ -52,12 +59,20 @@ def reading_figures(
                 "worth_a_look": mark(calibration, calibration.worth_a_look, n_people),
             },
         },
-        "verdict": calibration.verdict(hit.similarity for hit in hits),
+        "verdict": None if no_verdict else calibration.verdict(hit.similarity for hit in hits),
+        **({"why": no_verdict} if no_verdict else {}),
     }
 
 
 def reading(
-    calibration: "Calibration | None", hits: "list[Hit]", n_people: int, model: str, why: str = ""
+    calibration: "Calibration | None",
+    hits: "list[Hit]",
+    n_people: int,
+    model: str,
+    why: str = "",
+    *,
+    no_levels: str = "",
+    no_verdict: str = "",
 ) -> list[str]:
     """Lines for people.
 
@@ -67,7 +82,11 @@ def reading(
         n_people: In the archive.
         model: As the user names it.
         why: Why there is no calibration, if there might be one.
+        no_levels: Why the calibration does not apply to these hits.
+        no_verdict: Why it cannot be told whether the person is in the archive.
     """
+    if no_levels:
+        return [f"Reading No levels and no verdict: {no_levels}."]
     if calibration is None:
         reason = why or "Not calibrated: how many of these are wrong is not known"
         return [
@@ -78,11 +97,14 @@ def reading(
         _number(calibration.expected_wrong(at, n_people).mean)
         for at in (calibration.strong, calibration.worth_a_look)
     )
+    about = "at most about" if no_verdict else "about"  # a filter leaves fewer people
     lines = [
-        f"Reading With {n_people:,} people indexed, expect about {strong} wrong hits at "
+        f"Reading With {n_people:,} people indexed, expect {about} {strong} wrong hits at "
         f'"strong" and {look} at "worth a look".'
     ]
-    if calibration.verdict(hit.similarity for hit in hits) == "probably_not_present":
+    if no_verdict:
+        lines.append(f"        No verdict on whether the person is here: {no_verdict}.")
+    elif calibration.verdict(hit.similarity for hit in hits) == "probably_not_present":
         share = calibration.found_at(calibration.worth_a_look)
         lines.append(
             '        Probably not here: nobody reaches "worth a look". Of people who were, '

@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from fake.videos import walking_frames, write_video
 from fdps.cli.main import main
 from fdps.cli.search.answer import NOTE
 from fdps.search import Index
+from fdps.search.results.calibration import Calibration
 from fdps.searcher import load
 
 
@@ -404,3 +407,95 @@ def test_a_read_only_archive_is_searched_and_says_that_it_notes_nothing(
     out, err = capsys.readouterr()
     assert json.loads(out)["hits"]
     assert err.startswith("Audit   this search is not noted: ")
+
+
+LEVELS = Calibration(
+    *("", "counted", "", 0, 9, 9, 9, 999, 0.9, 0.5, 0.9, 0.0),
+    *((-1.0, 1.0), (1.0, 1e-6), (1.0, 1e-6), (1.0, 1e-6), (1.0, 0.5), (1.0, 0.5)),
+)
+
+
+@pytest.fixture
+def calibrated(folder: Path, tmp_path: Path) -> Path:
+    """The same people, with levels."""
+    shutil.copytree(folder / "event.fdps", tmp_path / "event.fdps")
+    with Index.open(tmp_path / "event.fdps") as index:
+        index.calibrate(replace(LEVELS, model_hash=index.info.model_hash))
+    return tmp_path
+
+
+def test_one_picture_and_everybody_give_levels_and_a_verdict(
+    calibrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(calibrated, "--item", 1, "--json") == 0
+    result = found(capsys)
+    levels = [LEVELS.level(hit["similarity"]) for hit in result["hits"]]
+    assert [hit["level"] for hit in result["hits"]] == levels
+    assert result["verdict"] == LEVELS.verdict(hit["similarity"] for hit in result["hits"])
+    assert "why" not in result
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--min-similarity", "0.99"], "hits below 0.99 are left out"),
+        (["--camera", "nope"], "filters"),
+        (["--after", "2090-01-01"], "filters"),
+        (["--min-height", "1"], "filters"),
+        (["--scenes", "photos/*"], "filters"),
+        (["--source", "*"], "filters"),
+        (["--appearances"], "appearances"),
+    ],
+)
+def test_there_is_no_verdict_where_people_are_left_out(
+    calibrated: Path, options: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(calibrated, "--item", 1, *options, "--json") == 0
+    result = found(capsys)
+    assert result["verdict"] is None
+    assert why in result["why"]
+    assert ask(calibrated, "--item", 1, *options) == 0
+    text = capsys.readouterr().out
+    assert f"No verdict on whether the person is here: {result['why']}" in text
+    assert "Probably not here" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--unlike-item", "2"], "who the person is not"),
+        (["--item", "2"], "2 pictures"),
+        (["--rerank", "expansion"], "expansion"),
+    ],
+)
+def test_there_are_no_levels_for_scores_that_were_not_calibrated(
+    calibrated: Path, options: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(calibrated, "--item", 1, *options, "--json") == 0
+    result = found(capsys)
+    assert {hit["level"] for hit in result["hits"]} == {None}
+    assert (result["verdict"], result["calibration"]) == (None, None)
+    assert why in result["why"]
+
+
+@pytest.mark.parametrize("value", ["nan", "7", "-1.01", "inf"])
+def test_a_least_similarity_that_is_none_is_refused(
+    folder: Path, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(folder, "--item", 1, f"--min-similarity={value}") == 2
+    assert "from -1 to 1" in capsys.readouterr().err
+
+
+def test_an_answer_is_saved_before_it_is_printed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as closed:
+        monkeypatch.setattr("sys.stdout", closed)
+        with suppress(BrokenPipeError):
+            ask(folder, "--item", 1, "--save", tmp_path / "saved")
+        monkeypatch.undo()
+        with suppress(BrokenPipeError):
+            closed.close()
+    assert (tmp_path / "saved/results.json").stat().st_size > 0

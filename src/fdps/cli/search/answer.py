@@ -50,6 +50,8 @@ class Answer:
         model: As the user names it.
         why: Why there is no calibration, if there might be one.
         appearances: Where the search was for these; ``found`` is then the best sighting of each.
+        no_levels: Why the model's calibration does not apply; ``calibration`` is then ``None``.
+        no_verdict: Why it cannot be told whether the person is in the archive.
     """
 
     archive: str
@@ -60,6 +62,8 @@ class Answer:
     model: str
     why: str = ""
     appearances: "Sequence[Appearance] | None" = None
+    no_levels: str = ""
+    no_verdict: str = ""
 
     def show(self) -> None:
         """Print it for people."""
@@ -72,7 +76,16 @@ class Answer:
         else:
             show_appearances(self.appearances, self.calibration)
         hits = [candidate.hit for candidate in self.found]
-        print("\n".join(reading(self.calibration, hits, n_people, self.model, self.why)))
+        lines = reading(
+            self.calibration,
+            hits,
+            n_people,
+            self.model,
+            self.why,
+            no_levels=self.no_levels,
+            no_verdict=self.no_verdict,
+        )
+        print("\n".join(lines))
         print(f"Note    {NOTE}")
 
     def text(self, format_: Format) -> str:
@@ -128,7 +141,9 @@ class Answer:
             "queries": [asked.figures() for asked in self.asked],
             **(in_a_row or {"hits": as_json(self.found)}),
             "note": NOTE,
-        } | reading_figures(self.calibration, hits, len(self.index))
+        } | reading_figures(
+            self.calibration, hits, len(self.index), self.no_levels or self.why, self.no_verdict
+        )
 
     def _draw(self, bystanders: bool) -> "Image":
         from fdps.analysis.candidate_sheet import candidate_sheet

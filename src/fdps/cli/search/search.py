@@ -56,11 +56,18 @@ def search(
     """Search an archive for a person, seen in pictures or in the archive itself."""
     from fdps.search import Index
     from fdps.search.results.candidates import candidates
+    from fdps.search.results.claims import why_no_levels, why_no_verdict
+    from fdps.search.store import Filters
 
     question = Question(
         query or (), item or (), unlike or (), unlike_item or (), box, point, person
     )
     question.choices()  # before a model is loaded
+    if min_similarity is not None and not -1 <= min_similarity <= 1:
+        raise UsageError(
+            f"--min-similarity is from -1 to 1, got {min_similarity:g}",
+            hint="leave it out to see the best hits, however similar they are",
+        )
     if appearances and rerank:
         raise UsageError("appearances are not re-ranked", hint="leave out one of the two options")
     with Index.open(archive, purpose=purpose) as index:
@@ -70,10 +77,10 @@ def search(
         asked = question.ask(index, searcher)
         index.asked = [one.name for one in asked]
         like = [one.person for one in asked if not one.is_unlike]
-        narrow: dict[str, Any] = {
-            "unlike": [one.person for one in asked if one.is_unlike],
-            "min_similarity": -math.inf if min_similarity is None else min_similarity,
-            "cameras": cameras or (),
+        unlike_people = [one.person for one in asked if one.is_unlike]
+        least = -math.inf if min_similarity is None else min_similarity
+        who: dict[str, Any] = {
+            "cameras": tuple(cameras or ()),
             "scenes": scenes,
             "min_height": min_height,
             "after": after,
@@ -81,6 +88,7 @@ def search(
             "time_of_day": time_of_day,
             "source": source,
         }
+        narrow = who | {"unlike": unlike_people, "min_similarity": least}
         in_a_row = index.search_appearances(like, top, **narrow) if appearances else None
         if in_a_row is None:
             hits = index.search(like, top, rerank=rerank, **narrow)
@@ -89,15 +97,30 @@ def search(
         _warn(archive, index)
         place = str(model or index.info.model)
         calibration, why = calibration_of(index, place)
+        no_levels = why_no_levels(len(like), len(unlike_people), rerank)
+        no_verdict = why_no_verdict(Filters(**who), least, is_in_a_row=appearances)
+        if no_levels:
+            calibration = None
         found = candidates(index, hits, calibration)
-        answer = Answer(archive, index, asked, found, calibration, place, why, in_a_row)
+        answer = Answer(
+            archive,
+            index,
+            asked,
+            found,
+            calibration,
+            place,
+            why,
+            in_a_row,
+            no_levels=no_levels,
+            no_verdict=no_verdict,
+        )
+        if save:  # before anything is printed: a closed pipe must not cost the files
+            written = ", ".join(path.name for path in answer.save(save, bystanders=bystanders))
+            print(f"Saved   {save}: {written}", file=sys.stderr)
         if json_output or format_ != "table":
             print(answer.text("json" if json_output else format_), end="")
         else:
             answer.show()
-        if save:
-            written = ", ".join(path.name for path in answer.save(save, bystanders=bystanders))
-            print(f"Saved   {save}: {written}", file=sys.stderr)
     if fail_if_none and not hits:
         raise typer.Exit(NOTHING_FOUND)
 

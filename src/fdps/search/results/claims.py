@@ -1,0 +1,42 @@
+"""What a search may claim: levels and a verdict hold only for what the calibration counted."""
+
+from fdps.search.store import EVERYBODY, Filters
+
+
+def why_no_levels(n_like: int, n_unlike: int, rerank: str) -> str:
+    """Say why the levels of a calibration do not apply to a search.
+
+    A calibration counts comparisons of one picture with one sighting. Other scores, such as a mean
+    over several pictures, are distributed otherwise.
+
+    Args:
+        n_like: Pictures of the person.
+        n_unlike: Pictures of others.
+        rerank: The order, if it is not that of the similarity.
+
+    Returns:
+        The reason; empty where the levels apply.
+    """
+    if n_unlike:
+        return "similarities that count who the person is not are not calibrated"
+    if n_like > 1:
+        return f"mean similarities to {n_like} pictures are not calibrated, those to one are"
+    return f"hits re-ranked by {rerank} are not calibrated" if rerank else ""
+
+
+def why_no_verdict(filters: Filters, min_similarity: float, *, is_in_a_row: bool) -> str:
+    """Say why a search cannot tell whether the person is in the archive.
+
+    Args:
+        filters: Who was searched.
+        min_similarity: Less similar hits were left out.
+        is_in_a_row: Appearances were searched, which are ordered by more than their best sighting.
+
+    Returns:
+        The reason; empty where a verdict is possible.
+    """
+    if filters != EVERYBODY:
+        return "the filters leave people out"
+    if min_similarity > -1:
+        return f"hits below {min_similarity:g} are left out"
+    return "appearances are not ordered by their best sighting" if is_in_a_row else ""
