@@ -57,7 +57,10 @@ class ProposalLosses(NamedTuple):
 
 
 class ProposalHead(nn.Module):
-    """Score and box deltas of every anchor, always in float32: bf16 boxes are pixels off.
+    """Predict a score and box deltas for every anchor.
+
+    The convolutions run in the precision of the training step (autocast); their results become
+    float32 before they are decoded, because boxes computed in bfloat16 are pixels off.
 
     Args:
         channels: Of the feature map.
