@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from fdps.boxes import iou
 from fdps.errors import DataError, UsageError
 from fdps.predictions import Predictions
 from fdps.structures import UNLABELLED, SceneSet
@@ -76,8 +77,6 @@ def find_sightings(predictions: Predictions, scenes: SceneSet) -> Sightings:
     Raises:
         DataError: The predictions are of other scenes.
     """
-    from fdps.boxes import iou  # loads torch, which a search does not need
-
     if predictions.scenes != tuple(scene.name for scene in scenes.scenes):
         raise DataError(f"the predictions are not of the scenes of {scenes.name}")
     order = np.argsort(predictions.scene, kind="stable")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fdps.boxes import iou
 from fdps.search.audit import MOST_NAMED
 from fdps.search.seals import digest, seal_scene
 from fdps.search.store import SceneRecord
@@ -87,8 +88,6 @@ def without_forgotten(
     ).fetchall()
     if not marks or not len(people):
         return people
-    from fdps.boxes import iou  # with torch, which nothing else here needs
-
     stays = (iou(people.boxes, np.array(marks, dtype=np.float32)) < SAME_PLACE).all(axis=1)
     return replace(
         people,
