@@ -256,6 +256,7 @@ def _why_no_video() -> str:
 
 
 def _what_there_is(skipped: Iterable[Skipped]) -> str:
+    skipped = list(skipped)
     unread = [file for file in skipped if file.reason.startswith("cannot be read")]
     if unread:
         return f"{printable(unread[0].path)} {unread[0].reason}"
@@ -264,5 +265,5 @@ def _what_there_is(skipped: Iterable[Skipped]) -> str:
         f"{printable(suffix)} ×{suffixes.count(suffix)}" for suffix in sorted(set(suffixes))
     )
     read = f"pictures are read from {' '.join(sorted(PICTURE_SUFFIXES))}"
-    remedies = {file.reason for file in skipped.values() if "pip install" in file.reason}
+    remedies = {file.reason for file in skipped if "pip install" in file.reason}
     return "; ".join([f"there is: {counts}" if counts else "the folder is empty", read, *remedies])
