@@ -31,17 +31,21 @@ def walk_video(folder: Path) -> None:
     write_video(folder / "gate_cam.mp4", people_frames(8), created="2026-05-02T12:00:00Z")
 
 
-def prw(folder: Path) -> None:
-    """Write a miniature of PRW in the real format."""
+def data_sets(folder: Path) -> None:
+    """Write miniatures of PRW and MOT17 in their real formats, and a set of one's own."""
+    from fake.mot import write_sequence
     from fake.prw import write_prw
+    from fdps.data.synthetic import SyntheticConfig, draw_dataset
 
-    write_prw(folder / "PRW")
+    write_prw(folder / "PRW-v16.04.20")
+    write_sequence(folder / "MOT17" / "train" / "MOT17-02")
+    config = SyntheticConfig(n_train_scenes=8, n_test_scenes=6, n_train_persons=6, n_test_persons=4)
+    draw_dataset(config, folder / "mydata")
 
 
 BRINGS: dict[str, list[Callable[[Path], None]]] = {
     "search.md": [walk_video],
-    "data.md": [prw],
-    "evaluate.md": [prw],
+    "data.md": [data_sets],
 }
 
 
