@@ -18,9 +18,6 @@ from fdps.bundled import bundled_weights
 from fdps.cli.main import main
 
 LARGE = {"torch", "torchvision", "scipy.stats", "sklearn", "matplotlib", "ray", "pymilvus"}
-NOT_YET = True
-"""While fdps.boxes imports torch, every verb below does: set to False once it is split."""
-
 WITHOUT_NETWORK = {
     "--help": 450,
     "--version": 450,
@@ -82,7 +79,6 @@ def loaded(words: list[str], folder: Path) -> tuple[int, set[str], str]:
     return code, set(modules), ended.stdout + ended.stderr
 
 
-@pytest.mark.xfail(NOT_YET, reason="fdps.boxes imports torch")
 @pytest.mark.parametrize("words", WITHOUT_NETWORK)
 def test_a_verb_without_a_network_loads_no_torch(words: str, folder: Path) -> None:
     code, modules, shown = loaded(words.split(), folder)
@@ -91,7 +87,6 @@ def test_a_verb_without_a_network_loads_no_torch(words: str, folder: Path) -> No
     assert len(modules) <= WITHOUT_NETWORK[words]
 
 
-@pytest.mark.xfail(NOT_YET, reason="fdps.boxes imports torch")
 @pytest.mark.parametrize("verb", ["detect", "index", "models verify"])
 def test_a_card_needs_onnx_runtime_and_no_torch(
     verb: str, shared_data: Path, tmp_path: Path

@@ -1,8 +1,10 @@
 """The model of an archive: the one given on the command line, else the one it remembers."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fdps.cli.progress import working
 from fdps.errors import MissingDataError, ModelError
 
 if TYPE_CHECKING:
@@ -23,8 +25,23 @@ def remembered_as(model: Path) -> str:
     return str((model if model.exists() else find_model(model)).absolute())
 
 
+def warn_of_limits(model: Path | str) -> None:
+    """Say on stderr what bundled weights do not know, before anybody relies on what they find."""
+    from fdps.bundled import NOTES
+    from fdps.embedders import is_bundled
+
+    if is_bundled(model):
+        print(f"Warning {model} {NOTES[str(model)]}", file=sys.stderr)
+
+
 def load_model_of(
-    archive: str, info: "IndexInfo", model: Path | None, *, min_score: float | None, device: str
+    archive: str,
+    info: "IndexInfo",
+    model: Path | None,
+    *,
+    min_score: float | None,
+    device: str,
+    quiet: bool = False,
 ) -> "Searcher":
     """Load the model that made an archive.
 
@@ -34,6 +51,7 @@ def load_model_of(
         model: As given by the user; ``None`` for the place that the archive remembers.
         min_score: Detections below are dropped.
         device: Where to run.
+        quiet: Show no sign of life while it is loaded.
 
     Raises:
         MissingDataError: The model is not where the archive remembers it.
@@ -50,6 +68,7 @@ def load_model_of(
             f"the model of {archive} is no longer at {info.model}",
             hint="give the place where it is now: --model RUN",
         )
-    searcher = load(model or info.model, min_score=min_score, device=device)
+    with working(f"Loading {model or info.model}", hidden=quiet):
+        searcher = load(model or info.model, min_score=min_score, device=device)
     check_model(info, searcher.model_hash, archive)
     return searcher

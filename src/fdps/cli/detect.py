@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP
-from fdps.cli.train.predict import progress_bar
+from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, warn_of_limits
+from fdps.cli.progress import progress_bar, working
 from fdps.errors import DataError
+from fdps.names import printable, stored
 
 if TYPE_CHECKING:
     from fdps.search.results.people import PictureWithPeople
@@ -57,11 +58,13 @@ def detect(
     found = find_pictures(sources, videos=True)
     if format_ == "mot":
         check_one_sequence(found)
-    searcher = load(model, min_score=min_score, device=device)
+    warn_of_limits(model)
+    with working(f"Loading {model}", hidden=quiet):
+        searcher = load(model, min_score=min_score, device=device)
     with progress_bar("Detect", hidden=quiet) as progress:
         pictures, skipped = find_people(searcher, found, every=every, progress=progress)
     for file in skipped:
-        print(f"Skipped {file.path}: {file.reason}", file=sys.stderr)
+        print(f"Skipped {printable(file.path)}: {printable(file.reason)}", file=sys.stderr)
     if not pictures:
         raise DataError(f"none of {len(skipped)} files could be read")
     text = _text(pictures, format_)
@@ -75,7 +78,7 @@ def detect(
     if json_output:
         figures = as_json(pictures) | {
             "n_people": n_people,
-            "skipped": [{"file": str(file.path), "reason": file.reason} for file in skipped],
+            "skipped": [{"file": stored(file.path), "reason": file.reason} for file in skipped],
             "model_hash": searcher.model_hash,
         }
         print(json.dumps(figures))
@@ -84,7 +87,7 @@ def detect(
     what = "pictures and frames" if any(file.is_video for file in found.frames) else "pictures"
     print(f"Found   {n_people} people in {len(pictures)} {what}", file=sys.stderr)
     if out is not None:
-        print(f"Wrote   {out}", file=sys.stderr)
+        print(f"Wrote   {printable(out)}", file=sys.stderr)
 
 
 def _text(pictures: "list[PictureWithPeople]", format_: str) -> str:

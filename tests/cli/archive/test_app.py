@@ -250,7 +250,8 @@ def test_forget_needs_one_way_to_say_whom(archive: str, options: tuple[object, .
 def test_nobody_is_so_similar(
     archive: str, built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    like = ("--like", built / "photos/001.png", "--person", 1, "--min-similarity", 1.1)
+    # The box begins beside the person, so that nobody is as similar as the person to themselves.
+    like = ("--like", built / "photos/001.png", "--box", "0,0,30,40", "--min-similarity", 1)
     assert run("forget", archive, *like, "--yes") == 0
     assert "Would erase 0 people" in capsys.readouterr().out
 

@@ -56,6 +56,7 @@ def test_it_continues_with_the_model_of_the_archive(
     assert figures == {
         "archive": str(archive),
         "n_files": 3,
+        "n_moved": 0,
         "n_added": 2,
         "n_replaced": 0,
         "n_known": 1,

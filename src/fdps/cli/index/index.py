@@ -14,11 +14,12 @@ from fdps.cli.archive_model import (
     MODEL_HELP,
     load_model_of,
     remembered_as,
+    warn_of_limits,
 )
 from fdps.cli.index import options as option
 from fdps.cli.index.report import report
+from fdps.cli.progress import progress_bar, working
 from fdps.cli.reading import remember_calibration
-from fdps.cli.train.predict import progress_bar
 from fdps.errors import MissingDataError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def index(
     IngestOptions.parse(**rules)
     retention = parse_keep(keep)
     found = find_pictures(sources, videos=True)  # before anything is created or loaded
-    with _archive(out, model, min_score=min_score, device=device) as archive:
+    with _archive(out, model, min_score=min_score, device=device, quiet=quiet) as archive:
         if keep is not None:
             set_retention(archive.store, retention)
         try:
@@ -83,7 +84,9 @@ def index(
         raise typer.Exit(INCOMPLETE)
 
 
-def _archive(out: str, model: Path | None, *, min_score: float | None, device: str) -> "Index":
+def _archive(
+    out: str, model: Path | None, *, min_score: float | None, device: str, quiet: bool
+) -> "Index":
     from fdps.embedders import load
     from fdps.search import Index
 
@@ -96,9 +99,12 @@ def _archive(out: str, model: Path | None, *, min_score: float | None, device: s
                 f"{out} is a new archive and needs a model",
                 hint="give it: --model RUN, or --model drawn-people for drawn scenes",
             ) from None
-        searcher = load(model, min_score=min_score, device=device)
+        warn_of_limits(model)
+        with working(f"Loading {model}", hidden=quiet):
+            searcher = load(model, min_score=min_score, device=device)
         return Index.create(out, searcher, model=remembered_as(model))
-    searcher = load_model_of(out, info, model, min_score=min_score, device=device)
+    warn_of_limits(model or info.model)
+    searcher = load_model_of(out, info, model, min_score=min_score, device=device, quiet=quiet)
     return Index.open(out, searcher)
 
 

@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 from fdps.errors import DataError
+from fdps.names import printable, stored
 
 if TYPE_CHECKING:
     from fdps.search import Index, IngestSummary
@@ -26,7 +27,10 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
     if summary.n_added + summary.n_known + summary.n_moved == 0:
         raise DataError(
             f"none of {summary.n_files} files could be indexed",
-            hint="\n".join(f"{file.path}: {file.reason}" for file in summary.skipped[:_SHOWN]),
+            hint="\n".join(
+                f"{printable(file.path)}: {printable(file.reason)}"
+                for file in summary.skipped[:_SHOWN]
+            ),
         )
     if json_output:
         figures = {
@@ -37,7 +41,9 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
             "n_known": summary.n_known,
             "n_moved": summary.n_moved,
             "n_people_added": summary.n_people,
-            "skipped": [{"file": str(f.path), "reason": f.reason} for f in summary.skipped],
+            "skipped": [
+                {"file": stored(file.path), "reason": file.reason} for file in summary.skipped
+            ],
             "n_scenes": archive.n_scenes,
             "n_people": len(archive),
         }
@@ -50,9 +56,9 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
     if summary.n_moved:
         print(f"Moved   {summary.n_moved} files are at another place now, and their scenes too")
     for file in summary.skipped[:_SHOWN]:
-        print(f"Skipped {file.path}: {file.reason}")
+        print(f"Skipped {printable(file.path)}: {printable(file.reason)}")
     if len(summary.skipped) > _SHOWN:
         rest = f"{out}/skipped.csv names each" if archive.folder else "--json names each"
         print(f"Skipped {len(summary.skipped)} files in all; {rest}")
-    print(f"Archive {out}: {len(archive)} people in {archive.n_scenes} pictures")
-    print(f"Next    fdps search {out} --query PICTURE")
+    print(f"Archive {printable(out)}: {len(archive)} people in {archive.n_scenes} pictures")
+    print(f"Next    fdps search {printable(out)} --query PICTURE")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fdps.cli.search.query_person import described
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.search.results.candidates import Candidate
@@ -43,6 +44,7 @@ def print_ranked(
         last: Heading of the last column.
         places: Its cells.
     """
+    columns = {name: [printable(cell) for cell in cells] for name, cells in columns.items()}
     for name in ("level", "when", "camera"):
         if set(columns[name]) == {UNKNOWN}:
             del columns[name]

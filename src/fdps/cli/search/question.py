@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fdps.cli.search.query_person import Choice, described, query_person
 from fdps.errors import UsageError
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.query import QueryPerson, Searcher
@@ -29,7 +30,7 @@ class Asked:
 
     def __str__(self) -> str:
         box = described(self.person.box.tolist())
-        return f"{self.name}: {box}, score {self.person.score:.2f}"
+        return f"{printable(self.name)}: {box}, score {self.person.score:.2f}"
 
     @property
     def name(self) -> str:

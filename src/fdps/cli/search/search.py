@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fdps.cli.archive.retention import warn_of_overdue
-from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
+from fdps.cli.archive_model import (
+    DEVICE_HELP,
+    MIN_SCORE_HELP,
+    MODEL_HELP,
+    load_model_of,
+    warn_of_limits,
+)
 from fdps.cli.reading import calibration_of
 from fdps.cli.search import options as option
 from fdps.cli.search.answer import Answer, Format
 from fdps.cli.search.question import Question
 from fdps.errors import UsageError
+from fdps.names import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fdps.search import Index
 
 NOTHING_FOUND = 10
@@ -73,7 +82,10 @@ def search(
     with Index.open(archive, purpose=purpose) as index:
         searcher = None
         if question.needs_model:
-            searcher = load_model_of(archive, index.info, model, min_score=min_score, device=device)
+            quiet = json_output or format_ != "table"
+            searcher = load_model_of(
+                archive, index.info, model, min_score=min_score, device=device, quiet=quiet
+            )
         asked = question.ask(index, searcher)
         index.asked = [one.name for one in asked]
         like = [one.person for one in asked if not one.is_unlike]
@@ -94,7 +106,7 @@ def search(
             hits = index.search(like, top, rerank=rerank, **narrow)
         else:
             hits = [appearance.best for appearance in in_a_row]
-        _warn(archive, index)
+        _warn(archive, index, cameras or ())
         place = str(model or index.info.model)
         calibration, why = calibration_of(index, place)
         no_levels = why_no_levels(len(like), len(unlike_people), rerank)
@@ -125,8 +137,15 @@ def search(
         raise typer.Exit(NOTHING_FOUND)
 
 
-def _warn(archive: str, index: "Index") -> None:
-    """Of what the care of the archive asks for."""
+def _warn(archive: str, index: "Index", cameras: "Sequence[str]") -> None:
+    """Say what the archive asks care for, and what the search could not mean."""
+    warn_of_limits(index.info.model)
+    for camera in index.unknown_cameras(cameras):
+        print(
+            f"Warning the archive has nobody of a camera called {printable(camera)}; "
+            "fdps archive info lists the cameras",
+            file=sys.stderr,
+        )
     if index.unrecorded:
         print(f"Audit   this search is not noted: {index.unrecorded}", file=sys.stderr)
     warn_of_overdue(archive, index.store)

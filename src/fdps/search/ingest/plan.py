@@ -13,6 +13,9 @@ from fdps.search.ingest.frames import Frame
 from fdps.search.ingest.origins import Origins
 from fdps.search.store import Store
 
+KEPT = "; the archive keeps its earlier state"
+"""What is said of a file that cannot be read any more and was indexed before."""
+
 
 @dataclass(slots=True, eq=False)
 class FilePlan:
@@ -69,7 +72,8 @@ class Planner:
         try:
             return self.plan_of(file, content_hash(file.path))
         except PictureError as error:
-            return FilePlan(file).refuse(str(error))
+            old = self._store.find(path=stored(file.path))
+            return FilePlan(file).refuse(f"{error}{KEPT}" if old else str(error))
 
     def plan_of(self, file: Frame, sha256: str) -> FilePlan:
         """As :meth:`plan`, for a file whose content somebody else has looked at."""

@@ -10,7 +10,7 @@ from fdps.names import stored
 from fdps.search.ingest.frames import Found, Frame, Skipped
 from fdps.search.ingest.looking import SeenFrame
 from fdps.search.ingest.origins import Origins
-from fdps.search.ingest.plan import FilePlan
+from fdps.search.ingest.plan import KEPT, FilePlan
 from fdps.search.store import SceneRecord, Store, Tracks
 
 Progress = Callable[[int, int], None]
@@ -223,7 +223,7 @@ class SceneWriter:
             n_there = plan.n_added + len(plan.known_frames)
             what_is = f"; {n_there} frames of it are in the archive" if n_there else ""
             if plan.is_replacement:
-                what_is = "; the archive keeps its earlier state"
+                what_is = KEPT
             problem = plan.problem.removeprefix(f"{path} ")  # the list names the file itself
             self.skipped.append(Skipped(path, f"{problem}{what_is}"))
         elif plan.file.is_video and plan.request:
