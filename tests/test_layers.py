@@ -29,7 +29,7 @@ BELOW = {
     "weights_file": FOUNDATION | {"bundled", "config"},
     "models": FOUNDATION | {"boxes", "config", "losses", "weights_file"},
     "engine": FOUNDATION
-    | {"pictures", "boxes", "config", "predictions", "data", "losses", "models"}
+    | {"pictures", "boxes", "config", "devices", "predictions", "data", "losses", "models"}
     # It searches the validation split while it trains.
     | {"evaluation", "searcher"},
     "query": FOUNDATION | {"boxes", "pictures"},
@@ -47,7 +47,7 @@ BELOW = {
 """What each part may import besides itself; the command line may import everything."""
 
 OPTIONAL = ["av", "beartype", "matplotlib", "milvus_lite", "onnxruntime", "pillow_heif", "pydantic"]
-OPTIONAL += ["pymilvus", "ray", "rich", "tensorboard", "typer"]
+OPTIONAL += ["pymilvus", "ray", "rich", "tensorboard", "tomli_w", "typer"]
 WITHOUT_OPTIONAL = [
     "durable",
     "names",

@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -12,7 +10,7 @@ from fdps.analysis.curves import (
     plot_similarities,
     plot_training,
 )
-from fdps.errors import PredictionsError, UsageError
+from fdps.errors import PredictionsError
 from fdps.predictions import Predictions
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
 
@@ -129,10 +127,3 @@ def test_predictions_of_other_scenes_are_refused():
     )
     with pytest.raises(PredictionsError, match="elsewhere"):
         compute_similarities(predictions, SceneSet("test", ()))
-
-
-def test_missing_matplotlib_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UsageError, match="matplotlib") as caught:
-        plot_cmc({})
-    assert "fdps[plots]" in caught.value.hint

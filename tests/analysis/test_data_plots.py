@@ -24,7 +24,6 @@ def scenes(tmp_path: Path) -> SceneSet:
 
 
 def test_a_histogram_counts_everything(scenes: SceneSet) -> None:
-    pytest.importorskip("matplotlib")
     figures = plot_histograms({"test": scenes, "none": SceneSet("mine/none", ())})
     assert list(figures) == ["boxes_per_image", "heights", "boxes_per_identity"]
     labels = [text.get_text() for text in figures["heights"].axes[0].get_legend().get_texts()]

@@ -174,7 +174,7 @@ def test_tracks_of_joined_tasks_are_different_people(tmp_path: Path) -> None:
     findings = Findings()
     scenes = cvat.read(tmp_path, "test", findings)
     assert scenes.scenes[0].person_ids.tolist() == [0, 1, 2, 3]
-    assert marked(findings) == ["track id that an earlier track has: taken as another person"] * 2
+    assert marked(findings) == ["track id that somebody else has: taken as another person"] * 2
     assert "track 1 of task 1" in findings.notes[-1].where
 
 
@@ -256,3 +256,16 @@ def test_a_doubled_row_counts_once(tmp_path: Path) -> None:
     findings = Findings()
     assert cvat.read(tmp_path, "test", findings).n_boxes == 2
     assert findings.notes[-1].what == "two people have the same box: both kept"
+
+
+def test_a_track_is_nobody_whom_another_track_states(tmp_path: Path) -> None:
+    write_video(tmp_path)
+    mark = '<attribute name="person_id">1</attribute>'
+    tracks = (
+        f'<track id="0" label="person">{mark}{video_box(0, 1, 2, 30, 60)}</track>'
+        f'<track id="1" label="person">{video_box(0, 50, 2, 80, 60)}</track>'
+    )
+    write_xml(tmp_path, tracks)
+    findings = Findings()
+    assert cvat.read(tmp_path, "test", findings).scenes[0].person_ids.tolist() == [1, 2]
+    assert marked(findings) == ["track id that somebody else has: taken as another person"]

@@ -1,7 +1,7 @@
 """Curves of a run: ``compute_*`` returns numbers, ``plot_*`` a matplotlib figure.
 
-Nothing is shown or saved, and pyplot's global state is not touched. matplotlib belongs to the
-extra ``plots`` and is imported where a figure is made. Series differ in colour (a palette that
+Nothing is shown or saved, and pyplot's global state is not touched. matplotlib is imported where a
+figure is made, because loading it takes a second. Series differ in colour (a palette that
 colour-blind readers can tell apart) and in line style.
 
 Axes in shapes: N detections, K points of a curve, S and D pairs.
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int64
 
-from fdps.errors import UsageError
 from fdps.evaluation.grouping import Found, group_by_scene
 from fdps.evaluation.matching import mutual_matches
 from fdps.predictions import Predictions
@@ -184,19 +183,10 @@ def line_style(index: int) -> dict[str, Any]:
 
 
 def new_figure(title: str) -> tuple[Figure, Axes]:
-    """An empty figure of the report.
+    """Make an empty figure of the report."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    Raises:
-        UsageError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "figures need matplotlib, which is not installed",
-            hint="pip install 'fdps[plots]'",
-        ) from error
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 4.2), layout="constrained", facecolor="white")
         axes = figure.add_subplot()

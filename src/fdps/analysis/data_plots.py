@@ -1,6 +1,6 @@
 """Histograms of a data set: how crowded, how large, how often seen.
 
-matplotlib belongs to the extra ``plots`` and is imported where a figure is made.
+matplotlib is imported where a figure is made, because loading it takes a second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from fdps.data.statistics import (
     heights,
 )
 from fdps.durable import written_whole
-from fdps.errors import UsageError
 from fdps.structures import SceneSet
 
 if TYPE_CHECKING:
@@ -41,16 +40,9 @@ def plot_histograms(splits: Mapping[str, SceneSet]) -> dict[str, Figure]:
 
     Args:
         splits: Scene set of each split.
-
-    Raises:
-        UsageError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "plots need matplotlib, which is not installed", hint="pip install 'fdps[plots]'"
-        ) from error
+    from matplotlib.figure import Figure
+
     figures = {}
     for name, (values_of, unit, what) in _HISTOGRAMS.items():
         values = {split: values_of(scenes) for split, scenes in splits.items()}
@@ -80,9 +72,6 @@ def write_data_page(folder: Path, name: str, splits: Mapping[str, SceneSet]) -> 
 
     Returns:
         The files, the page first.
-
-    Raises:
-        UsageError: matplotlib is not installed.
     """
     figures = plot_histograms(splits)
     folder.mkdir(parents=True, exist_ok=True)

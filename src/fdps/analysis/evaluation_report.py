@@ -59,7 +59,6 @@ def write_evaluation_report(
     Raises:
         PictureError: A scene to draw cannot be decoded.
         MissingDataError: The picture of a scene to draw is gone.
-        UsageError: matplotlib is not installed.
     """
     system, result = System(name, report, predictions), report.search
     gap = report.options.min_frame_gap

@@ -69,7 +69,6 @@ def write_report(
     Raises:
         PictureError: A scene to draw cannot be decoded.
         MissingDataError: The picture of a scene to draw is gone.
-        UsageError: matplotlib is not installed.
     """
     first = systems[0]
     rows = spread_queries(first.evaluation.search, n_strips)

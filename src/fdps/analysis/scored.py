@@ -75,7 +75,6 @@ class Evaluation:
             n_draws: Bootstrap samples of the intervals.
 
         Raises:
-            UsageError: matplotlib is not installed.
             FdpsError: A picture to draw is gone or cannot be decoded.
         """
         from fdps.analysis.evaluation_report import write_evaluation_report

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tomli_w
-
 from fdps.config.fields import DataConfig, Recipe, Source
 from fdps.config.values import converted
 from fdps.errors import ConfigError, MissingDataError
@@ -131,6 +129,8 @@ def _moved(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
 
 def to_toml(recipe: Recipe) -> str:
     """Write a recipe so that :func:`load_recipe` reads the same recipe back."""
+    import tomli_w  # a machine that only reads recipes need not have it
+
     return tomli_w.dumps(_without_none(dataclasses.asdict(recipe)))
 
 

@@ -16,7 +16,6 @@ Source: docs.cvat.ai, XML annotation format.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -118,9 +117,7 @@ def _video_scenes(
         if _is_other(track, wanted, where, findings) or position not in numbers:
             continue
         with findings.tolerated():
-            own = _stated_id(track, where)
-            who = numbers[position] if own is None else own
-            for frame, row in _track_rows(track, who, where, findings):
+            for frame, row in _track_rows(track, numbers[position], where, findings):
                 frames.setdefault(frame, []).append(row)
     pictures = _numbered(folder)
     for frame in sorted(frames.keys() - pictures.keys()):
@@ -138,30 +135,36 @@ def _video_scenes(
 
 
 def _track_numbers(tracks: Sequence[Element], file: Path, findings: Findings) -> dict[int, int]:
-    """Give each track, by its position, a number that no other track has.
+    """Give the person of each track a number, by the position of the track.
 
-    That is its ``id``, until an id comes again: exports of a whole project join tasks that each
-    count from 0, and what is counted from the highest id on tells their people apart.
+    An attribute ``person_id`` says who it is, and such tracks may share a person. Any other track
+    is a person of its own, numbered by its ``id`` unless somebody has that number: exports of a
+    whole project join tasks that each count from 0. Numbers from the highest on tell them apart.
     """
+    stated: dict[int, int] = {}
     ids: dict[int, int] = {}
     for position, track in enumerate(tracks):
         with findings.tolerated():
             where = f"{file}, track number {position + 1}"
+            own = _stated_id(track, where)
             ids[position] = whole_number(track.get("id", ""), "id", where)
-    free = count(max(ids.values(), default=-1) + 1)
-    seen: Counter[int] = Counter()
-    numbers = {}
-    for position, track_id in ids.items():
-        seen[track_id] += 1
+            if own is not None:
+                stated[position] = own
+    taken = set(stated.values())
+    free = count(max([*ids.values(), *taken], default=-1) + 1)
+    numbers = dict(stated)
+    for position in sorted(ids.keys() - stated.keys()):
+        track_id = ids[position]
         numbers[position] = track_id
-        if seen[track_id] > 1:
+        if track_id in taken:
             numbers[position] = next(free)
             task = tracks[position].get("task_id")
             findings.note(
-                "track id that an earlier track has: taken as another person",
+                "track id that somebody else has: taken as another person",
                 f"{file}, track {track_id}" + (f" of task {task}" if task else ""),
                 is_loss=True,
             )
+        taken.add(track_id)
     return numbers
 
 

@@ -17,21 +17,16 @@ from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
 from fdps.config import TrainConfig
-from fdps.errors import ResourceError
+from fdps.devices import check_device
 
 
 def connect(config: TrainConfig) -> Fabric:
     """Join the processes of this run, on the device and in the precision of a recipe.
 
     Raises:
-        ResourceError: The device is not there.
+        UsageError: The device is not there.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(
-            "train.device is cuda, but torch sees no GPU",
-            hint="fdps trains on the CPU with --set train.device=cpu",
-        )
-    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    on_gpu = check_device(config.device) != "cpu"
     n_nodes, n_local = _started_processes()
     fp16_on_cpu = config.precision == "16-mixed" and not on_gpu
     fabric = Fabric(

@@ -76,13 +76,14 @@ def train(
         AnnotationError: No scene, or no labelled person.
         ConfigError: A batch is too small for the processes, there is nothing to train for, or
             nothing to validate on.
-        UsageError: The folder holds a run of another recipe or of other data.
+        UsageError: The folder holds a run of another recipe or of other data, or the device is
+            not there.
         ModelError: Its checkpoints are damaged or of another network.
         TrainingDiverged: A loss, a gradient or a weight left the finite numbers; the last
             checkpoint stays.
         PictureError: A picture cannot be decoded.
         MissingDataError: A picture is gone.
-        ResourceError: The device is not there, memory ran out, or another process trains here.
+        ResourceError: Memory ran out, or another process trains here.
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last step was written.
     """
     config = recipe.train

@@ -129,7 +129,6 @@ def test_wrong_usage_writes_nothing(tmp_path: Path, arguments: list[str]) -> Non
 
 
 def test_stats_prints_and_plots(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     write_prw(tmp_path / "prw")
     code, out = invoke("stats", tmp_path / "prw", "--plot", tmp_path / "plots")
     assert code == 0
