@@ -64,6 +64,7 @@ def test_most_blocks_are_run() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a page may train several times
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_a_reader_can_follow_the_page(page: Path, tmp_path: Path) -> None:
     to_run = [block for block in blocks(page) if not block.reason]
