@@ -10,6 +10,7 @@ import fdps
 from fake.network import write_network
 from fake.people import draw_scene, write_picture
 from fdps.errors import MissingDataError, ModelError, PictureError, UsageError
+from fdps.query import pixels_of
 from fdps.searcher import PersonSearcher, load, weights_file
 from fdps.structures import Detections, Embedder, Picture
 
@@ -206,3 +207,35 @@ def test_bundled_weights_have_a_name_and_a_file_called_so_comes_first(
     mine = Path(shutil.copy(weights_file(weights), "drawn-people"))
     assert weights_file("drawn-people") == mine
     assert weights_file("drawn-animals") == Path("drawn-animals")
+
+
+def test_a_picture_may_be_an_array_one_of_pillow_or_a_file(
+    searcher: PersonSearcher, picture: Picture, found: Detections, tmp_path: Path
+) -> None:
+    write_picture(tmp_path / "a.png", picture)
+    transparent = Image.fromarray(picture).convert("RGBA")
+    for given in (Image.fromarray(picture), transparent, str(tmp_path / "a.png")):
+        np.testing.assert_array_equal(searcher.detect(given).boxes, found.boxes)
+    on_its_side = Image.fromarray(np.rot90(picture).copy())
+    on_its_side.getexif()[0x0112] = 6  # turn it clockwise to show it
+    np.testing.assert_array_equal(searcher.detect(on_its_side).boxes, found.boxes)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((90, 60), np.uint8),  # grey
+        np.zeros((90, 60, 4), np.uint8),  # with transparency
+        np.zeros((3, 90, 60), np.uint8),  # colours first
+        np.zeros((90, 60, 3), np.float32),  # from 0 to 1
+        np.zeros((0, 60, 3), np.uint8),
+    ],
+)
+def test_an_array_that_is_no_picture_is_refused(wrong: np.ndarray) -> None:
+    with pytest.raises(UsageError, match=r"must have shape \(height, width, 3\) and type uint8"):
+        pixels_of(wrong)
+
+
+def test_what_is_no_picture_at_all_is_refused() -> None:
+    with pytest.raises(UsageError, match="got bytes"):
+        pixels_of(b"JFIF")

@@ -9,11 +9,15 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
+from PIL import Image, ImageOps
 
 from fdps.boxes import clip, is_valid
 from fdps.errors import UsageError
 from fdps.pictures import read_picture
 from fdps.structures import Boxes, Detections, Embedder, Picture
+
+AnyPicture = Picture | Image.Image | Path | str
+"""An RGB array, a picture of Pillow, or the path of a file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,15 +47,15 @@ class Searcher(Protocol):
     def dim(self) -> int:
         """Length of an embedding."""
 
-    def detect(self, image: Picture | Path | str) -> Detections:
+    def detect(self, image: AnyPicture) -> Detections:
         """Find and embed everybody."""
 
-    def embed(self, image: Picture | Path | str, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
+    def embed(self, image: AnyPicture, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
         """Embed given people, without looking for others."""
 
     def query(
         self,
-        image: Picture | Path | str,
+        image: AnyPicture,
         *,
         box: tuple[float, float, float, float] | None = None,
         point: tuple[float, float] | None = None,
@@ -86,14 +90,34 @@ def choose_person(
     return QueryPerson(found.boxes[row], float(found.scores[row]), found.embeddings[row])
 
 
-def pixels_of(image: Picture | Path | str) -> Picture:
-    """The picture itself, read if a file is named.
+def pixels_of(image: object) -> Picture:
+    """Return the RGB pixels of a picture, however it is given.
+
+    Args:
+        image: An RGB array of shape (H, W, 3) and bytes, a picture of Pillow, which is turned into
+            RGB, or the path of a file.
 
     Raises:
+        UsageError: An array of another shape or type, or something else.
         PictureError: The file cannot be decoded.
         MissingDataError: There is no such file.
     """
-    return image if isinstance(image, np.ndarray) else read_picture(Path(image))
+    if isinstance(image, str | Path):
+        return read_picture(Path(image))
+    if isinstance(image, Image.Image):
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    if not isinstance(image, np.ndarray):
+        raise UsageError(
+            f"a picture is an RGB array, a picture of Pillow or a path, got {type(image).__name__}"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise UsageError(
+            f"a picture must have shape (height, width, 3) and type uint8, got {image.shape} and "
+            f"{image.dtype}",
+            hint="colours come last, in the order red, green, blue, from 0 to 255; "
+            "PIL.Image.fromarray(...).convert('RGB') makes them of grey and of transparency",
+        )
+    return image
 
 
 def check_min_score(min_score: float | None) -> None:

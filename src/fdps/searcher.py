@@ -11,7 +11,14 @@ from torch import Tensor
 from fdps.devices import check_device
 from fdps.models import PersonSearchNet
 from fdps.models.weights import load_weights
-from fdps.query import QueryPerson, boxes_inside, check_min_score, choose_person, pixels_of
+from fdps.query import (
+    AnyPicture,
+    QueryPerson,
+    boxes_inside,
+    check_min_score,
+    choose_person,
+    pixels_of,
+)
 from fdps.structures import Boxes, Detections, Picture
 from fdps.weights_file import WEIGHTS_FILE as WEIGHTS_FILE
 from fdps.weights_file import weights_file as weights_file
@@ -40,15 +47,20 @@ class PersonSearcher:
             model.roi_heads.min_score = min_score
 
     @property
+    def min_score(self) -> float:
+        """Detections below are dropped, in [0, 1]."""
+        return self._model.roi_heads.min_score
+
+    @property
     def dim(self) -> int:
         """Length of an embedding."""
         return self._model.roi_heads.heads.embedding.dim
 
-    def detect(self, image: Picture | Path | str) -> Detections:
+    def detect(self, image: AnyPicture) -> Detections:
         """Find and embed everybody.
 
         Args:
-            image: RGB array, or a picture file.
+            image: RGB array, picture of Pillow, or a file.
 
         Raises:
             PictureError: The file cannot be decoded.
@@ -73,7 +85,7 @@ class PersonSearcher:
             for found in self._model.detect([self._tensor(image) for image in images])
         ]
 
-    def embed(self, image: Picture | Path | str, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
+    def embed(self, image: AnyPicture, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
         """Embed given people; nobody else is looked for.
 
         Raises:
@@ -86,7 +98,7 @@ class PersonSearcher:
 
     def query(
         self,
-        image: Picture | Path | str,
+        image: AnyPicture,
         *,
         box: tuple[float, float, float, float] | None = None,
         point: tuple[float, float] | None = None,
@@ -94,7 +106,7 @@ class PersonSearcher:
         """Choose the person to look for.
 
         Args:
-            image: RGB array, or a picture file.
+            image: RGB array, picture of Pillow, or a file.
             box: The person, drawn by hand.
             point: A pixel on the person; the smallest detection around it is taken. Without box
                 and point the picture must show one person.

@@ -6,11 +6,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from fake.network import write_network
 from fake.photos import write_photos
 from fake.videos import people_frames, write_video
+from fdps.analysis.numbered import numbered_picture
+from fdps.bundled import bundled_weights
 from fdps.cli.main import main
+from fdps.pictures import read_picture
 from fdps.searcher import load
 from fdps.structures import Detections
 
@@ -190,3 +194,39 @@ def test_a_torn_video_is_read_in_part_and_named(
 
 def test_frames_that_make_no_sense_are_refused(folder: Path, clip: Path) -> None:
     assert on(folder, clip, "--every", "often") == 2
+
+
+def test_a_numbered_picture_shows_whom_a_number_means(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new/numbered.jpg"
+    model = folder / "weights.safetensors"
+    words = ["detect", folder / "photos/000.png", "--model", model, "--picture", out, "--quiet"]
+    assert main([str(word) for word in words]) == 0
+    people = load(model).detect(folder / "photos/000.png")
+    expected = numbered_picture(read_picture(folder / "photos/000.png"), people)
+    with Image.open(out) as drawn:
+        assert drawn.size == expected.size
+        difference = np.abs(np.asarray(drawn, np.int64) - np.asarray(expected, np.int64))
+    assert difference.mean() < 4  # what JPEG changes
+
+
+def test_only_one_picture_can_be_numbered(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert detect(folder, "--picture", tmp_path / "numbered.jpg") == 2
+    assert "--picture draws one picture, got 3 files" in capsys.readouterr().err
+    assert not (tmp_path / "numbered.jpg").exists()
+
+
+def test_a_copy_of_bundled_weights_is_warned_of_too(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "mine.safetensors"
+    weights = bundled_weights("drawn-people")
+    assert weights is not None
+    copy.write_bytes(weights.read_bytes())
+    for model in ("drawn-people", copy):
+        words = ["detect", folder / "photos/000.png", "--model", model, "--json"]
+        assert main([str(word) for word in words]) == 0
+        assert "Warning drawn-people knows drawn people only" in capsys.readouterr().err
+    assert detect(folder) == 0
+    assert "Warning" not in capsys.readouterr().err

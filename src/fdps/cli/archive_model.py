@@ -25,13 +25,17 @@ def remembered_as(model: Path) -> str:
     return str((model if model.exists() else find_model(model)).absolute())
 
 
-def warn_of_limits(model: Path | str) -> None:
-    """Say on stderr what bundled weights do not know, before anybody relies on what they find."""
-    from fdps.bundled import NOTES
-    from fdps.embedders import is_bundled
+def warn_of_limits(model_hash: str) -> None:
+    """Say on stderr what bundled weights do not know, before anybody relies on what they find.
 
-    if is_bundled(model):
-        print(f"Warning {model} {NOTES[str(model)]}", file=sys.stderr)
+    Args:
+        model_hash: Of the model in use, which also tells a copy of the weights at another place.
+    """
+    from fdps.bundled import NOTES, SHA256
+
+    for name, sha256 in SHA256.items():
+        if model_hash and sha256.startswith(model_hash):
+            print(f"Warning {name} {NOTES[name]}", file=sys.stderr)
 
 
 def load_model_of(

@@ -10,10 +10,13 @@ import typer
 
 from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, warn_of_limits
 from fdps.cli.progress import progress_bar, working
-from fdps.errors import DataError
+from fdps.errors import DataError, UsageError
 from fdps.names import printable, stored
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fdps.search import Found, Skipped
     from fdps.search.results.people import PictureWithPeople
 
 
@@ -39,6 +42,10 @@ def detect(
     every: Annotated[
         str, typer.Option(metavar="STEP", help="Frames of videos: 0.5s, 500ms, 10f, keyframes.")
     ] = "0.5s",
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.jpg", help="Draw one picture, its people numbered, best first."),
+    ] = None,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
     json_output: Annotated[
@@ -58,18 +65,21 @@ def detect(
     found = find_pictures(sources, videos=True)
     if format_ == "mot":
         check_one_sequence(found)
-    warn_of_limits(model)
-    with working(f"Loading {model}", hidden=quiet):
+    if picture is not None:
+        _check_one_picture(found)
+    with working(f"Loading {model}", hidden=quiet or json_output):
         searcher = load(model, min_score=min_score, device=device)
+    warn_of_limits(searcher.model_hash)
     with progress_bar("Detect", hidden=quiet) as progress:
         pictures, skipped = find_people(searcher, found, every=every, progress=progress)
-    for file in skipped:
-        print(f"Skipped {printable(file.path)}: {printable(file.reason)}", file=sys.stderr)
+    _name_skipped(skipped)
     if not pictures:
         raise DataError(f"none of {len(skipped)} files could be read")
     text = _text(pictures, format_)
     if out is not None:
         _write(out, text.encode())
+    if picture is not None:
+        _write(picture, _numbered(pictures[0]))
     if embeddings is not None:
         rows = io.BytesIO()
         np.save(rows, embedding_rows(pictures, searcher.dim))
@@ -90,6 +100,11 @@ def detect(
         print(f"Wrote   {printable(out)}", file=sys.stderr)
 
 
+def _name_skipped(skipped: "Sequence[Skipped]") -> None:
+    for file in skipped:
+        print(f"Skipped {printable(file.path)}: {printable(file.reason)}", file=sys.stderr)
+
+
 def _text(pictures: "list[PictureWithPeople]", format_: str) -> str:
     from fdps.search.results.people import as_coco, as_csv, as_json, as_mot
 
@@ -98,6 +113,25 @@ def _text(pictures: "list[PictureWithPeople]", format_: str) -> str:
     if format_ == "mot":
         return as_mot(pictures)
     return json.dumps(as_json(pictures) if format_ == "json" else as_coco(pictures)) + "\n"
+
+
+def _check_one_picture(found: "Found") -> None:
+    n_files = len(found.frames)
+    if n_files > 1 or found.frames[0].is_video:
+        raise UsageError(
+            f"--picture draws one picture, got {'a video' if n_files == 1 else f'{n_files} files'}",
+            hint="name the one picture whose people are to be numbered",
+        )
+
+
+def _numbered(picture: "PictureWithPeople") -> bytes:
+    from fdps.analysis.numbered import numbered_picture
+    from fdps.pictures import read_picture
+
+    drawn = io.BytesIO()
+    image = read_picture(picture.file.path)
+    numbered_picture(image, picture.people).save(drawn, "JPEG", quality=90)
+    return drawn.getvalue()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -55,7 +55,8 @@ def try_steps(recipe: Recipe, scenes: SceneSet, *, is_shown: bool = False) -> Tr
         is_shown: Whether the child shows its steps on stderr.
 
     Raises:
-        ResourceError: The memory does not suffice, or the device is not there.
+        ResourceError: The memory does not suffice.
+        UsageError: The device is not there.
         FdpsError: As :func:`fdps.engine.train.train` raises.
     """
     tried = replace(

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
-from fdps.query import QueryPerson, boxes_inside, choose_person, pixels_of
+from fdps.query import AnyPicture, QueryPerson, boxes_inside, choose_person, pixels_of
 from fdps.runtime.network_input import digest_of
 from fdps.runtime.reid import ReidNetwork
 from fdps.runtime.yolox import YoloxDetector, YoloxSettings
@@ -67,17 +67,22 @@ class TwoStep:
         return joined_hash(self.detector.model_hash, self.describer.model_hash)
 
     @property
+    def min_score(self) -> float | None:
+        """Detections below are dropped, in [0, 1]; ``None`` where the detector does not tell."""
+        return getattr(self.detector, "min_score", None)
+
+    @property
     def dim(self) -> int:
         """Length of an embedding."""
         return self.describer.dim
 
-    def detect(self, image: Picture | Path | str) -> Detections:
-        """Find and embed everybody in an RGB picture, or a picture file."""
+    def detect(self, image: AnyPicture) -> Detections:
+        """Find and embed everybody in an RGB array, a picture of Pillow, or a file."""
         pixels = pixels_of(image)
         boxes, scores = self.detector.find(pixels)
         return Detections(boxes, scores, self.describer.embed(pixels, boxes))
 
-    def embed(self, image: Picture | Path | str, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
+    def embed(self, image: AnyPicture, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
         """Embed given people, without looking for others.
 
         Raises:
@@ -88,7 +93,7 @@ class TwoStep:
 
     def query(
         self,
-        image: Picture | Path | str,
+        image: AnyPicture,
         *,
         box: tuple[float, float, float, float] | None = None,
         point: tuple[float, float] | None = None,

@@ -35,6 +35,7 @@ from fdps.search.store import (
     Store,
     Tracks,
     check_model,
+    keep_min_score,
 )
 from fdps.structures import Embedder, Hit
 
@@ -181,7 +182,8 @@ class Index:
             How many files became what, and why some were skipped.
 
         Raises:
-            UsageError: The index was opened without a model, or a rule is malformed.
+            UsageError: The index was opened without a model, a rule is malformed, or the model
+                leaves out other detections than when the archive was begun.
             DataError: There are no pictures.
             ArchiveError: Another process writes, the archive is read-only or damaged.
             ResourceError: The disk is full, or the cluster failed; what was added before stays.
@@ -201,6 +203,7 @@ class Index:
             batch=batch,
         )
         found = source if isinstance(source, Found) else find_pictures(source, videos=True)
+        keep_min_score(self._store, self._embedder)
         return ingest(
             self._store,
             self._embedder,

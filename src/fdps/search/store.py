@@ -25,9 +25,10 @@ from jaxtyping import Float32
 
 from fdps.errors import ArchiveError, UsageError
 from fdps.search.times import day_range, instant
-from fdps.structures import Detections, Hit
+from fdps.structures import Detections, Embedder, Hit
 from fdps.structures import SceneRecord as SceneRecord
 
+_MIN_SCORE = "min_score"
 UNIT_TOLERANCE = 1e-3  # far above what float32 or float16 arithmetic leaves of a unit length
 
 
@@ -333,6 +334,35 @@ def check_model(info: IndexInfo, model_hash: str, where: object) -> None:
             f"{where} was built with {built_with} ({info.model_hash[:12]}), this model is "
             f"{model_hash[:12]}; similarities between two models mean nothing",
             hint=f"use {info.model or 'that model'}, or index the pictures into a new archive",
+        )
+
+
+def keep_min_score(store: Store, embedder: Embedder) -> None:
+    """Let an archive remember below which score detections were left out, and hold to it.
+
+    People of a lower score would be in some pictures of an archive and not in others, so that
+    somebody who is not found might only have been left out. Archives that were begun before this
+    was remembered take any score.
+
+    Args:
+        store: The archive.
+        embedder: The model that is about to add to it; one that does not tell its least score is
+            not held to any.
+
+    Raises:
+        UsageError: The archive was begun with another least score.
+    """
+    score = getattr(embedder, "min_score", None)
+    if score is None or not isinstance(store, Notes):
+        return
+    known = store.note(_MIN_SCORE)
+    if known is None:
+        if not store.n_scenes:
+            store.write_note(_MIN_SCORE, f"{score:g}")
+    elif known != f"{score:g}":
+        raise UsageError(
+            f"the archive leaves out detections below {known}, and here below {score:g}",
+            hint=f"go on with --min-score {known}, or index the pictures into a new archive",
         )
 
 

@@ -286,3 +286,29 @@ def test_looking_at_several_frames_together_changes_nothing(tmp_path: Path, batc
 def test_a_batch_is_of_one_at_least(index: Index, photos: Path) -> None:
     with pytest.raises(UsageError, match="batch must be at least 1, got 0"):
         index.add(photos, batch=0)
+
+
+class Choosy(ColourEmbedder):
+    """An embedder that tells below which score it leaves people out."""
+
+    def __init__(self, min_score: float) -> None:
+        super().__init__()
+        self.min_score = min_score
+
+
+def test_an_archive_holds_to_its_least_score(tmp_path: Path, photos: Path) -> None:
+    place = tmp_path / "choosy.fdps"
+    with Index.create(place, Choosy(0.5)) as index:
+        index.add(photos / "000.png")
+    with Index.open(place, Choosy(0.01)) as index, pytest.raises(UsageError) as caught:
+        index.add(photos)
+    assert "leaves out detections below 0.5, and here below 0.01" in str(caught.value)
+    assert "--min-score 0.5" in caught.value.hint
+    with Index.open(place, Choosy(0.5)) as index:
+        assert index.add(photos).n_added == N_PHOTOS - 1
+
+
+def test_an_archive_from_before_takes_any_least_score(index: Index, photos: Path) -> None:
+    index.add(photos / "000.png")  # by an embedder that does not tell it
+    with Index.open(index.folder or "", Choosy(0.3)) as other:
+        assert other.add(photos).n_added == N_PHOTOS - 1

@@ -67,7 +67,9 @@ def index(
     IngestOptions.parse(**rules)
     retention = parse_keep(keep)
     found = find_pictures(sources, videos=True)  # before anything is created or loaded
-    with _archive(out, model, min_score=min_score, device=device, quiet=quiet) as archive:
+    with _archive(
+        out, model, min_score=min_score, device=device, quiet=quiet or json_output
+    ) as archive:
         if keep is not None:
             set_retention(archive.store, retention)
         try:
@@ -99,11 +101,11 @@ def _archive(
                 f"{out} is a new archive and needs a model",
                 hint="give it: --model RUN, or --model drawn-people for drawn scenes",
             ) from None
-        warn_of_limits(model)
         with working(f"Loading {model}", hidden=quiet):
             searcher = load(model, min_score=min_score, device=device)
+        warn_of_limits(searcher.model_hash)
         return Index.create(out, searcher, model=remembered_as(model))
-    warn_of_limits(model or info.model)
+    warn_of_limits(info.model_hash)
     searcher = load_model_of(out, info, model, min_score=min_score, device=device, quiet=quiet)
     return Index.open(out, searcher)
 

@@ -49,12 +49,12 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
         }
         print(json.dumps(figures))
         return
-    replaced = f", {summary.n_replaced} of them changed files" if summary.n_replaced else ""
+    replaced = f", {summary.n_replaced} of them anew" if summary.n_replaced else ""
     print(f"Added   {summary.n_added} pictures with {summary.n_people} people{replaced}")
     if summary.n_known:
         print(f"Known   {summary.n_known} files were in the archive already")
     if summary.n_moved:
-        print(f"Moved   {summary.n_moved} files are at another place now, and their scenes too")
+        print(f"Moved   {summary.n_moved} files to where they are now, with their scenes")
     for file in summary.skipped[:_SHOWN]:
         print(f"Skipped {printable(file.path)}: {printable(file.reason)}")
     if len(summary.skipped) > _SHOWN:

@@ -98,7 +98,8 @@ def query_person(searcher: "Searcher", choice: Choice) -> "QueryPerson":
         raise UsageError(
             f"{picture}: {len(found)} people found, none chosen\n{listed}",
             hint=f"choose one of these, or give --point x,y or --box x1,y1,x2,y2; with several "
-            f"pictures write it behind each: {picture.name}@1",
+            f"pictures write it behind each: {picture.name}@1\n"
+            f"to see them numbered: fdps detect {picture} --model MODEL --picture numbered.jpg",
         )
     if person is not None and not 1 <= person <= len(found):
         raise UsageError(f"{picture} has no person {person}; it has\n{listed}")

@@ -139,7 +139,7 @@ def search(
 
 def _warn(archive: str, index: "Index", cameras: "Sequence[str]") -> None:
     """Say what the archive asks care for, and what the search could not mean."""
-    warn_of_limits(index.info.model)
+    warn_of_limits(index.info.model_hash)
     for camera in index.unknown_cameras(cameras):
         print(
             f"Warning the archive has nobody of a camera called {printable(camera)}; "

@@ -1,11 +1,13 @@
 """Forget a person: who is meant, where the original files are, and the erasure itself."""
 
 import csv
+import io
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fdps.durable import write_file
 from fdps.errors import DataError, MissingDataError
 from fdps.names import printable, shortened
 from fdps.search.audit import Note
@@ -165,8 +167,7 @@ def write_candidates(store: Store, candidates: Sequence[ToForget], folder: Path)
     for rows in files.values():
         originals += rows
     for name, lines in (("people.csv", people), ("originals.csv", originals)):
-        with (folder / name).open(
-            "w", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        write_file(folder / name, text.getvalue().encode(errors="surrogateescape"))
     return len(files)

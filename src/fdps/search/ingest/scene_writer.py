@@ -25,7 +25,8 @@ class IngestSummary:
         n_files: All files of the sources.
         n_added: Pictures, and frames of videos, that were not in the archive; includes
             ``n_replaced``.
-        n_replaced: Of these, those whose file had changed since it was indexed.
+        n_replaced: Of these, those that took the place of earlier scenes, because their file has
+            changed or everything was looked at again.
         n_known: Files that were in the archive already.
         n_people: People found in the added pictures.
         skipped: The other files, and those read in part, each with the reason.

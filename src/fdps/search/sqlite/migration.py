@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
+from fdps.durable import sync_folder
 from fdps.errors import UsageError
 from fdps.search.audit import append, stamp
 from fdps.search.seals import seal_scene
@@ -79,3 +80,4 @@ def _back_up(connection: sqlite3.Connection, backup: Path) -> None:
     finally:
         os.close(descriptor)
     aside.replace(backup)
+    sync_folder(backup.parent)

@@ -295,7 +295,9 @@ class SqliteStore:
                 erased = erase(self._connection, scenes, items, for_good=for_good)
                 details = {**(note.details or {}), **asdict(erased)}
                 append(self._connection, note.action, purpose=note.purpose, details=details)
-                for backup in self._folder.glob(BACKUPS):  # of a migration; erased there too
+                # Backups of a migration show who is erased. They go before the commit: the archive
+                # can do without them, and a crash must not leave the person in one.
+                for backup in self._folder.glob(BACKUPS):
                     backup.unlink()
             self._empty_log()
             return erased.n_people
