@@ -71,7 +71,7 @@ def test_info_counts_what_is_there(
     contents = info["contents"]
     assert isinstance(contents, dict)
     assert contents["sources"] == {str(built / "photos"): 3}
-    assert contents["n_entries"] == 3  # create, index, indexed
+    assert contents["n_entries"] == 4  # create, note (of the least score), index, indexed
 
 
 def test_verify_ends_with_6_and_names_the_fault(
