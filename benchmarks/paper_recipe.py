@@ -87,7 +87,7 @@ def draw(root: Path, recipe: Recipe, args: argparse.Namespace) -> tuple[SceneSet
 
 def parameters(recipe: Recipe) -> dict[str, int]:
     """Parameters of the parts."""
-    net = build_model(recipe.model, recipe.loss, n_persons=483)
+    net = build_model(recipe.model)
     parts = {
         "stem": net.backbone,
         "rpn": net.rpn,

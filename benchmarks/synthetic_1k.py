@@ -63,7 +63,7 @@ def untrained(model: str) -> PersonSearcher:
     """The same network with random weights."""
     described = describe_weights(weights_file(model))
     torch.manual_seed(0)
-    net = build_model(described.model, described.loss, described.n_persons)
+    net = build_model(described.model)
     return PersonSearcher(net.eval(), "untrained")
 
 

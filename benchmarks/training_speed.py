@@ -32,7 +32,7 @@ from fdps.data.synthetic import SyntheticConfig, draw_dataset
 from fdps.engine.processes import connect
 from fdps.engine.run_log import environment
 from fdps.engine.step import Learner
-from fdps.models import build_model
+from fdps.models import build_criterion, build_model
 
 N_PERSONS = 5532
 
@@ -110,9 +110,12 @@ def build(args: argparse.Namespace) -> list[Variant]:
             for loss in ("oim", "boim"):
                 recipe = changed(base, loss, precision=precision, compile=is_compiled)
                 torch.manual_seed(1)
-                net = build_model(recipe.model, recipe.loss, N_PERSONS)
+                criterion = build_criterion(recipe.loss, N_PERSONS, recipe.model.embedding_dim)
+                learner = Learner(
+                    build_model(recipe.model), criterion, recipe, connect(recipe.train)
+                )
                 name = f"{loss} {precision}{' compiled' if is_compiled else ''}"
-                variants.append(Variant(name, Learner(net, recipe, connect(recipe.train))))
+                variants.append(Variant(name, learner))
     return variants
 
 
@@ -125,7 +128,7 @@ def changed(recipe: Recipe, loss: str, **train: Any) -> Recipe:
 def measure(variant: Variant, batch: Batch, step: int, *, is_counted: bool) -> None:
     """Take a step, and time its parts; the first one warms up."""
     learner, parts = variant.learner, defaultdict[str, float](float)
-    criterion = learner.net.roi_heads.criterion
+    criterion = learner.criterion
     with ExitStack() as stack:
         for owner, method, part in (
             (learner.net, "forward", "forward"),

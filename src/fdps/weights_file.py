@@ -17,17 +17,19 @@ from fdps.bundled import bundled_weights
 from fdps.config import LossConfig, ModelConfig, from_dict
 from fdps.errors import ConfigError, MissingDataError, ModelError
 
-FORMAT, VERSION = "fdps-weights", 1
+FORMAT, VERSION = "fdps-weights", 2
+READABLE = (1, VERSION)  # the first also held what the re-ID loss remembered
 WEIGHTS_FILE = "weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Description:
-    """The settings of the network that a file holds."""
+    """The settings of the network that a file holds, and what it was trained with."""
 
     model: ModelConfig
     loss: LossConfig
     n_persons: int
+    """Training identities."""
 
     def __post_init__(self) -> None:
         if self.n_persons < 1:
@@ -75,7 +77,7 @@ def described_by(metadata: dict[str, str], path: Path) -> Description:
     try:
         header: dict[str, Any] = json.loads(metadata["fdps"])
         found = header.pop("format"), header.pop("version")
-        if found != (FORMAT, VERSION):
+        if found[0] != FORMAT or found[1] not in READABLE:
             raise ModelError(f"{path} holds {found[0]} {found[1]}, expected {FORMAT} {VERSION}")
         return from_dict(Description, header)
     except (AttributeError, KeyError, TypeError, ValueError, ConfigError) as error:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fake.runs import last_state, rewrite_checkpoint, tiny_recipe, write_scenes
+from fake.runs import last_state, new_learner, rewrite_checkpoint, tiny_recipe, write_scenes
 from fdps.config import Recipe
 from fdps.engine.checkpoint import (
     newest_checkpoint,
@@ -23,12 +23,10 @@ from fdps.engine.checkpoint import (
     save_checkpoint,
     unsealed,
 )
-from fdps.engine.processes import connect
 from fdps.engine.progress import Progress
 from fdps.engine.step import Learner
 from fdps.engine.train import train
 from fdps.errors import ModelError
-from fdps.models import build_model
 from fdps.structures import SceneSet
 
 FACTS = {"data": "d", "computing": {}}
@@ -49,7 +47,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SceneSet:
 
 def learner(recipe: Recipe, seed: int = 0) -> Learner:
     torch.manual_seed(seed)
-    return Learner(build_model(recipe.model, recipe.loss, 2), recipe, connect(recipe.train))
+    return new_learner(recipe)
 
 
 def save(run: Path, step: int, *, n_epochs: int = 0, is_best: bool = False, **train: Any) -> None:

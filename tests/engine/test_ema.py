@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from fake.tiny import picture, target, tiny_network
 from fdps.engine.ema import WeightAverage
-from fdps.engine.step import MEMORY
 
 
 def layer(*weights: float) -> nn.Linear:
@@ -35,7 +34,7 @@ def unchanged(module: nn.Module) -> Iterator[None]:
 
 def test_value_by_hand() -> None:
     net = layer(1.0, 4.0)
-    average = WeightAverage(net, 0.999, left_out="memory.")
+    average = WeightAverage(net, 0.999)
     set_weights(net, 2.0, 4.0)
     average.update(net, 0)  # keeps 1/10
     torch.testing.assert_close(average.mean["weight"], torch.tensor([[1.9, 4.0]]))
@@ -57,7 +56,7 @@ def test_value_by_hand() -> None:
 )
 def test_the_decay_warms_up(step: int, kept: float) -> None:
     net = layer(1.0)
-    average = WeightAverage(net, 0.9, left_out="memory.")
+    average = WeightAverage(net, 0.9)
     set_weights(net, 0.0)
     average.update(net, step)
     assert average.mean["weight"].item() == pytest.approx(kept, rel=1e-6)
@@ -65,7 +64,7 @@ def test_the_decay_warms_up(step: int, kept: float) -> None:
 
 def test_limit_without_decay_the_mean_is_the_newest() -> None:
     net = layer(1.0, 1e-30)
-    average = WeightAverage(net, 0.0, left_out="memory.")
+    average = WeightAverage(net, 0.0)
     set_weights(net, 1 / 3, 1e30)
     average.update(net, 5)
     assert torch.equal(average.mean["weight"], net.weight)
@@ -73,7 +72,7 @@ def test_limit_without_decay_the_mean_is_the_newest() -> None:
 
 def test_limit_weights_that_stay_are_their_own_mean() -> None:
     net = layer(1 / 3, -0.1)
-    average = WeightAverage(net, 0.99, left_out="memory.")
+    average = WeightAverage(net, 0.99)
     for step in range(200):
         average.update(net, step)
     assert torch.equal(average.mean["weight"], net.weight)
@@ -81,7 +80,7 @@ def test_limit_weights_that_stay_are_their_own_mean() -> None:
 
 def test_norm_statistics_are_averaged_counters_are_not() -> None:
     net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    average = WeightAverage(net, 0.9, left_out="memory.")
+    average = WeightAverage(net, 0.9)
     assert list(average.mean) == [
         *("0.weight", "0.bias"),
         *("1.weight", "1.bias", "1.running_mean", "1.running_var"),
@@ -91,22 +90,9 @@ def test_norm_statistics_are_averaged_counters_are_not() -> None:
     torch.testing.assert_close(average.mean["1.running_mean"], 0.9 * net[1].running_mean)
 
 
-def test_the_memory_of_the_loss_is_left_out() -> None:
-    net = tiny_network()
-    average = WeightAverage(net, 0.9, left_out=MEMORY)
-    assert average.mean.keys() == {
-        name
-        for name, value in net.state_dict().items()
-        if "criterion" not in name and "num_batches_tracked" not in name
-    }
-    net.roi_heads.criterion.update(torch.eye(16)[:3], torch.tensor([0, 2, -1]))
-    with unchanged(net), average.applied(net):
-        assert net.roi_heads.criterion.memory.table.rows.any(dim=1).tolist() == [True, False, True]
-
-
 def test_a_mean_is_no_view_of_the_weights() -> None:
     net = layer(1.0)
-    average = WeightAverage(net, 0.9, left_out="memory.")
+    average = WeightAverage(net, 0.9)
     set_weights(net, 5.0)
     assert average.mean["weight"].item() == 1
     assert not average.mean["weight"].requires_grad
@@ -114,7 +100,7 @@ def test_a_mean_is_no_view_of_the_weights() -> None:
 
 def test_applied_uses_the_mean_and_gives_the_weights_back() -> None:
     net = layer(1.0, 2.0)
-    average = WeightAverage(net, 0.9, left_out="memory.")
+    average = WeightAverage(net, 0.9)
     set_weights(net, -0.0, torch.nan)
     weight = net.weight
     with unchanged(net), average.applied(net):
@@ -128,7 +114,7 @@ def test_applied_uses_the_mean_and_gives_the_weights_back() -> None:
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
 def test_applied_gives_the_weights_back_after_an_error(error: type[BaseException]) -> None:
     net = layer(1.0)
-    average = WeightAverage(net, 0.9, left_out="memory.")
+    average = WeightAverage(net, 0.9)
     set_weights(net, 1 / 3)
     with unchanged(net), pytest.raises(error), average.applied(net):
         raise error
@@ -137,7 +123,7 @@ def test_applied_gives_the_weights_back_after_an_error(error: type[BaseException
 def test_a_whole_network_detects_by_its_mean_and_trains_on_by_its_weights() -> None:
     net, image = tiny_network(), picture()
     (before,) = net.detect([image])
-    average = WeightAverage(net, 0.9, left_out=MEMORY)
+    average = WeightAverage(net, 0.9)
     net.train()([picture(), picture()], [target((5, 5, 30, 60, 0)), target()])  # moves statistics
     with torch.no_grad():
         for parameter in net.parameters():
@@ -152,7 +138,7 @@ def test_a_whole_network_detects_by_its_mean_and_trains_on_by_its_weights() -> N
 
 def test_a_mean_that_was_saved_comes_back() -> None:
     net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    average, other = (WeightAverage(net, 0.9, left_out="memory.") for _ in range(2))
+    average, other = (WeightAverage(net, 0.9) for _ in range(2))
     net(torch.randn(4, 2))
     average.update(net, 3)
     saved = {name: value.clone() for name, value in average.mean.items()}
@@ -163,7 +149,7 @@ def test_a_mean_that_was_saved_comes_back() -> None:
 
 
 def test_raises_a_mean_that_lacks_a_name() -> None:
-    average = WeightAverage(nn.Linear(2, 3), 0.9, left_out="memory.")
+    average = WeightAverage(nn.Linear(2, 3), 0.9)
     before = bits(average.mean)
     with pytest.raises(KeyError, match="bias"):
         average.load({"weight": torch.zeros(3, 2)})
@@ -172,7 +158,7 @@ def test_raises_a_mean_that_lacks_a_name() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 3), (1, 2), (3, 1), ()])
 def test_raises_a_mean_of_another_shape(shape: tuple[int, ...]) -> None:
-    average = WeightAverage(nn.Linear(2, 3), 0.9, left_out="memory.")
+    average = WeightAverage(nn.Linear(2, 3), 0.9)
     before = bits(average.mean)
     with pytest.raises(RuntimeError, match=r"weight is \[3, 2\] here, \[.*\] there"):
         average.load({"weight": torch.zeros(shape), "bias": torch.zeros(3)})

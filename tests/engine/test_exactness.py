@@ -13,17 +13,16 @@ import torch
 from torch import Tensor
 
 from fake.ranks import run_on_ranks
-from fake.runs import last_state, tiny_recipe, write_scenes
+from fake.runs import last_state, new_learner, tiny_recipe, write_scenes
 from fdps.config import LossConfig, Recipe, Source, to_toml
 from fdps.data import load_scenes
 from fdps.data.augment import Augmentation
 from fdps.data.coco_writer import write_coco
 from fdps.data.dataset import TrainingScenes, training_batches
-from fdps.engine.processes import Processes, connect
-from fdps.engine.step import Learner, split
+from fdps.engine.processes import Processes
+from fdps.engine.step import split
 from fdps.engine.train import train
 from fdps.errors import ConfigError, TrainingDiverged
-from fdps.models import build_model
 from fdps.structures import SceneSet
 
 Batches = tuple[tuple[int, ...], ...]
@@ -60,7 +59,7 @@ def learnt(
 ) -> dict[str, Tensor]:
     """State after two epochs of these batches, as this process has it."""
     torch.manual_seed(1)
-    learner = Learner(build_model(recipe.model, recipe.loss, 2), recipe, connect(recipe.train))
+    learner = new_learner(recipe)
     assert learner.processes.n == n
     dataset = TrainingScenes(scenes, Augmentation(flip=0.5), seed=1)
     for epoch in range(2):
@@ -70,7 +69,8 @@ def learnt(
         for step, (images, targets) in enumerate(shares):
             pictures = [image.float() / 255 for image in images]
             learner.take_step((pictures, targets), epoch * len(batches) + step, len(batches))
-    return {k: v.clone() for k, v in learner.net.state_dict().items()}
+    remembered = {f"criterion.{k}": v for k, v in learner.criterion.state_dict().items()}
+    return {k: v.clone() for k, v in (learner.net.state_dict() | remembered).items()}
 
 
 def on_rank(
@@ -108,11 +108,13 @@ def largest_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> tupl
 def test_the_batches_teach_something(scenes: SceneSet, whole: dict[str, Tensor]) -> None:
     recipe = gentle_recipe("frozen")
     torch.manual_seed(1)
-    start = build_model(recipe.model, recipe.loss, 2).state_dict()
+    begun = new_learner(recipe)
+    start = begun.net.state_dict()
+    start |= {f"criterion.{k}": v for k, v in begun.criterion.state_dict().items()}
     moved = {k for k in whole if not torch.equal(whole[k], start[k])}
     assert any(name.startswith("backbone.stages.3") for name in moved)
-    assert {"rpn.head.conv.weight", "roi_heads.heads.embedding.norms.0.running_mean"} <= moved
-    assert {f"roi_heads.criterion.memory.{k}" for k in ("table.rows", "queue.rows")} <= moved
+    assert {"rpn.head.conv.weight", "roi_heads.heads.embedding.norms.0.bias"} <= moved
+    assert {f"criterion.memory.{k}" for k in ("table.rows", "queue.rows")} <= moved
     assert largest_difference(whole, start)[0] > 1e-2
 
 
@@ -187,7 +189,7 @@ def test_embeddings_of_the_unlabelled_are_watched_too(
     scenes: SceneSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = gentle_recipe("frozen")
-    learner = Learner(build_model(recipe.model, recipe.loss, 2), recipe, connect(recipe.train))
+    learner = new_learner(recipe)
     forward = learner.net.forward
 
     def poisoned(*arguments: Any) -> Any:

@@ -12,15 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from fake.runs import last_state, tiny_recipe, write_scenes
+from fake.runs import last_state, new_learner, tiny_recipe, write_scenes
 from fdps.config import LossConfig, Recipe
 from fdps.data.augment import Augmentation
 from fdps.data.dataset import TrainingScenes, training_batches
-from fdps.engine.processes import connect
 from fdps.engine.step import Learner
 from fdps.engine.train import train
 from fdps.errors import TrainingDiverged
-from fdps.models import build_model
 from fdps.structures import UNLABELLED, Scene, SceneSet, empty_boxes
 
 
@@ -101,7 +99,7 @@ def test_odd_scenes_are_trained_on(
 def step(recipe: Recipe, scenes: SceneSet, change: Callable[[Learner, Tensor], None]) -> Learner:
     """Take two steps; a change is made to network or pictures before the second."""
     torch.manual_seed(0)
-    learner = Learner(build_model(recipe.model, recipe.loss, 2), recipe, connect(recipe.train))
+    learner = new_learner(recipe)
     dataset = TrainingScenes(scenes, Augmentation(), seed=1)
     shares = training_batches(dataset, [(0, 1), (2, 3)], epoch=0, workers=0)
     for number, (images, targets) in enumerate(shares):
@@ -115,7 +113,7 @@ def step(recipe: Recipe, scenes: SceneSet, change: Callable[[Learner, Tensor], N
 
 def fill_memory(value: float) -> Callable[[Learner, Tensor], None]:
     def fill(learner: Learner, picture: Tensor) -> None:
-        memory = learner.net.roi_heads.criterion.memory
+        memory = learner.criterion.memory
         memory.table.rows.fill_(value)
         memory.queue.rows.fill_(value)
 
@@ -149,13 +147,13 @@ def test_it_goes_on(case: str, scenes: SceneSet) -> None:
 
 def poison(name: str, value: float) -> Callable[[Learner, Tensor], None]:
     def poisoned(learner: Learner, picture: Tensor) -> None:
-        tensor = learner.net.state_dict()[name]
+        tensor = (learner.net.state_dict() | learner.criterion.state_dict())[name]
         tensor[(0,) * tensor.ndim] = value
 
     return poisoned
 
 
-TABLE = "roi_heads.criterion.memory.table.rows"
+TABLE = "memory.table.rows"
 
 STOPS: dict[str, tuple[Callable[[Learner, Tensor], None], str]] = {
     "a picture with NaN": (lambda learner, picture: picture[0, 3].fill_(torch.nan), "nan"),
@@ -165,7 +163,7 @@ STOPS: dict[str, tuple[Callable[[Learner, Tensor], None], str]] = {
     "a table with NaN": (poison(TABLE, torch.nan), "reid=nan"),
     "a table with infinity": (poison(TABLE, torch.inf), "reid="),
     "a density that overflowed": (
-        poison("roi_heads.criterion.dispersion.total", torch.inf),
+        poison("dispersion.total", torch.inf),
         "reid=",
     ),
     "a gradient that overflows": (poison("rpn.head.cls_logits.weight", 3e38), ""),
@@ -179,7 +177,7 @@ def test_it_stops_and_names_the_cause(case: str, scenes: SceneSet) -> None:
 
     def remember(learner: Learner, picture: Tensor) -> None:
         change(learner, picture)
-        memory = learner.net.roi_heads.criterion.state_dict()
+        memory = learner.criterion.state_dict()
         kept.update(memory)
         before.update({k: v.clone() for k, v in memory.items()})
 
@@ -214,7 +212,7 @@ def test_fp16_gradients_that_always_overflow_stop_in_the_end(scenes: SceneSet) -
     recipe = tiny_recipe(precision="16-mixed")
     recipe = replace(recipe, loss=LossConfig(name="boim", queue_size=8, box_weight=1e30))
     torch.manual_seed(0)
-    learner = Learner(build_model(recipe.model, recipe.loss, 2), recipe, connect(recipe.train))
+    learner = new_learner(recipe)
     assert learner.scaler is not None
     learner.scaler.scale(torch.ones(()))
     learner.scaler.update(2.0**-11)

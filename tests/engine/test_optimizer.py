@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fake.runs import TINY
-from fdps.config import LossConfig, TrainConfig
+from fdps.config import TrainConfig
 from fdps.engine.optimizer import (
     build_optimizer,
     clip_gradients,
@@ -107,7 +107,7 @@ def test_a_cosine_that_is_all_warm_up_only_rises() -> None:
 
 @pytest.fixture(scope="module")
 def net() -> PersonSearchNet:
-    return build_model(replace(TINY, frozen_stages=2), LossConfig(), n_persons=2)
+    return build_model(replace(TINY, frozen_stages=2))
 
 
 def set_gradients(net: PersonSearchNet, value: float) -> None:
@@ -159,7 +159,7 @@ def test_adamw_by_hand(net: PersonSearchNet) -> None:
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
 def test_trunk_stages_learn_at_their_own_rates(kind: str) -> None:
-    net = build_model(replace(TINY, frozen_stages=1), LossConfig(), n_persons=2)
+    net = build_model(replace(TINY, frozen_stages=1))
     config = TrainConfig(optimizer=kind, trunk_lr_scale=0.4, layer_decay=0.5)
     optimizer = build_optimizer(net, config)
     set_learning_rate(optimizer, 0.1)
@@ -182,7 +182,7 @@ def test_the_rate_of_a_step_replaces_the_one_before(net: PersonSearchNet) -> Non
 
 
 def test_a_trunk_that_is_frozen_as_a_whole_has_no_group() -> None:
-    net = build_model(replace(TINY, frozen_stages=9), LossConfig(), n_persons=2)
+    net = build_model(replace(TINY, frozen_stages=9))
     assert len(build_optimizer(net, TrainConfig()).param_groups) == 2
 
 

@@ -126,13 +126,13 @@ def test_everything_learns_but_the_frozen_stage(
 ) -> None:
     recipe = tiny_recipe()
     torch.manual_seed(recipe.train.seed)  # as a training begins
-    untrained = build_model(recipe.model, recipe.loss, 2).state_dict()
+    untrained = build_model(recipe.model).state_dict()
     net, _ = load_weights(whole / "weights.safetensors")
     still = {k for k, v in net.named_parameters() if torch.equal(v, untrained[k])}
     assert still == {f"backbone.stages.0.{k}" for k, _ in net.backbone.stages[0].named_parameters()}
-    memory = net.roi_heads.criterion.memory
-    assert memory.table.rows.norm(dim=1).tolist() == pytest.approx([1, 1])
-    assert memory.queue.rows.norm(dim=1).max().item() == pytest.approx(1)
+    remembered = last_state(whole)
+    assert remembered["oim/memory.table.rows"].norm(dim=1).tolist() == pytest.approx([1, 1])
+    assert remembered["oim/memory.queue.rows"].norm(dim=1).max().item() == pytest.approx(1)
 
 
 def test_equal_seeds_are_equal_runs(whole: Path, scenes: SceneSet, tmp_path: Path) -> None:

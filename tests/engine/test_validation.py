@@ -29,7 +29,7 @@ def validation(tmp_path: Path) -> SceneSet:
 def net() -> PersonSearchNet:
     recipe = tiny_recipe()
     torch.manual_seed(1)
-    return build_model(recipe.model, recipe.loss, 2).eval()
+    return build_model(recipe.model).eval()
 
 
 def validating(every: int) -> Recipe:

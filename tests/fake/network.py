@@ -33,5 +33,5 @@ def write_network(path: Path, *, n_people: int, seed: int = 0) -> Path:
     )
     loss = LossConfig(queue_size=8)
     torch.manual_seed(seed)
-    save_weights(build_model(config, loss, 2), config, loss, 2, path)
+    save_weights(build_model(config), config, loss, 2, path)
     return path

@@ -16,6 +16,9 @@ from fdps.config import DataConfig, LossConfig, ModelConfig, Recipe, Source, Tra
 from fdps.data import load_scenes
 from fdps.data.identities import contiguous
 from fdps.engine.checkpoint import STATE, newest_checkpoint, sealed
+from fdps.engine.processes import connect
+from fdps.engine.step import Learner
+from fdps.models import build_criterion, build_model
 from fdps.structures import SceneSet
 
 TINY = ModelConfig(
@@ -55,6 +58,12 @@ def tiny_recipe(root: Path | None = None, **train: Any) -> Recipe:
         loss=LossConfig(name="boim", queue_size=8),
         train=replace(short, **train),
     )
+
+
+def new_learner(recipe: Recipe) -> Learner:
+    """Set up the training of a recipe on two people, from random weights."""
+    criterion = build_criterion(recipe.loss, 2, recipe.model.embedding_dim)
+    return Learner(build_model(recipe.model), criterion, recipe, connect(recipe.train))
 
 
 def write_scenes(root: Path, *, n_scenes: int = 6) -> SceneSet:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from fdps.config import LossConfig, ModelConfig
-from fdps.models import PersonSearchNet, build_model
+from fdps.losses import Criterion
+from fdps.models import PersonSearchNet, build_criterion, build_model
 
 N_PERSONS = 3
 
@@ -29,9 +30,14 @@ CONFIG = ModelConfig(
 LOSS = LossConfig(queue_size=4)
 
 
-def tiny_network(loss: LossConfig = LOSS, **change: Any) -> PersonSearchNet:
+def tiny_network(**change: Any) -> PersonSearchNet:
     """Build the network in evaluation mode, with changes to :data:`CONFIG`."""
-    return build_model(replace(CONFIG, **change), loss, N_PERSONS).eval()
+    return build_model(replace(CONFIG, **change)).eval()
+
+
+def tiny_criterion(loss: LossConfig = LOSS) -> Criterion:
+    """Build a re-ID loss with an empty memory for the embeddings of the tiny network."""
+    return build_criterion(loss, N_PERSONS, CONFIG.embedding_dim)
 
 
 def picture(height: int = 64, width: int = 80) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fdps.errors import MissingDataError, ModelError
 from fdps.models.backbone import BACKBONES, Backbone, CpuFloat32, Trunk, build_backbone
 from fdps.models.norms import sync_norms
-from fdps.models.rpn import build_rpn
+from fdps.models.rpn import ProposalHead
 
 SMALL = ["resnet18", "mobilenet_v2"]
 PICTURE = torch.linspace(-2, 2, 3 * 64 * 96).reshape(1, 3, 64, 96).sin()
@@ -89,13 +89,7 @@ def test_the_region_head_halves_and_rounds_up(name: str, size: tuple[int, int]) 
 def test_resnet50_has_the_parameters_of_the_paper() -> None:
     with torch.device("meta"):
         backbone = build("resnet50")
-        rpn = build_rpn(
-            backbone.trunk.out_channels,
-            anchor_sizes=(32, 64, 128, 256, 512),
-            anchor_ratios=(0.5, 1.0, 2.0),
-            before_nms=(1, 1),
-            after_nms=(1, 1),
-        )
+        rpn = ProposalHead(backbone.trunk.out_channels, 15)
     assert n_parameters(backbone.trunk) == 8_543_296
     assert n_parameters(rpn) == 9_515_083
     assert n_parameters(backbone.region_head) == 14_964_736

@@ -8,11 +8,8 @@ from fake.tiny import CONFIG, picture, tiny_network
 from fdps.config import LossConfig, ModelConfig
 from fdps.losses import BalancedOIMLoss, OIMLoss
 from fdps.models import PersonSearchNet, build_criterion, build_model
-from fdps.models.norms import SyncedBatchNorm
-from fdps.models.rpn import cell_anchors
+from fdps.models.norms import FixedBatchNorm1d, SyncedBatchNorm
 from fdps.models.sub_features import SYSTEMS
-
-MODES = ("train", "frozen", "sync")
 
 BOIM = LossConfig(
     name="boim",
@@ -27,10 +24,10 @@ BOIM = LossConfig(
 )
 
 
-def planned(config: ModelConfig, n_persons: int = 5532) -> PersonSearchNet:
+def planned(config: ModelConfig) -> PersonSearchNet:
     """A network without memory behind its weights: large ones are planned at once."""
     with torch.device("meta"):
-        return build_model(replace(config, backbone_weights="none"), LossConfig(), n_persons)
+        return build_model(replace(config, backbone_weights="none"))
 
 
 def n_parameters(module: nn.Module) -> int:
@@ -50,7 +47,6 @@ def test_the_network_of_the_paper_has_its_parameters() -> None:
     assert heads.box_norm is not None
     assert n_parameters(heads.box_norm) == 8
     assert n_parameters(heads.sub_features) == 0
-    assert net.roi_heads.criterion.memory.table.rows.shape == (5532, 256)
 
 
 def test_the_systems_differ_in_their_sub_features_alone() -> None:
@@ -81,7 +77,13 @@ def test_every_field_of_the_model_reaches_its_part() -> None:
         anchor_ratios=(1.5, 2.5, 3.5),
         rpn_before_nms=(40, 30),
         rpn_after_nms=(20, 10),
+        rpn_nms_iou=0.65,
+        rpn_foreground_iou=0.75,
+        rpn_background_iou=0.35,
+        rpn_anchors_per_image=99,
+        rpn_positive_fraction=0.125,
         region_size=(6, 4),
+        region_samples=3,
         regions_per_image=9,
         positive_fraction=0.25,
         foreground_iou=0.6,
@@ -94,15 +96,19 @@ def test_every_field_of_the_model_reaches_its_part() -> None:
         max_detections=17,
         embedded_box="detection",
     )
-    net = build_model(config, LossConfig(queue_size=2), 3)
+    net = build_model(config)
     assert net.backbone.frozen_stages == 2
     assert [(side.min_size, side.max_size) for side in net.transform.sides] == [
         ((48,), 100),
         ((64,), 100),
     ]
-    assert torch.equal(net.rpn.cell, cell_anchors((10, 20), (1.5, 2.5, 3.5)))
-    assert (net.rpn.before_nms, net.rpn.after_nms) == ((40, 30), (20, 10))
-    assert net.roi_heads.pool.size == (6, 4)
+    assert (net.rpn.anchors.sizes, net.rpn.anchors.aspect_ratios) == (
+        ((10, 20),),
+        ((1.5, 2.5, 3.5),),
+    )
+    for name, value in vars(net.rpn.rules).items():
+        assert value == getattr(config, f"rpn_{name}"), name
+    assert (net.roi_heads.pool.size, net.roi_heads.pool.sampling_ratio) == ((6, 4), 3)
     for name, value in vars(net.roi_heads.rules).items():
         assert value == getattr(config, name), name
     assert net.roi_heads.heads.embedding.dim == 12
@@ -125,13 +131,10 @@ def test_norms_as_they_are() -> None:
     assert [type(norm) for norm in heads] == [nn.BatchNorm1d] * 3  # two of embeddings, one of boxes
 
 
-def test_frozen_norms_are_folded_in_the_backbone_and_run_in_the_heads() -> None:
+def test_frozen_norms_are_folded_in_the_backbone_and_fixed_in_the_heads() -> None:
     backbone, heads = norms("frozen")
     assert backbone == []
-    assert [type(norm) for norm in heads] == [nn.BatchNorm1d] * 3
-    running = {norm: tiny_network(norm=norm).roi_heads.heads.running_norms() for norm in MODES}
-    assert list(running["frozen"]) == ["embedding.norms.0", "box_norm"]
-    assert running["train"] == running["sync"] == {}
+    assert [type(norm) for norm in heads] == [FixedBatchNorm1d] * 3
 
 
 def test_synchronised_norms_are_all_of_them() -> None:
@@ -150,7 +153,7 @@ def test_state_dicts_of_usual_and_synchronised_norms_are_interchangeable() -> No
 
 
 def test_convolutions_lie_in_channels_last_memory() -> None:
-    net = build_model(CONFIG, LossConfig(queue_size=2), 3)
+    net = build_model(CONFIG)
     wide = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
     assert all(w.is_contiguous(memory_format=torch.channels_last) for w in wide)
 

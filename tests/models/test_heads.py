@@ -3,12 +3,11 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 from torch.testing import assert_close
 
 from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import TaskHeads
-from fdps.models.norms import sync_norms
+from fdps.models.norms import freeze_norms, sync_norms
 from fdps.models.sub_features import SYSTEMS
 
 C, H, W = 6, 7, 4  # after the region head
@@ -16,10 +15,8 @@ B, P, Q = 5, 14, 8  # before it
 DIM = 10
 
 
-def heads(
-    system: str = "fdps", *, box_norm: bool = True, both: bool = False, running_norm: bool = False
-) -> TaskHeads:
-    embedding = PeakEmbedding((B, C) if both else (C,), DIM, running_norm=running_norm)
+def heads(system: str = "fdps", *, box_norm: bool = True, both: bool = False) -> TaskHeads:
+    embedding = PeakEmbedding((B, C) if both else (C,), DIM)
     return TaskHeads(SYSTEMS[system](C, (H, W)), embedding, box_norm=box_norm)
 
 
@@ -115,17 +112,13 @@ def test_the_aligned_region_counts_where_it_is_asked_for() -> None:
 @pytest.mark.parametrize("box_norm", [False, True])
 def test_outputs_are_float32_under_autocast(box_norm: bool) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = heads(box_norm=box_norm, running_norm=True)(*maps(3))
-    outputs = [out.deltas, out.logits, out.embeddings, *out.norm_inputs.values()]
-    assert {value.dtype for value in outputs} == {torch.float32}
+        out = heads(box_norm=box_norm)(*maps(3))
+    assert {value.dtype for value in out} == {torch.float32}
 
 
-@pytest.mark.parametrize("running_norm", [False, True])
 @pytest.mark.parametrize("n_regions", [0, 1])
-def test_training_on_one_region_or_none_leaves_the_statistics(
-    n_regions: int, running_norm: bool
-) -> None:
-    module = heads(running_norm=running_norm).train()
+def test_training_on_one_region_or_none_leaves_the_statistics(n_regions: int) -> None:
+    module = heads().train()
     before = {name: value.clone() for name, value in module.named_buffers()}
     out = module(*maps(n_regions))
     assert all(value.isfinite().all() for value in (out.deltas, out.logits, out.embeddings))
@@ -142,9 +135,15 @@ def remembering(module: TaskHeads) -> TaskHeads:
     return module
 
 
+def frozen(*, both: bool = False) -> TaskHeads:
+    module = remembering(heads(both=both))
+    freeze_norms(module)
+    return module
+
+
 @pytest.mark.parametrize("both", [False, True])
-def test_running_norms_train_as_they_test(both: bool) -> None:
-    module, given = remembering(heads(both=both, running_norm=True)), maps(5)
+def test_frozen_norms_train_as_they_test(both: bool) -> None:
+    module, given = frozen(both=both), maps(5)
     people = torch.tensor([True, False, True, True, False])
     before = {name: value.clone() for name, value in module.named_buffers()}
     trained, tested = module.train()(*given, people), module.eval()(*given, people)
@@ -153,53 +152,13 @@ def test_running_norms_train_as_they_test(both: bool) -> None:
     assert all(torch.equal(value, before[name]) for name, value in module.named_buffers())
 
 
-def test_running_norms_keep_regions_apart() -> None:
-    module, (aligned, features) = remembering(heads(running_norm=True)).train(), maps(6)
+def test_frozen_norms_keep_regions_apart() -> None:
+    module, (aligned, features) = frozen().train(), maps(6)
     together = module(aligned, features)
     for rows in (slice(0, 1), slice(2, 6)):
         alone = module(aligned[rows], features[rows])
         assert_close(alone.embeddings, together.embeddings[rows])
         assert_close(alone.deltas, together.deltas[rows])
-
-
-def test_running_norms_give_a_gradient_through_fixed_statistics() -> None:
-    module, (aligned, features) = remembering(heads(running_norm=True)).train(), maps(3)
-    gradients = []
-    for training in (True, False):
-        module.train(training)
-        out = module(aligned, features.requires_grad_())
-        gradients.append(
-            torch.autograd.grad(out.embeddings[:, 0].sum() + out.deltas.sum(), features)
-        )
-    assert_close(gradients[0], gradients[1])
-
-
-@pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize("box_norm", [False, True])
-def test_what_goes_into_each_running_norm_is_told(both: bool, box_norm: bool) -> None:
-    module = remembering(heads(both=both, box_norm=box_norm, running_norm=True)).train()
-    people = torch.tensor([True, False, True, True, False])
-    out = module(*maps(5), people)
-    norms = module.running_norms()
-    names = {"embedding.norms.0"} | ({"embedding.norms.1"} if both else set())
-    assert norms.keys() == names | ({"box_norm"} if box_norm else set())
-    assert out.norm_inputs.keys() == norms.keys()
-    assert not any(rows.requires_grad for rows in out.norm_inputs.values())
-
-    def normed(name: str) -> Tensor:
-        return norms[name].eval()(out.norm_inputs[name])
-
-    if box_norm:
-        assert_close(normed("box_norm"), out.deltas)
-    parts = [normed(name) for name in sorted(names)]
-    assert_close(normalize(torch.cat(parts, dim=1), dim=1), out.embeddings)
-    assert len(parts[0]) == 3  # the people alone
-
-
-def test_norms_of_the_batch_tell_nothing() -> None:
-    module = heads().train()
-    assert module.running_norms() == {}
-    assert module(*maps(3)).norm_inputs == {}
 
 
 def test_synchronised_norms_of_one_process_train_as_usual() -> None:
@@ -212,4 +171,3 @@ def test_synchronised_norms_of_one_process_train_as_usual() -> None:
         assert torch.equal(getattr(ours, name), getattr(theirs, name))
     for name, value in usual.named_buffers():
         assert torch.equal(synced.get_buffer(name), value)
-    assert synced.running_norms() == {}

@@ -12,7 +12,7 @@ from fake.ranks import run_on_ranks
 from fdps.models.norms import (
     RowSums,
     SyncedBatchNorm,
-    move_statistics,
+    freeze_norms,
     statistics_kept,
     sync_norms,
 )
@@ -286,17 +286,15 @@ class TestStatisticsKept:
 
 @pytest.mark.parametrize("mean", [0, 1000])
 @pytest.mark.parametrize("shape", [(), (3, 2)], ids=["rows", "maps"])
-def test_sums_of_parts_add_up_to_those_of_the_whole(shape: tuple[int, ...], mean: float) -> None:
+def test_sums_are_exact_far_from_zero_too(shape: tuple[int, ...], mean: float) -> None:
     rows = torch.randn(20, C, *shape) + mean
-    first, none, rest = (RowSums.of(part) for part in rows.split([7, 0, 13]))
-    added, exact = first + none + rest, rows.double().movedim(1, -1).flatten(0, -2)
-    for sums in (added, RowSums.of(rows)):
-        assert sums.count == len(exact)
-        assert_close(sums.total, exact.sum(dim=0), rtol=1e-9, atol=1e-4)
-        assert_close(sums.squares, exact.square().sum(dim=0), rtol=1e-9, atol=1e-4)
-        got_mean, got_var = sums.moments()
-        assert_close(got_mean, exact.mean(dim=0), rtol=1e-6, atol=1e-6)
-        assert_close(got_var, exact.var(dim=0, correction=0), rtol=1e-6, atol=1e-6)
+    sums, exact = RowSums.of(rows), rows.double().movedim(1, -1).flatten(0, -2)
+    assert sums.count == len(exact)
+    assert_close(sums.total, exact.sum(dim=0), rtol=1e-9, atol=1e-4)
+    assert_close(sums.squares, exact.square().sum(dim=0), rtol=1e-9, atol=1e-4)
+    got_mean, got_var = sums.moments()
+    assert_close(got_mean, exact.mean(dim=0), rtol=1e-6, atol=1e-6)
+    assert_close(got_var, exact.var(dim=0, correction=0), rtol=1e-6, atol=1e-6)
 
 
 def test_no_rows_have_moments_of_zero() -> None:
@@ -325,21 +323,13 @@ def test_sums_over_processes_are_those_of_the_whole_on_each() -> None:
     assert whole.over_processes() is whole
 
 
-@pytest.mark.parametrize("mean", [0, 1000])
-def test_moving_statistics_by_sums_is_what_one_forward_does(mean: float) -> None:
-    norm = used_norm(nn.BatchNorm1d)
-    forward = copy.deepcopy(norm).double()
-    rows = torch.randn(9, C) + mean
-    forward(rows.double())
-    move_statistics(norm, RowSums.of(rows[:4]) + RowSums.of(rows[4:]))
-    for name, buffer in norm.named_buffers():
-        expected = forward.get_buffer(name).to(buffer.dtype)
-        assert_close(buffer, expected, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("n", [0, 1])
-def test_fewer_than_two_rows_move_nothing(n: int) -> None:
-    norm = used_norm(nn.BatchNorm1d)
-    before = copy.deepcopy(norm.state_dict())
-    move_statistics(norm, RowSums.of(torch.randn(n, C)))
-    assert all(torch.equal(norm.state_dict()[name], before[name]) for name in before)
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_a_frozen_norm_never_moves_and_never_looks_at_other_rows(n: int) -> None:
+    net = nn.Sequential(used_norm(nn.BatchNorm1d)).eval()
+    rows = torch.randn(n, C)
+    expected, before = net(rows), copy.deepcopy(net.state_dict())
+    freeze_norms(net)
+    assert_close(net.train()(rows), expected)
+    assert net.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(parameter.requires_grad for parameter in net.parameters())

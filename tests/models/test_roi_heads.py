@@ -1,4 +1,3 @@
-import copy
 import math
 from dataclasses import replace
 
@@ -7,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from fake.tiny import target
-from fdps.losses import BalancedOIMLoss, OIMLoss
+from fdps.losses import Criterion, OIMLoss
 from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import TaskHeads
-from fdps.models.norms import RowSums
+from fdps.models.outputs import TrainingOutputs
 from fdps.models.roi_align import RoIAlign
-from fdps.models.roi_heads import RegionLosses, RegionRules, RoIHeads, count_samples
+from fdps.models.roi_heads import RegionRules, RoIHeads
 from fdps.models.sub_features import MarginalDistribution
 
 C, DIM, N_PERSONS = 4, 6, 3
@@ -30,10 +29,9 @@ RULES = RegionRules(
 NONE = torch.zeros(0, 4)
 
 
-def roi_heads(*, running_norm: bool = False, **change: float | str) -> RoIHeads:
+def roi_heads(**change: float | str) -> RoIHeads:
     """Leaves every region where it is; the further right its centre, the more it is a person."""
-    embedding = PeakEmbedding((C,), DIM, running_norm=running_norm)
-    heads = TaskHeads(MarginalDistribution(C, (2, 2)), embedding, box_norm=False)
+    heads = TaskHeads(MarginalDistribution(C, (2, 2)), PeakEmbedding((C,), DIM), box_norm=False)
     for layer in (heads.vertical, heads.horizontal, heads.person):
         nn.init.zeros_(layer.weight)
     with torch.no_grad():
@@ -42,7 +40,6 @@ def roi_heads(*, running_norm: bool = False, **change: float | str) -> RoIHeads:
         pool=RoIAlign((4, 4), 16),
         region_head=nn.AvgPool2d(2),
         heads=heads,
-        criterion=OIMLoss(N_PERSONS, 4, DIM),
         rules=replace(RULES, **change),
     ).eval()
 
@@ -52,8 +49,9 @@ def losses(
     features: Tensor,
     proposals: list[Tensor],
     targets: list[dict[str, Tensor]],
-) -> RegionLosses:
-    return module.losses(features, module.pick(proposals, targets))
+    criterion: Criterion | None = None,
+) -> TrainingOutputs:
+    return module.losses(features, proposals, targets, criterion or OIMLoss(N_PERSONS, 4, DIM))
 
 
 def seeded(seed: int, *people: tuple[float, ...]) -> dict[str, Tensor]:
@@ -181,23 +179,25 @@ def test_losses_computed_by_hand() -> None:
     proposals = boxes(square(100), square(108), square(220, top=90))
     out = losses(roi_heads(), ramp(), [proposals], [target((*square(100), 1))])
     shifted = 10 * 8 / 64  # the target dx of the second; the deltas are 0
-    assert out.losses["box"].item() == pytest.approx((shifted - 0.5) / 4)
+    assert out.losses["box"].value.item() == pytest.approx((shifted - 0.5) / 4)
     people, background = score(100, 108, 100), score(220)
     expected = -(people.log().sum() + (1 - background).log().sum()) / 4
-    torch.testing.assert_close(out.losses["person"], expected)
-    assert out.person_ids.tolist() == [1, 1, 1]
-    assert out.losses["reid"].item() == pytest.approx(math.log(N_PERSONS + 4))  # an empty memory
-    assert {name: n.item() for name, n in out.counts.items()} == {"person": 4, "box": 4, "reid": 3}
+    torch.testing.assert_close(out.losses["person"].value, expected)
+    assert out.people.person_ids.tolist() == [1, 1, 1]
+    assert out.losses["reid"].value.item() == pytest.approx(
+        math.log(N_PERSONS + 4)
+    )  # an empty memory
+    counts = {name: loss.n_samples.item() for name, loss in out.losses.items()}
+    assert counts == {"person": 4, "box": 4, "reid": 3}
     assert out.reid_terms.keys() == {"oim", "positive_similarity", "negative_similarity"}
     assert not any(value.requires_grad for value in out.reid_terms.values())
-    assert out.norm_sums == {}
 
 
 def test_losses_name_the_person_that_a_region_shows() -> None:
     people = target((*square(20), 2), (*square(120), -1), (*square(220), 0))
     proposals = boxes(square(124), square(224), square(16))
     out = losses(roi_heads(), ramp(), [proposals], [people])
-    assert sorted(out.person_ids.tolist()) == [-1, -1, 0, 0, 2, 2]
+    assert sorted(out.people.person_ids.tolist()) == [-1, -1, 0, 0, 2, 2]
 
 
 def test_losses_embed_people_with_their_own_ids() -> None:
@@ -205,26 +205,28 @@ def test_losses_embed_people_with_their_own_ids() -> None:
     people = target((*square(20), 2), (*square(120), -1), (*square(220), 0))
     out = losses(module, features, [NONE], [people])
     (embedded,) = module.embed(features, [people["boxes"]])
-    order = out.person_ids.argsort()
-    torch.testing.assert_close(out.embeddings[order], embedded[people["person_ids"].argsort()])
-    assert not out.embeddings.requires_grad
+    order = out.people.person_ids.argsort()
+    torch.testing.assert_close(
+        out.people.embeddings[order], embedded[people["person_ids"].argsort()]
+    )
+    assert not out.people.embeddings.requires_grad
 
 
 def test_losses_follow_several_pictures() -> None:
     module, features = roi_heads(), ramp(2)
     people = [target((*square(20), 2)), target((*square(120), 0), (*square(220), 1))]
     out = losses(module, features, [boxes(square(100)), boxes(square(24))], people)
-    assert out.person_ids[:1].tolist() == [2]
-    assert sorted(out.person_ids[1:].tolist()) == [0, 1]
+    assert out.people.person_ids[:1].tolist() == [2]
+    assert sorted(out.people.person_ids[1:].tolist()) == [0, 1]
     (first,) = module.embed(features[:1], [people[0]["boxes"]])
-    torch.testing.assert_close(out.embeddings[:1], first)
+    torch.testing.assert_close(out.people.embeddings[:1], first)
 
 
 def test_losses_sample_as_many_regions_as_the_rules_say() -> None:
     proposals = boxes(*(square(20 + i) for i in range(30)), *(square(200, i) for i in range(30)))
     module = roi_heads(regions_per_image=10, positive_fraction=0.3)
     out = losses(module, ramp(), [proposals], [target((*square(20), 2))])
-    assert len(out.person_ids) == 3
+    assert len(out.people.person_ids) == 3
 
 
 def test_losses_ignore_regions_between_the_thresholds() -> None:
@@ -237,16 +239,16 @@ def test_losses_ignore_regions_between_the_thresholds() -> None:
         out = losses(module, ramp(), [half], [target((*square(20), 2))])
         wrong, right = math.log1p(math.e), math.log1p(1 / math.e)
         expected = right if n_regions == 1 else (right + wrong) / 2
-        assert out.losses["person"].item() == pytest.approx(expected)
+        assert out.losses["person"].value.item() == pytest.approx(expected)
 
 
 def test_losses_without_people_are_finite_and_teach_the_background() -> None:
     module, features = roi_heads().train(), ramp().requires_grad_()
     out = losses(module, features, [boxes(square(20), square(120))], [target()])
-    assert out.losses["box"].item() == out.losses["reid"].item() == 0
-    assert out.losses["person"].item() > 0
-    assert out.embeddings.shape == (0, DIM)
-    torch.stack([*out.losses.values()]).sum().backward()
+    assert out.losses["box"].value.item() == out.losses["reid"].value.item() == 0
+    assert out.losses["person"].value.item() > 0
+    assert out.people.embeddings.shape == (0, DIM)
+    torch.stack([loss.value for loss in out.losses.values()]).sum().backward()
     assert features.grad is not None
     assert features.grad.isfinite().all()
 
@@ -254,15 +256,15 @@ def test_losses_without_people_are_finite_and_teach_the_background() -> None:
 def test_losses_of_unlabelled_people_teach_boxes_but_no_identity() -> None:
     people = target((*square(20), -1), (*square(220), -1))
     out = losses(roi_heads().train(), ramp(), [boxes(square(24))], [people])
-    assert out.person_ids.tolist() == [-1] * 3
-    assert out.losses["reid"].item() == 0
-    assert out.losses["box"].item() > 0
+    assert out.people.person_ids.tolist() == [-1] * 3
+    assert out.losses["reid"].value.item() == 0
+    assert out.losses["box"].value.item() > 0
 
 
 def test_losses_change_no_memory() -> None:
-    module = roi_heads()
-    losses(module, ramp(), [NONE], [target((*square(20), 2), (*square(220), -1))])
-    assert all(not value.any() for value in module.criterion.buffers())
+    criterion = OIMLoss(N_PERSONS, 4, DIM)
+    losses(roi_heads(), ramp(), [NONE], [target((*square(20), 2), (*square(220), -1))], criterion)
+    assert all(not value.any() for value in criterion.buffers())
 
 
 def many() -> Tensor:
@@ -283,7 +285,8 @@ def test_a_seed_fixes_the_sample_of_a_picture() -> None:
 def test_picked_people_are_told_by_their_true_boxes_and_identities() -> None:
     people = target((*square(20), 2), (*square(120), -1), (*square(220), 0))
     proposals = boxes(square(124), square(224), square(16), square(300, top=90))
-    picked = roi_heads().pick([proposals, NONE], [people, target((*square(50), 1))])
+    module, targets = roi_heads(), [people, target((*square(50), 1))]
+    picked = module.pick([proposals, NONE], targets)
     regions = torch.cat(picked.regions)[picked.is_person]
     assert [len(of_picture) for of_picture in picked.regions] == [7, 1]
     assert len(picked.is_person) == 8
@@ -291,88 +294,30 @@ def test_picked_people_are_told_by_their_true_boxes_and_identities() -> None:
     for region, box, person_id in zip(regions, picked.boxes, picked.person_ids, strict=True):
         assert abs(float(region[0] - box[0])) <= 4
         assert truth[int(box[0])] == person_id
-    assert {name: n.item() for name, n in count_samples(picked).items()} == {
-        "person": 8,
-        "box": 8,
-        "reid": 5,
-    }
+    counts = module.count(ramp(2), [proposals, NONE], targets)
+    assert {name: n.item() for name, n in counts.items()} == {"person": 8, "box": 8, "reid": 5}
 
 
 def test_parts_of_a_batch_add_up_to_its_losses() -> None:
-    module, features = roi_heads(running_norm=True).train(), ramp(3)
-    module.update(torch.eye(DIM)[:4], torch.tensor([0, 1, 2, -1]), {})
+    module, features, criterion = roi_heads(), ramp(3), OIMLoss(N_PERSONS, 4, DIM)
+    criterion.update(torch.eye(DIM)[:4], torch.tensor([0, 1, 2, -1]))
     people = [seeded(1, (*square(20), 2)), seeded(2), seeded(3, (*square(120), 0), (*square(9), 1))]
     proposals = [boxes(square(24)), boxes(square(100)), boxes(square(121), square(15), square(8))]
-    whole = losses(module, features, proposals, people)
+    whole = losses(module, features, proposals, people, criterion)
     parts = [
-        losses(module, features[rows], proposals[rows], people[rows])
+        losses(module, features[rows], proposals[rows], people[rows], criterion)
         for rows in (slice(0, 1), slice(1, 3))
     ]
     for name, loss in whole.losses.items():
-        total = sum(part.counts[name] for part in parts)
-        assert total == whole.counts[name]
-        mean = sum(part.losses[name] * part.counts[name] for part in parts) / total
-        torch.testing.assert_close(mean, loss)
+        some = [part.losses[name] for part in parts]
+        assert sum(mean.n_samples for mean in some) == loss.n_samples
+        mean = sum(mean.value * mean.n_samples for mean in some) / loss.n_samples
+        torch.testing.assert_close(mean, loss.value)
+    shares = [p.losses["reid"].n_samples / whole.losses["reid"].n_samples for p in parts]
     for name in ("positive_similarity", "negative_similarity", "oim"):
-        shares = [part.counts["reid"] / whole.counts["reid"] for part in parts]
         mean = sum(part.reid_terms[name] * s for part, s in zip(parts, shares, strict=True))
         torch.testing.assert_close(mean, whole.reid_terms[name])
-    torch.testing.assert_close(torch.cat([p.embeddings for p in parts]), whole.embeddings)
-    assert torch.equal(torch.cat([p.person_ids for p in parts]), whole.person_ids)
-
-
-def test_running_norms_move_by_the_step_as_one_forward_would() -> None:
-    module, features = roi_heads(running_norm=True).train(), ramp(2)
-    norm = module.heads.embedding.norms[0]
-    usual = copy.deepcopy(norm)
-    people = [target((*square(20), 2), (*square(150), 1)), target((*square(120), 0))]
-    parts = [losses(module, features[k : k + 1], [NONE], people[k : k + 1]) for k in range(2)]
-    assert not norm.running_mean.any()  # forward leaves them
-    sums = parts[0].norm_sums["embedding.norms.0"] + parts[1].norm_sums["embedding.norms.0"]
-    assert sums.count == 3
-    embeddings = torch.cat([part.embeddings for part in parts])
-    module.update(embeddings, torch.cat([p.person_ids for p in parts]), {"embedding.norms.0": sums})
-    aligned = module.pool(features, [one["boxes"] for one in people])
-    taken = module.heads.sub_features(module.region_head(aligned)).reid
-    usual(module.heads.embedding.project([taken])[0])
-    for name, value in usual.named_buffers():
-        torch.testing.assert_close(norm.get_buffer(name), value)
-    assert norm.num_batches_tracked == 1
-    assert module.criterion.memory.table.rows.any(dim=1).all()
-
-
-@pytest.mark.parametrize("criterion", [OIMLoss, BalancedOIMLoss])
-def test_nothing_has_the_names_of_a_batch_and_no_weight(
-    criterion: type[OIMLoss | BalancedOIMLoss],
-) -> None:
-    module = roi_heads(running_norm=True).train()
-    module.criterion = criterion(N_PERSONS, 4, DIM)
-    nothing = module.nothing()
-    out = losses(module, ramp(), [NONE], [target((*square(20), 2), (*square(120), 1))])
-    for name in ("losses", "counts", "reid_terms", "norm_sums"):
-        assert list(getattr(nothing, name)) == list(getattr(out, name))
-    for values in (nothing.losses, nothing.counts):
-        assert [value.item() for value in values.values()] == [0, 0, 0]
-    for ours, theirs in zip(
-        (*nothing.losses.values(), *nothing.counts.values(), nothing.embeddings),
-        (*out.losses.values(), *out.counts.values(), out.embeddings),
-        strict=True,
-    ):
-        assert ours.dtype == theirs.dtype
-        assert not ours.requires_grad
-    assert nothing.embeddings.shape == (0, DIM)
-    assert nothing.person_ids.shape == (0,)
-    module.update(nothing.embeddings, nothing.person_ids, nothing.norm_sums)
-    assert not any(value.any() for value in module.criterion.memory.buffers())
-    assert not module.heads.embedding.norms[0].running_mean.any()
-
-
-def test_sums_of_nothing_add_nothing() -> None:
-    module = roi_heads(running_norm=True).train()
-    out = losses(module, ramp(), [NONE], [target((*square(20), 2), (*square(120), 1))])
-    for name, sums in out.norm_sums.items():
-        added = sums + module.nothing().norm_sums[name]
-        assert isinstance(added, RowSums)
-        assert torch.equal(added.count, sums.count)
-        assert torch.equal(added.total, sums.total)
-        assert torch.equal(added.squares, sums.squares)
+    embeddings = torch.cat([part.people.embeddings for part in parts])
+    torch.testing.assert_close(embeddings, whole.people.embeddings)
+    person_ids = torch.cat([part.people.person_ids for part in parts])
+    assert torch.equal(person_ids, whole.people.person_ids)

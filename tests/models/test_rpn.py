@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,26 +11,30 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from fdps.models.rpn import (
     ProposalHead,
     ProposalNetwork,
+    ProposalRules,
     Proposed,
     build_rpn,
-    cell_anchors,
     objectness_loss,
-    place_anchors,
 )
 
 Sizes = list[tuple[int, int]]
 Targets = list[dict[str, Tensor]]
 
 SIZES, RATIOS = (16, 32), (1.0, 2.0, 4.0)
+RULES = ProposalRules(
+    before_nms=(40, 20),
+    after_nms=(12, 5),
+    nms_iou=0.7,
+    foreground_iou=0.7,
+    background_iou=0.3,
+    anchors_per_image=256,
+    positive_fraction=0.5,
+)
 
 
-def small_rpn(
-    before_nms: tuple[int, int] = (40, 20), after_nms: tuple[int, int] = (12, 5)
-) -> ProposalNetwork:
+def small_rpn(rules: ProposalRules = RULES) -> ProposalNetwork:
     """With six anchors per position, and weights that make scores and boxes differ."""
-    rpn = build_rpn(
-        8, anchor_sizes=SIZES, anchor_ratios=RATIOS, before_nms=before_nms, after_nms=after_nms
-    )
+    rpn = build_rpn(8, rules, anchor_sizes=SIZES, anchor_ratios=RATIOS)
     for layer in (rpn.head.conv, rpn.head.cls_logits, rpn.head.bbox_pred):
         nn.init.normal_(layer.weight, std=0.15)
         nn.init.normal_(layer.bias, std=0.15)
@@ -50,17 +55,18 @@ class Levels(nn.Module):
 
 def reference(rpn: ProposalNetwork) -> RegionProposalNetwork:
     """torchvision's network, with the same weights and numbers."""
-    (train_before, test_before), (train_after, test_after) = rpn.before_nms, rpn.after_nms
+    rules = rpn.rules
+    (train_before, test_before), (train_after, test_after) = rules.before_nms, rules.after_nms
     theirs = RegionProposalNetwork(
         AnchorGenerator((SIZES,), (RATIOS,)),
         Levels(copy.deepcopy(rpn.head)),
-        fg_iou_thresh=0.7,
-        bg_iou_thresh=0.3,
-        batch_size_per_image=256,
-        positive_fraction=0.5,
+        fg_iou_thresh=rules.foreground_iou,
+        bg_iou_thresh=rules.background_iou,
+        batch_size_per_image=rules.anchors_per_image,
+        positive_fraction=rules.positive_fraction,
         pre_nms_top_n={"training": train_before, "testing": test_before},
         post_nms_top_n={"training": train_after, "testing": test_after},
-        nms_thresh=0.7,
+        nms_thresh=rules.nms_iou,
     )
     return theirs.train(rpn.training)
 
@@ -77,7 +83,7 @@ def person(*box: float, seed: int | None = None) -> dict[str, Tensor]:
 def sampled(proposed: Proposed, targets: Targets) -> Tensor:
     """Which anchors the losses look at: those whose logit gets a gradient."""
     logits = proposed.logits.detach().clone().requires_grad_()
-    small_rpn().losses(proposed._replace(logits=logits), targets).score.backward()
+    small_rpn().losses(proposed._replace(logits=logits), targets)["rpn_score"].value.backward()
     assert logits.grad is not None
     return logits.grad != 0
 
@@ -93,16 +99,12 @@ def one_per_anchor(proposed: Proposed, seed: int) -> dict[str, Tensor]:
     return {"boxes": proposed.anchors + 0.25, "seed": torch.tensor(seed)}
 
 
-def test_anchors_have_the_given_areas_and_ratios() -> None:
+def test_anchors_have_the_given_areas_and_ratios_one_stride_apart() -> None:
     # Half width and half height of area 16² or 32² and height = 1, 2 or 4 widths, rounded.
-    half = torch.tensor([[8, 8], [16, 16], [6, 11], [11, 23], [4, 16], [8, 32]])
-    assert torch.equal(cell_anchors(SIZES, RATIOS), torch.cat([-half, half], dim=1))
-
-
-def test_anchors_stand_one_stride_apart() -> None:
-    anchors = place_anchors(cell_anchors(SIZES, RATIOS), (6, 6), (15, 16))
+    half = torch.tensor([[8, 8], [16, 16], [6, 11], [11, 23], [4, 16], [8, 32]]).float()
+    anchors = small_rpn()(torch.zeros(1, 8, 6, 6), [(90, 96)], (90, 96)).anchors
     assert anchors.shape == (6 * 6 * 6, 4)
-    assert torch.equal(anchors[:6], cell_anchors(SIZES, RATIOS).float())
+    assert torch.equal(anchors[:6], torch.cat([-half, half], dim=1))
     right, below = anchors[6:12] - anchors[:6], anchors[36:42] - anchors[:6]
     assert right.unique(dim=0).tolist() == [[16, 0, 16, 0]]
     assert below.unique(dim=0).tolist() == [[0, 15, 0, 15]]
@@ -125,15 +127,16 @@ def test_anchors_are_those_of_torchvision(
 ) -> None:
     generator = AnchorGenerator((sizes,), (ratios,))
     (theirs,) = generator(picture_list([padded], padded), [torch.zeros(1, 8, *grid)])
-    stride = (padded[0] // grid[0], padded[1] // grid[1])
-    assert torch.equal(place_anchors(cell_anchors(sizes, ratios), grid, stride), theirs)
+    rpn = build_rpn(8, RULES, anchor_sizes=sizes, anchor_ratios=ratios)
+    assert torch.equal(rpn(torch.zeros(1, 8, *grid), [padded], padded).anchors, theirs)
 
 
 def test_anchors_stay_exact_in_a_network_of_half_precision() -> None:
     rpn = small_rpn().to(torch.bfloat16)
     features = torch.zeros(1, 8, 2, 40, dtype=torch.bfloat16)
     proposed = rpn(features, [(32, 640)], (32, 640))
-    assert torch.equal(proposed.anchors, place_anchors(rpn.cell, (2, 40), (16, 16)))
+    usual = small_rpn()(features.float(), [(32, 640)], (32, 640))
+    assert torch.equal(proposed.anchors, usual.anchors)
     assert proposed.anchors[:, 2].max() == 39 * 16 + 16  # bf16 has no 640
     assert proposed.anchors.dtype == proposed.boxes[0].dtype == torch.float32
 
@@ -182,7 +185,9 @@ def test_proposals_are_those_of_torchvision(
     sizes: Sizes,
     counts: tuple[tuple[int, int], tuple[int, int]],
 ) -> None:
-    rpn = small_rpn(*counts).train(training)
+    before, after = counts
+    rules = replace(RULES, before_nms=before, after_nms=after)
+    rpn = small_rpn(rules).train(training)
     features = torch.randn(len(sizes), 8, *grid).contiguous(memory_format=memory)
     expected, _ = reference(rpn)(
         picture_list(sizes, padded), {"map": features}, [person()] * len(sizes)
@@ -196,12 +201,27 @@ def test_proposals_are_those_of_torchvision(
 
 def test_of_more_than_1000_candidates_torchvision_keeps_the_same_in_some_order() -> None:
     # From there on it sorts without stability, and a few scores are equal after the sigmoid.
-    rpn = small_rpn((2500, 2500), (9999, 9999))
+    rpn = small_rpn(replace(RULES, before_nms=(2500, 2500), after_nms=(9999, 9999)))
     features, size = torch.randn(1, 8, 20, 24), (320, 384)
     (theirs,), _ = reference(rpn)(picture_list([size], size), {"map": features}, [person()])
     (ours,) = rpn(features, [size], size).boxes
     assert len(ours) > 1000
     assert sorted(ours.tolist()) == sorted(theirs.tolist())
+
+
+def test_the_rules_decide_what_is_sampled_and_what_overlaps_too_much() -> None:
+    rules = replace(RULES, anchors_per_image=64, positive_fraction=0.25)
+    rpn, proposed = small_rpn(rules), propose(1)
+    losses = rpn.losses(proposed, [one_per_anchor(proposed, seed=1)])
+    assert losses["rpn_score"].n_samples == 16  # all anchors are people, a quarter of 64 is drawn
+    counts = []
+    for nms_iou in (0.3, 0.9):
+        everything = replace(RULES, before_nms=(999, 999), after_nms=(999, 999), nms_iou=nms_iou)
+        torch.manual_seed(0)
+        counts.append(
+            len(small_rpn(everything)(torch.randn(1, 8, 6, 6), [(96, 96)], (96, 96))[0][0])
+        )
+    assert counts[0] < counts[1]
 
 
 @pytest.mark.parametrize(("training", "n_proposals"), [(True, 12), (False, 5)])
@@ -212,7 +232,7 @@ def test_counts_differ_between_training_and_tests(training: bool, n_proposals: i
 
 
 def test_proposals_come_best_first() -> None:
-    rpn = small_rpn((9999, 9999), (9999, 9999)).eval()
+    rpn = small_rpn(replace(RULES, before_nms=(9999, 9999), after_nms=(9999, 9999))).eval()
     nn.init.zeros_(rpn.head.bbox_pred.weight)  # boxes are anchors, so each has a logit
     nn.init.zeros_(rpn.head.bbox_pred.bias)
     proposed = rpn(torch.randn(1, 8, 6, 6), [(960, 960)], (96, 96))
@@ -245,7 +265,7 @@ def test_training_goes_on_after_inference() -> None:
         before = rpn(features, [(96, 96)], (96, 96))
     after = rpn(features, [(96, 96)], (96, 96))
     losses = rpn.losses(after, [person(5, 5, 30, 60)])
-    (losses.score + losses.box).backward()
+    (losses["rpn_score"].value + losses["rpn_box"].value).backward()
     assert torch.equal(before.boxes[0], after.boxes[0])
 
 
@@ -263,12 +283,12 @@ def test_losses_and_gradients_are_those_of_torchvision_where_all_anchors_are_sam
     _, expected = theirs(images, {"map": features}, targets)
     sum(expected.values()).backward()
     losses = rpn.losses(rpn(features, sizes, (80, 80)), targets)
-    (losses.score + losses.box).backward()
+    (losses["rpn_score"].value + losses["rpn_box"].value).backward()
     kind = {"rtol": 1e-6, "atol": 1e-6}
-    torch.testing.assert_close(losses.score, expected["loss_objectness"], **kind)
-    torch.testing.assert_close(losses.box, expected["loss_rpn_box_reg"], **kind)
-    assert losses.box > 0.01
-    assert 400 < losses.n_anchors < 3 * 150  # without the ignored ones
+    torch.testing.assert_close(losses["rpn_score"].value, expected["loss_objectness"], **kind)
+    torch.testing.assert_close(losses["rpn_box"].value, expected["loss_rpn_box_reg"], **kind)
+    assert losses["rpn_box"].value > 0.01
+    assert 400 < losses["rpn_box"].n_samples < 3 * 150  # without the ignored ones
     pairs = zip(rpn.head.parameters(), theirs.head.parameters(), strict=True)
     for ours, other in pairs:
         torch.testing.assert_close(ours.grad, other.grad, **kind)
@@ -277,11 +297,11 @@ def test_losses_and_gradients_are_those_of_torchvision_where_all_anchors_are_sam
 def test_picture_without_people_teaches_background_only() -> None:
     rpn, proposed = small_rpn(), propose(1)
     losses = rpn.losses(proposed, [person()])
-    assert losses.box == 0
-    assert losses.n_anchors == 256
-    (deltas,) = torch.autograd.grad(losses.box, proposed.deltas, retain_graph=True)
+    assert losses["rpn_box"].value == 0
+    assert losses["rpn_box"].n_samples == 256
+    (deltas,) = torch.autograd.grad(losses["rpn_box"].value, proposed.deltas, retain_graph=True)
     assert not deltas.any()
-    (logits,) = torch.autograd.grad(losses.score, proposed.logits)
+    (logits,) = torch.autograd.grad(losses["rpn_score"].value, proposed.logits)
     assert (logits > 0).sum() == 256  # every score is to fall
 
 
@@ -289,8 +309,8 @@ def test_without_anchors_losses_and_gradients_are_zero() -> None:
     logits, deltas = torch.zeros(1, 0, requires_grad=True), torch.zeros(1, 0, 4, requires_grad=True)
     nothing = Proposed([torch.zeros(0, 4)], logits, deltas, torch.zeros(0, 4))
     losses = small_rpn().losses(nothing, [person(5, 5, 30, 60)])
-    (losses.score + losses.box).backward()
-    assert losses.score == losses.box == losses.n_anchors == 0
+    (losses["rpn_score"].value + losses["rpn_box"].value).backward()
+    assert losses["rpn_score"].value == losses["rpn_box"].value == losses["rpn_box"].n_samples == 0
     assert logits.grad is not None
     assert deltas.grad is not None
 
@@ -305,7 +325,7 @@ def test_gradients_reach_every_weight_of_the_head() -> None:
     rpn = small_rpn()
     proposed = rpn(torch.randn(1, 8, 6, 6), [(96, 96)], (96, 96))
     losses = rpn.losses(proposed, [person(5, 5, 30, 60)])
-    (losses.score + losses.box).backward()
+    (losses["rpn_score"].value + losses["rpn_box"].value).backward()
     assert all(p.grad is not None and p.grad.any() for p in rpn.parameters())
 
 
@@ -321,9 +341,9 @@ def test_parts_of_a_batch_add_up_to_the_batch(parts: list[int]) -> None:
         person(9, 50, 40, 140, 100, 3, 130, 90, seed=4),
     ]
     whole = rpn.losses(proposed, targets)
-    (whole.score + whole.box).backward()
+    (whole["rpn_score"].value + whole["rpn_box"].value).backward()
     expected = [p.grad for p in rpn.parameters()]
-    assert whole.n_anchors == 3 * 256 + 128  # means of unequal weight
+    assert whole["rpn_box"].n_samples == 3 * 256 + 128  # means of unequal weight
 
     rpn.zero_grad()
     torch.manual_seed(9)  # means nothing: pictures have seeds
@@ -331,11 +351,11 @@ def test_parts_of_a_batch_add_up_to_the_batch(parts: list[int]) -> None:
     for rows in torch.arange(4).split(parts):
         some = [sizes[row] for row in rows]
         part = rpn.losses(rpn(features[rows], some, (192, 192)), [targets[row] for row in rows])
-        weight = part.n_anchors / whole.n_anchors
-        (weight * (part.score + part.box)).backward()
-        score, box = score + weight * part.score, box + weight * part.box
-    torch.testing.assert_close(score, whole.score, rtol=1e-6, atol=0)
-    torch.testing.assert_close(box, whole.box, rtol=1e-6, atol=0)
+        weight = part["rpn_box"].n_samples / whole["rpn_box"].n_samples
+        (weight * (part["rpn_score"].value + part["rpn_box"].value)).backward()
+        score, box = score + weight * part["rpn_score"].value, box + weight * part["rpn_box"].value
+    torch.testing.assert_close(score, whole["rpn_score"].value, rtol=1e-6, atol=0)
+    torch.testing.assert_close(box, whole["rpn_box"].value, rtol=1e-6, atol=0)
     for parameter, gradient in zip(rpn.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-5, atol=1e-7)
 
@@ -361,7 +381,7 @@ def test_without_a_seed_the_global_generator_draws() -> None:
     rpn, proposed, drawn = small_rpn(), propose(1), []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        drawn.append(rpn.losses(proposed, [person(5, 5, 30, 60)]).score.item())
+        drawn.append(rpn.losses(proposed, [person(5, 5, 30, 60)])["rpn_score"].value.item())
     assert drawn[0] == drawn[1] != drawn[2]
 
 

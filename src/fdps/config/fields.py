@@ -54,7 +54,7 @@ class ModelConfig:
     frozen_stages: int = 1
     """Leading stages of the trunk that do not train; 1 is conv1 and the affine of its norm."""
     norm: Literal["train", "frozen", "sync"] = "train"
-    """Batch norms learn, over the pictures of one process or (sync) of all, or are folded in."""
+    """Batch norms learn, over the pictures of one process or (sync) of all, or stay as they are."""
     short_side: tuple[int, ...] = (900,)
     """Shorter picture side in pixels; of several, training draws one, tests take the last."""
     long_side: int = 1500
@@ -67,8 +67,20 @@ class ModelConfig:
     """Proposals kept before suppression, in training and in tests."""
     rpn_after_nms: tuple[int, int] = (2000, 300)
     """Proposals kept after suppression, in training and in tests."""
+    rpn_nms_iou: float = 0.7
+    """A proposal that overlaps a better one by more than this is dropped."""
+    rpn_foreground_iou: float = 0.7
+    """An anchor with at least this overlap is a person."""
+    rpn_background_iou: float = 0.3
+    """An anchor below it is background, between the two ignored."""
+    rpn_anchors_per_image: int = 256
+    """Anchors sampled from one training picture."""
+    rpn_positive_fraction: float = 0.5
+    """Largest share of people among the sampled anchors."""
     region_size: tuple[int, int] = (14, 14)
     """Height and width of the aligned region; the region head halves both."""
+    region_samples: int = 2
+    """Bilinear samples per position and axis of the aligned region."""
     regions_per_image: int = 128
     """Regions sampled from one training picture."""
     positive_fraction: float = 0.5
@@ -97,11 +109,14 @@ class ModelConfig:
         for name in ("short_side", "anchor_sizes", "anchor_ratios"):
             if not getattr(self, name):
                 raise ConfigError(f"recipe key model.{name} must not be empty")
-        if self.background_iou > self.foreground_iou:
-            raise ConfigError(
-                f"recipe key model.background_iou must be at most model.foreground_iou "
-                f"({self.foreground_iou}), got {self.background_iou}"
-            )
+        for prefix in ("", "rpn_"):
+            background = getattr(self, f"{prefix}background_iou")
+            foreground = getattr(self, f"{prefix}foreground_iou")
+            if background > foreground:
+                raise ConfigError(
+                    f"recipe key model.{prefix}background_iou must be at most "
+                    f"model.{prefix}foreground_iou ({foreground}), got {background}"
+                )
         if self.reid_features == "res4+res5" and self.embedding_dim % 2:
             raise ConfigError(
                 f"recipe key model.embedding_dim must be even for res4+res5, half of it for each, "
@@ -182,6 +197,8 @@ class TrainConfig:
     """Factor of the learning rate at a milestone."""
     warmup_epochs: float = 1.0
     """Length of the linear warm-up."""
+    warmup_start: float = 1e-3
+    """Learning rate of the first step of the warm-up, in shares of ``lr``."""
     reid_warmup_epochs: float = 0.0
     """Length of a linear rise of the re-ID weight; while the table fills, its gradient is noise."""
     max_grad_norm: float = 10.0
@@ -305,14 +322,15 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             "at least 1",
             lambda value: value >= 1,
             "short_side long_side anchor_sizes rpn_before_nms rpn_after_nms region_size "
-            "regions_per_image embedding_dim max_detections batch_size log_every accumulate "
-            "keep_last epochs",
+            "rpn_anchors_per_image region_samples regions_per_image embedding_dim max_detections "
+            "batch_size log_every accumulate keep_last epochs",
         ),
         ("above 0", lambda value: value > 0, "anchor_ratios temperature lr max_grad_norm"),
         (
             "above 0 and at most 1",
             lambda value: 0 < value <= 1,
-            "positive_fraction foreground_iou background_iou nms_iou decay layer_decay",
+            "positive_fraction foreground_iou background_iou nms_iou rpn_positive_fraction "
+            "rpn_foreground_iou rpn_background_iou rpn_nms_iou decay layer_decay warmup_start",
         ),
         ("in 0..1", lambda value: 0 <= value <= 1, "score_threshold flip erase"),
         (

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from fdps.durable import remove_folder, write_file, write_folder
 from fdps.engine.progress import Progress
-from fdps.engine.step import MEMORY, Learner
+from fdps.engine.step import Learner
 from fdps.errors import ModelError
 
 FOLDER = "ckpt"
@@ -160,8 +160,8 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> Progress:
     """
     tensors, state = checkpoint.tensors, checkpoint.state
     try:
-        model = tensors["model"] | {MEMORY + k: v for k, v in tensors["oim"].items()}
-        learner.net.load_state_dict(model)
+        learner.net.load_state_dict(tensors["model"])
+        learner.criterion.load_state_dict(tensors["oim"])
         _restore_optimizer(learner, tensors.get("optim", {}))
         if learner.average is not None:
             learner.average.load(tensors["ema"])
@@ -182,10 +182,9 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> Progress:
 
 def _tensors(learner: Learner, progress: Progress) -> dict[str, dict[str, Tensor]]:
     """Everything to be kept, by file."""
-    state = learner.net.state_dict()
     tensors: dict[str, dict[str, Tensor]] = {
-        "model": {k: v for k, v in state.items() if not k.startswith(MEMORY)},
-        "oim": {k.removeprefix(MEMORY): v for k, v in state.items() if k.startswith(MEMORY)},
+        "model": learner.net.state_dict(),
+        "oim": learner.criterion.state_dict(),
         "optim": {
             f"{name}|{key}": value
             for name, parameter in learner.net.named_parameters()

@@ -13,21 +13,19 @@ class WeightAverage:
     .. math:: \bar\theta \leftarrow d \bar\theta + (1 - d) \theta, \qquad
         d = \min\bigl(\mathrm{decay}, \tfrac{1 + n}{10 + n}\bigr)
 
-    after step :math:`n` from 0, so that the random start is soon forgotten. The memory of the re-ID
-    loss is a running mean already and is left out.
+    after step :math:`n` from 0, so that the random start is soon forgotten.
 
     Args:
         module: Whose weights; they are the first mean.
         decay: In [0, 1).
-        left_out: Beginning of the names that are not averaged.
     """
 
-    def __init__(self, module: nn.Module, decay: float, *, left_out: str) -> None:
+    def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
         self.mean = {
             name: value.detach().clone()
             for name, value in module.state_dict().items()
-            if value.is_floating_point() and not name.startswith(left_out)
+            if value.is_floating_point()
         }
 
     @torch.no_grad()

@@ -9,8 +9,6 @@ from torch.optim import SGD, AdamW, Optimizer
 from fdps.config import TrainConfig
 from fdps.models import PersonSearchNet
 
-WARMUP_START = 1e-3  # share of the learning rate at the first step
-
 
 def parts_of(net: PersonSearchNet) -> dict[str, nn.Module]:
     """The network in pieces that share no parameter: trunk, proposals, heads."""
@@ -55,7 +53,8 @@ def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float
         steps_per_epoch: At least 1.
     """
     warmup = config.warmup_epochs * steps_per_epoch
-    ramp = min(WARMUP_START + (1 - WARMUP_START) * step / warmup, 1.0) if warmup > 0 else 1.0
+    start = config.warmup_start
+    ramp = min(start + (1 - start) * step / warmup, 1.0) if warmup > 0 else 1.0
     if config.schedule == "cosine":
         falling = max(config.epochs * steps_per_epoch - warmup, 1)
         fall = (1 + math.cos(math.pi * max(step - warmup, 0) / falling)) / 2

@@ -15,14 +15,12 @@ Batch statistics are the exception: norms that use those of a part see another b
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import reduce
 from itertools import pairwise
 from math import isfinite
-from operator import add
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
@@ -40,13 +38,10 @@ from fdps.engine.optimizer import (
 )
 from fdps.engine.processes import Processes
 from fdps.errors import TrainingDiverged
+from fdps.losses import Criterion
 from fdps.models import PersonSearchNet
-from fdps.models.norms import RowSums
-from fdps.models.person_search import TrainingOutputs
+from fdps.models.outputs import EmbeddedPeople, TrainingOutputs
 from fdps.models.transform import Size
-
-MEMORY = "roi_heads.criterion."
-"""Beginning of the names of what the re-ID loss remembers."""
 
 SMALLEST_SCALE = 2.0**-10
 """Below it, fp16 gradients overflow for another reason than their scale."""
@@ -57,24 +52,30 @@ class Learner:
 
     Args:
         net: In training mode once it is set up here; moved to the device.
-        recipe: Losses and optimiser.
+        criterion: The re-ID loss with its memory; moved to the device.
+        recipe: Weights of the losses, and optimiser.
         fabric: Connected; see :func:`fdps.engine.processes.connect`.
     """
 
-    def __init__(self, net: PersonSearchNet, recipe: Recipe, fabric: Fabric) -> None:
+    def __init__(
+        self, net: PersonSearchNet, criterion: Criterion, recipe: Recipe, fabric: Fabric
+    ) -> None:
         self.recipe, self.fabric, self.processes = recipe, fabric, Processes(fabric)
         config = recipe.train
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         fabric.to_device(net)
         self.net: PersonSearchNet = net.to(memory_format=memory_format).train()
+        fabric.to_device(criterion)
+        self.criterion = criterion
         self.net.backbone.is_recomputed = config.recompute_trunk
         if config.compile:
             self.net.backbone.compile()
             self.net.roi_heads.region_head.compile()
         self.processes.agree(self.net)
+        self.processes.agree(self.criterion)
         self.optimizer: Optimizer = build_optimizer(net, config)
         self._stepper = cast(Optimizer, fabric.setup_optimizers(self.optimizer))
-        self.average = WeightAverage(net, config.ema, left_out=MEMORY) if config.ema else None
+        self.average = WeightAverage(net, config.ema) if config.ema else None
 
     def take_step(self, share: Batch, step: int, steps_per_epoch: int) -> dict[str, int | float]:
         """Learn from a batch.
@@ -95,16 +96,16 @@ class Learner:
         lr = learning_rate(step, config, steps_per_epoch)
         set_learning_rate(self.optimizer, lr)
         ramp = reid_ramp(step, config, steps_per_epoch)
-        values, learnt = self._backward(split(share, config.accumulate), ramp)
+        values, people = self._backward(split(share, config.accumulate), ramp)
         # The embedding of somebody without identity is in no loss, and would poison the queue.
-        _check_finite(step, values | {"embeddings": float(learnt.embeddings.sum())})
+        _check_finite(step, values | {"embeddings": float(people.embeddings.sum())})
         norms = self._gradients(step)
         self._stepper.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.net.update(*learnt)
+        self.criterion.update(*people)
         if self.average is not None:
             self.average.update(self.net, step)
-        return {"lr": lr, **values, **norms, "people": len(learnt.person_ids)}
+        return {"lr": lr, **values, **norms, "people": len(people.person_ids)}
 
     @property
     def device(self) -> torch.device:
@@ -124,7 +125,7 @@ class Learner:
 
     def _backward(
         self, micro_batches: list[Batch], ramp: float
-    ) -> tuple[dict[str, float], "Learnt"]:
+    ) -> tuple[dict[str, float], EmbeddedPeople]:
         """Compute gradients; the mean losses and what is to be remembered, of the whole batch."""
         is_whole = self.processes.n == 1 and len(micro_batches) == 1
         size = None if is_whole else self._common_size(micro_batches)
@@ -132,11 +133,12 @@ class Learner:
         values, outputs = [], []
         for images, targets in micro_batches:
             with self.fabric.autocast():
-                out = self.net(images, targets, size)
+                out: TrainingOutputs = self.net(images, targets, self.criterion, size)
+            counts = {name: loss.n_samples for name, loss in out.losses.items()}
             if totals is None:
-                totals = self.processes.sum(_counted(out.counts))
-            shares = _shares(_counted(out.counts), totals)
-            losses = {name: loss * shares[name] for name, loss in out.losses.items()}
+                totals = self.processes.sum(_counted(counts))
+            shares = _shares(counts, totals)
+            losses = {name: loss.value * shares[name] for name, loss in out.losses.items()}
             loss = weighted_sum(losses, self.recipe.loss, reid_ramp=ramp)
             if loss.requires_grad:  # without a picture there is nothing to go back through
                 self.fabric.backward(loss)
@@ -161,16 +163,13 @@ class Learner:
             counts = [_counted(self.net.count(*part, size)) for part in micro_batches]
         return self.processes.sum(torch.stack(counts).sum(dim=0))
 
-    def _gather(self, outputs: list[TrainingOutputs]) -> "Learnt":
-        """Put together what all parts of all processes have seen, in the order of the batch."""
+    def _gather(self, outputs: list[TrainingOutputs]) -> EmbeddedPeople:
+        """Put together whom all parts of all processes have seen, in the order of the batch."""
         together = self.processes.concatenate
-        embeddings = together(torch.cat([out.embeddings for out in outputs]))
-        person_ids = together(torch.cat([out.person_ids for out in outputs]))
-        sums = {
-            name: reduce(add, (out.norm_sums[name] for out in outputs)).over_processes()
-            for name in outputs[0].norm_sums
-        }
-        return Learnt(embeddings, person_ids, sums)
+        return EmbeddedPeople(
+            together(torch.cat([out.people.embeddings for out in outputs])),
+            together(torch.cat([out.people.person_ids for out in outputs])),
+        )
 
     def _gradients(self, step: int) -> dict[str, float]:
         """Sum the gradients over the processes, shorten them, and tell how long they were."""
@@ -184,14 +183,6 @@ class Learner:
         if self.scaler is None or self.scaler.get_scale() < SMALLEST_SCALE:
             _check_finite(step, named)
         return named
-
-
-class Learnt(NamedTuple):
-    """What the network remembers of a batch; see :meth:`PersonSearchNet.update`."""
-
-    embeddings: Float[Tensor, "N D"]
-    person_ids: Int64[Tensor, " N"]
-    norm_sums: dict[str, RowSums]
 
 
 def split(batch: Batch, n_parts: int) -> list[Batch]:
@@ -211,23 +202,20 @@ def weighted_sum(
     return torch.stack(terms).sum()
 
 
-LOSSES = ("rpn_score", "rpn_box", "person", "box", "reid")
-
-
 def _counted(counts: dict[str, Tensor]) -> Int64[Tensor, " K"]:
-    """Samples of every loss, then the number of parts, which is one."""
-    some = [counts[name] for name in LOSSES]
+    """Stack the samples of every loss, then the number of parts, which is one."""
+    some = [*counts.values()]
     return torch.stack([*some, torch.ones_like(some[0])])
 
 
-def _shares(counts: Int64[Tensor, " K"], totals: Int64[Tensor, " K"]) -> dict[str, Tensor]:
-    """Weight of a part in the mean of the whole batch, by loss; they add up to 1 over the parts.
+def _shares(counts: dict[str, Tensor], totals: Int64[Tensor, " K"]) -> dict[str, Tensor]:
+    """Weigh a part in the mean of the whole batch, by loss; the weights of all parts add up to 1.
 
     Of a loss without any sample, which is 0 then, every part has an equal share.
     """
-    *shares, equal = counts.double() / totals
+    *shares, equal = _counted(counts).double() / totals
     some = torch.where(totals[:-1] > 0, torch.stack(shares), equal)
-    return dict(zip(LOSSES, some.float(), strict=True))
+    return dict(zip(counts, some.float(), strict=True))
 
 
 def _check_finite(step: int, values: dict[str, float]) -> None:

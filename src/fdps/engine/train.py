@@ -33,8 +33,9 @@ from fdps.engine.run_log import RunLog, Stream, Watcher, environment
 from fdps.engine.step import Learner
 from fdps.engine.validation import Validation
 from fdps.errors import AnnotationError, ConfigError, TrainingDiverged, UsageError
+from fdps.losses import Criterion
 from fdps.losses.watched import hardness
-from fdps.models import PersonSearchNet, build_model
+from fdps.models import PersonSearchNet, build_criterion, build_model
 from fdps.models.weights import save_weights
 from fdps.predictions import data_hash
 from fdps.structures import SceneSet
@@ -107,7 +108,7 @@ def train(
         while progress.n_epochs < config.epochs and not _is_patience_over(progress, config):
             done = progress.step - progress.n_epochs * steps_per_epoch
             if done == 0 and config.sampling == "hard":
-                progress.hardness = _hardness(learner.net)
+                progress.hardness = _hardness(learner.criterion)
             for share, waited_s in _shares(dataset, facts, learner, progress, skip=done):
                 values = learner.take_step(share, progress.step, steps_per_epoch)
                 progress.step += 1
@@ -137,7 +138,8 @@ def _begin(
     if checkpoint is not None:  # which has all weights: none are read to be overwritten
         model = replace(model, backbone_weights="none")
     torch.manual_seed(recipe.train.seed)
-    learner = Learner(build_model(model, recipe.loss, n_persons), recipe, fabric)
+    criterion = build_criterion(recipe.loss, n_persons, model.embedding_dim)
+    learner = Learner(build_model(model), criterion, recipe, fabric)
     if checkpoint is None:
         return learner, Progress(), []
     if checkpoint.state["facts"]["data"] != data:
@@ -260,7 +262,7 @@ def _save(
     is_best: bool = False,
 ) -> None:
     # No loss may have shown it: a norm turns an overflow before it into plain zeros.
-    for name, tensor in learner.net.state_dict().items():
+    for name, tensor in (learner.net.state_dict() | learner.criterion.state_dict()).items():
         if not tensor.isfinite().all():
             raise TrainingDiverged(progress.step, {name: float(tensor.abs().max())})
     progress.seconds = log.seconds
@@ -289,8 +291,8 @@ def _is_patience_over(progress: Progress, config: TrainConfig) -> bool:
     return 0 < config.patience <= progress.n_stale
 
 
-def _hardness(net: PersonSearchNet) -> np.ndarray:
-    return hardness(net.roi_heads.criterion.memory.table.rows).cpu().numpy()
+def _hardness(criterion: Criterion) -> np.ndarray:
+    return hardness(criterion.memory.table.rows).cpu().numpy()
 
 
 def _check_batches(recipe: Recipe, n_scenes: int, n_processes: int) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "BalancedOIMLoss",
     "BalancedTerms",
     "CircularQueue",
+    "Criterion",
     "LookupTable",
     "OIMLoss",
     "OIMTerms",
@@ -32,6 +33,10 @@ __all__ = [
     "negative_loss",
     "oim_loss",
 ]
+
+Criterion = OIMLoss | BalancedOIMLoss
+"""A re-identification loss with its memory: ``terms`` compares a batch with what is remembered, and
+``update`` remembers the batch."""
 
 CRITERIA = {"oim": OIMLoss, "boim": BalancedOIMLoss}
 """Re-identification losses by the name that a recipe gives them."""

@@ -23,8 +23,6 @@ class HeadOutputs(NamedTuple):
     """Background and person, before the softmax."""
     embeddings: Float[Tensor, "N D"]
     """Unit rows of the regions that were to be embedded."""
-    norm_inputs: dict[str, Tensor]
-    """What went into each norm that uses running statistics, by its name; no gradient."""
 
 
 class TaskHeads(nn.Module):
@@ -76,23 +74,13 @@ class TaskHeads(nn.Module):
         dx, dw = self.horizontal(taken.horizontal).float().unbind(1)
         deltas = torch.stack([dx, dy, dw, dh], dim=1)
         chosen = slice(None) if embedded is None else embedded
-        projected = self.embedding.project(self._peaks(aligned[chosen], taken.reid[chosen]))
-        inputs = {f"embedding.norms.{i}": rows.detach() for i, rows in enumerate(projected)}
-        inputs["box_norm"] = deltas.detach()
         if self.box_norm is not None:
-            deltas = norm_rows(deltas, self.box_norm, running=self.embedding.running_norm)
+            deltas = norm_rows(deltas, self.box_norm)
         return HeadOutputs(
             deltas=deltas,
             logits=self.person(taken.person).float(),
-            embeddings=self.embedding.norm(projected),
-            norm_inputs={name: inputs[name] for name in self.running_norms()},
+            embeddings=self.embedding(self._peaks(aligned[chosen], taken.reid[chosen])),
         )
-
-    def running_norms(self) -> dict[str, nn.BatchNorm1d]:
-        """The norms that use running statistics while training, by their names."""
-        if not self.embedding.running_norm:
-            return {}
-        return {name: m for name, m in self.named_modules() if isinstance(m, nn.BatchNorm1d)}
 
     def embed(
         self, aligned: Float[Tensor, "R B P Q"], features: Float[Tensor, "R C H W"]

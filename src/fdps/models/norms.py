@@ -1,4 +1,4 @@
-"""Batch norms whose statistics are those of all processes, and statistics that move when told.
+"""Batch norms whose statistics are those of all processes, or stay as they are.
 
 Axes: N regions or pictures, C channels, H rows, W columns. What a norm averages over, N or N·H·W
 values of each channel, is called rows here.
@@ -43,12 +43,6 @@ class RowSums:
             count=torch.full((), n, dtype=torch.float64, device=rows.device),
             total=rest + n * shift,
             squares=squares + 2 * shift * rest + n * shift.square(),
-        )
-
-    def __add__(self, other: "RowSums") -> "RowSums":
-        """Sums of the rows of both."""
-        return RowSums(
-            self.count + other.count, self.total + other.total, self.squares + other.squares
         )
 
     def over_processes(self) -> "RowSums":
@@ -126,7 +120,7 @@ class SyncedBatchNorm(nn.Module):
             torch.where(is_batch, batch.to(kept.dtype), kept)
             for batch, kept in zip(sums.moments(), running, strict=True)
         )
-        move_statistics(self, sums)
+        _move_statistics(self, sums)
         share = is_batch / sums.count.clamp(min=1)
         normed: Tensor = _Normalise.apply(x, *affine, mean, var, share, self.eps)
         return normed
@@ -181,6 +175,30 @@ class _Normalise(torch.autograd.Function):
         return direct.add_(rest), along_x, along_one, None, None, None, None
 
 
+class FixedBatchNorm1d(nn.BatchNorm1d):
+    """A batch norm that always uses its running statistics and never moves them.
+
+    Weight and bias are trained. What comes out of a row depends on no other row, so that a batch
+    may come in parts and still teach the same.
+    """
+
+    def train(self, mode: bool = True) -> "FixedBatchNorm1d":
+        """Stay in evaluation mode, whatever is asked for."""
+        return super().train(False)
+
+
+def freeze_norms(module: nn.Module) -> None:
+    """Fix the statistics of every batch norm of rows below a module, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm1d):
+            fixed = FixedBatchNorm1d(child.num_features, child.eps, child.momentum)
+            for own in child.state_dict():
+                setattr(fixed, own, getattr(child, own))
+            setattr(module, name, fixed.eval())
+        else:
+            freeze_norms(child)
+
+
 def sync_norms(module: nn.Module) -> None:
     """Replace every batch norm below a module, in place; parameters and buffers stay the same."""
     for name, child in module.named_children():
@@ -213,19 +231,11 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
                 setattr(norm, name, buffer)
 
 
-def move_statistics(norm: nn.BatchNorm1d | SyncedBatchNorm, sums: RowSums) -> None:
-    """Move the running statistics of a norm once, as one training forward of all rows would.
+def _move_statistics(norm: SyncedBatchNorm, sums: RowSums) -> None:
+    """Move the running statistics of a norm as a training forward of all rows would.
 
     Fewer than two rows change nothing.
-
-    Args:
-        norm: Has running statistics and a fixed momentum.
-        sums: Of the rows of all micro-batches and processes.
     """
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    assert norm.num_batches_tracked is not None
-    assert norm.momentum is not None
     is_batch = sums.count >= 2
     mean, var = sums.moments()
     unbiased = var * (sums.count / (sums.count - 1).clamp(min=1))

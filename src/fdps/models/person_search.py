@@ -7,38 +7,21 @@ pixels of the given picture. Training, detecting and embedding a query are three
 Axes: H and W of a picture, N boxes, D embedding dimension.
 """
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
+from fdps.losses import Criterion
 from fdps.models.backbone import Trunk
-from fdps.models.norms import RowSums, statistics_kept
-from fdps.models.roi_heads import Found, RoIHeads, count_samples
+from fdps.models.norms import statistics_kept
+from fdps.models.outputs import EmbeddedPeople, Found, MeanLoss, TrainingOutputs
+from fdps.models.roi_heads import RoIHeads
 from fdps.models.rpn import ProposalNetwork
 from fdps.models.transform import PictureTransform, Size
 
 Pictures = list[Float[Tensor, "3 _ _"]]
 """RGB in [0, 1], each of its own size."""
-
-
-class TrainingOutputs(NamedTuple):
-    """What one batch teaches."""
-
-    losses: dict[str, Tensor]
-    """Unweighted means: ``rpn_score``, ``rpn_box``, ``person``, ``box``, ``reid``."""
-    counts: dict[str, Int64[Tensor, ""]]
-    """Of each loss: the samples that it is a mean over, its weight beside other batches."""
-    reid_terms: dict[str, Tensor]
-    """The terms of the re-ID loss, for the log."""
-    embeddings: Float[Tensor, "N D"]
-    """Of the sampled people, for :meth:`PersonSearchNet.update`; no gradient."""
-    person_ids: Int64[Tensor, " N"]
-    """Their identities, or -1."""
-    norm_sums: dict[str, RowSums]
-    """Of each norm with running statistics, for :meth:`PersonSearchNet.update`."""
 
 
 class PersonSearchNet(nn.Module):
@@ -67,65 +50,49 @@ class PersonSearchNet(nn.Module):
         )
 
     def forward(
-        self, images: Pictures, targets: list[dict[str, Tensor]], size: Size | None = None
+        self,
+        images: Pictures,
+        targets: list[dict[str, Tensor]],
+        criterion: Criterion,
+        size: Size | None = None,
     ) -> TrainingOutputs:
-        """Losses of a training batch. The memory stays as it is until :meth:`update`.
+        """Compute the losses of a training batch.
 
         Args:
             images: Pictures; without any, every loss is 0.
             targets: ``boxes`` (N, 4) and ``person_ids`` (N,) of each picture; N may be 0. Where
                 there is a ``seed``, all that is drawn at random for a picture follows from it.
+            criterion: The re-ID loss. It stays as it is until its ``update``.
             size: Pad to this at least: that of the whole batch, of which this one is a part.
         """
         if not images:
-            return self._nothing()
+            return self._nothing(criterion)
         batch, resized = self.transform(images, targets, size)
         features = self.backbone(batch.tensors)
         proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
-        rpn = self.rpn.losses(proposed, resized)
-        regions = self.roi_heads.losses(features, self.roi_heads.pick(proposed.boxes, resized))
-        return TrainingOutputs(
-            {"rpn_score": rpn.score, "rpn_box": rpn.box, **regions.losses},
-            {"rpn_score": rpn.n_anchors, "rpn_box": rpn.n_anchors, **regions.counts},
-            regions.reid_terms,
-            regions.embeddings,
-            regions.person_ids,
-            regions.norm_sums,
-        )
+        taught = self.roi_heads.losses(features, proposed.boxes, resized, criterion)
+        return taught._replace(losses=self.rpn.losses(proposed, resized) | taught.losses)
 
     @torch.no_grad()
     def count(
         self, images: Pictures, targets: list[dict[str, Tensor]], size: Size | None = None
     ) -> dict[str, Int64[Tensor, ""]]:
-        """The ``counts`` of :meth:`forward` alone, which seeds in the targets make repeatable.
+        """Count the samples of every loss of :meth:`forward`; seeds in the targets repeat them.
 
         A loss that comes in parts needs its whole count before its first part. This takes the
         trunk and the proposals, not the region heads, and changes no statistics.
         """
         if not images:
-            return self._nothing().counts
+            none = torch.zeros((), dtype=torch.int64, device=self._device)
+            return dict.fromkeys(self._loss_names, none)
         with statistics_kept(self.backbone):
             batch, resized = self.transform(images, targets, size)
             features = self.backbone(batch.tensors)
         proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
-        n_anchors = self.rpn.losses(proposed, resized).n_anchors
-        picked = self.roi_heads.pick(proposed.boxes, resized)
-        return {"rpn_score": n_anchors, "rpn_box": n_anchors, **count_samples(picked)}
-
-    def update(
-        self,
-        embeddings: Float[Tensor, "N D"],
-        person_ids: Int64[Tensor, " N"],
-        norm_sums: dict[str, RowSums],
-    ) -> None:
-        """Remember a whole batch, once per step: people, and statistics that move by the step.
-
-        Args:
-            embeddings: Of the people of all parts of the batch, in its order.
-            person_ids: Likewise.
-            norm_sums: Added up over all parts of the batch.
-        """
-        self.roi_heads.update(embeddings, person_ids, norm_sums)
+        proposals = self.rpn.losses(proposed, resized)
+        return {name: loss.n_samples for name, loss in proposals.items()} | self.roi_heads.count(
+            features, proposed.boxes, resized
+        )
 
     @torch.inference_mode()
     def detect(self, images: Pictures) -> list[Found]:
@@ -160,13 +127,21 @@ class PersonSearchNet(nn.Module):
         features = self.backbone(batch.tensors)
         return self.roi_heads.embed(features, [target["boxes"] for target in resized])
 
-    def _nothing(self) -> TrainingOutputs:
-        """What a batch without pictures teaches."""
-        regions = self.roi_heads.nothing()
-        zero = torch.zeros_like(regions.losses["reid"])
-        none = torch.zeros_like(regions.counts["reid"])
+    def _nothing(self, criterion: Criterion) -> TrainingOutputs:
+        """Return what a batch without pictures teaches."""
+        embeddings = torch.zeros((0, self.roi_heads.heads.embedding.dim), device=self._device)
+        person_ids = torch.zeros(0, dtype=torch.int64, device=self._device)
+        nothing = MeanLoss(embeddings.sum(), person_ids.sum())
         return TrainingOutputs(
-            {"rpn_score": zero, "rpn_box": zero, **regions.losses},
-            {"rpn_score": none, "rpn_box": none, **regions.counts},
-            *regions[2:],
+            losses=dict.fromkeys(self._loss_names, nothing),
+            reid_terms=criterion.terms(embeddings, person_ids)._asdict(),
+            people=EmbeddedPeople(embeddings, person_ids),
         )
+
+    @property
+    def _loss_names(self) -> tuple[str, ...]:
+        return (*self.rpn.LOSSES, *self.roi_heads.LOSSES)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device

@@ -1,6 +1,7 @@
 """Region heads: from proposals to losses, to detections, or to the embeddings of given boxes.
 
-Axes: B pictures, C channels, H and W size of the feature map, R regions, D embedding dimension.
+Axes: B pictures, C channels, H and W size of the feature map, R regions, P of which show a person,
+D embedding dimension.
 """
 
 from dataclasses import dataclass
@@ -11,19 +12,16 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image, nms
 
-from fdps.losses import BalancedOIMLoss, OIMLoss
+from fdps.losses import Criterion
 from fdps.losses.detection import box_loss, classification_loss
 from fdps.models.box_coder import decode, encode
 from fdps.models.heads import TaskHeads
-from fdps.models.norms import RowSums, move_statistics
+from fdps.models.outputs import EmbeddedPeople, Found, MeanLoss, TrainingOutputs
 from fdps.models.sampling import PERSON, REGIONS, match, sample, seeded
 from fdps.structures import UNLABELLED
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # scales of dx, dy, dw, dh, as in all of the family
 MIN_SIDE_PX = 1.0
-
-Found = dict[str, Tensor]
-"""One picture: ``boxes`` (N, 4), ``scores`` (N,), ``embeddings`` (N, D), best first."""
 
 
 class Picked(NamedTuple):
@@ -36,19 +34,6 @@ class Picked(NamedTuple):
     """Annotated box of each person."""
     person_ids: Int64[Tensor, " P"]
     """Identity of each person, or -1."""
-
-
-class RegionLosses(NamedTuple):
-    """Losses of a batch, what they are means over, and what has yet to be remembered of it."""
-
-    losses: dict[str, Tensor]
-    counts: dict[str, Int64[Tensor, ""]]
-    """Of each loss: the regions or labelled people that it is a mean over."""
-    reid_terms: dict[str, Tensor]
-    embeddings: Float[Tensor, "P D"]
-    person_ids: Int64[Tensor, " P"]
-    norm_sums: dict[str, RowSums]
-    """Of each norm of the heads that uses running statistics."""
 
 
 @dataclass(frozen=True)
@@ -72,24 +57,23 @@ class RoIHeads(nn.Module):
         pool: Feature map and boxes to region maps.
         region_head: Region map to region map of half the size (res5).
         heads: Region map to deltas, logits and embeddings.
-        criterion: The re-ID loss; its memory is a buffer of this module.
         rules: Sampling and selection.
 
     Attributes:
         min_score: Detections below are dropped; starts as the rule and may be changed.
     """
 
+    LOSSES = ("person", "box", "reid")
+
     def __init__(
         self,
         pool: nn.Module,
         region_head: nn.Module,
         heads: TaskHeads,
-        criterion: OIMLoss | BalancedOIMLoss,
         rules: RegionRules,
     ) -> None:
         super().__init__()
-        self.pool, self.region_head, self.heads = pool, region_head, heads
-        self.criterion, self.rules = criterion, rules
+        self.pool, self.region_head, self.heads, self.rules = pool, region_head, heads, rules
         self.min_score = rules.score_threshold
 
     @torch.no_grad()
@@ -107,62 +91,46 @@ class RoIHeads(nn.Module):
         regions, is_person, boxes, ids = (list(column) for column in zip(*each, strict=True))
         return Picked(regions, torch.cat(is_person), torch.cat(boxes), torch.cat(ids))
 
-    def losses(self, features: Float[Tensor, "B C H W"], picked: Picked) -> RegionLosses:
-        """Compare what the heads say about sampled regions with the annotations.
+    def losses(
+        self,
+        features: Float[Tensor, "B C H W"],
+        proposals: list[Tensor],
+        targets: list[dict[str, Tensor]],
+        criterion: Criterion,
+    ) -> TrainingOutputs:
+        """Sample regions and compare what the heads say about them with the annotations.
 
         Args:
             features: Of the trunk.
-            picked: By :meth:`pick`.
+            proposals: Of each picture, in pixels of the resized picture.
+            targets: As :meth:`pick` takes them.
+            criterion: The re-ID loss.
         """
+        picked = self.pick(proposals, targets)
         aligned = self.pool(features, picked.regions)
         out = self.heads(aligned, self.region_head(aligned), picked.is_person)
         people = torch.cat(picked.regions)[picked.is_person]
         deltas = encode(picked.boxes, people, BOX_WEIGHTS)
-        terms = self.criterion.terms(out.embeddings, picked.person_ids)
-        losses = {
+        terms = criterion.terms(out.embeddings, picked.person_ids)
+        values = {
             "person": classification_loss(out.logits, picked.is_person),
             "box": box_loss(out.deltas[picked.is_person], deltas, len(picked.is_person)),
             "reid": terms.loss,
         }
-        return RegionLosses(
-            losses,
-            count_samples(picked),
-            {name: value.detach() for name, value in terms._asdict().items()},
-            out.embeddings.detach(),
-            picked.person_ids,
-            {name: RowSums.of(rows) for name, rows in out.norm_inputs.items()},
+        return TrainingOutputs(
+            losses={name: MeanLoss(values[name], n) for name, n in _counts(picked).items()},
+            reid_terms={name: value.detach() for name, value in terms._asdict().items()},
+            people=EmbeddedPeople(out.embeddings.detach(), picked.person_ids),
         )
 
-    def nothing(self) -> RegionLosses:
-        """What :meth:`losses` says about no region at all."""
-        weight = self.heads.person.weight
-        embeddings = weight.new_zeros((0, self.heads.embedding.dim))
-        person_ids = torch.zeros(0, dtype=torch.int64, device=weight.device)
-        terms = self.criterion.terms(embeddings, person_ids)
-        zero, none = torch.zeros_like(terms.loss), person_ids.sum()
-        return RegionLosses(
-            {"person": zero, "box": zero, "reid": terms.loss},
-            {"person": none, "box": none, "reid": none},
-            terms._asdict(),
-            embeddings,
-            person_ids,
-            {
-                name: RowSums.of(weight.new_zeros((0, norm.num_features)))
-                for name, norm in self.heads.running_norms().items()
-            },
-        )
-
-    def update(
+    def count(
         self,
-        embeddings: Float[Tensor, "P D"],
-        person_ids: Int64[Tensor, " P"],
-        norm_sums: dict[str, RowSums],
-    ) -> None:
-        """Write people into the memory, and move the norms with running statistics."""
-        self.criterion.update(embeddings, person_ids)
-        norms = self.heads.running_norms()
-        for name, sums in norm_sums.items():
-            move_statistics(norms[name], sums)
+        features: Float[Tensor, "B C H W"],
+        proposals: list[Tensor],
+        targets: list[dict[str, Tensor]],
+    ) -> dict[str, Int64[Tensor, ""]]:
+        """Count the samples of every loss of :meth:`losses`, without running the heads."""
+        return _counts(self.pick(proposals, targets))
 
     def detect(
         self,
@@ -243,8 +211,8 @@ class RoIHeads(nn.Module):
         return boxes[rows], scores[rows], rows
 
 
-def count_samples(picked: Picked) -> dict[str, Int64[Tensor, ""]]:
-    """What each loss of the regions is a mean over."""
+def _counts(picked: Picked) -> dict[str, Int64[Tensor, ""]]:
+    """Count what each loss of the regions is a mean over."""
     n_regions = torch.tensor(len(picked.is_person), device=picked.is_person.device)
     n_labelled = (picked.person_ids != UNLABELLED).sum()
     return {"person": n_regions, "box": n_regions, "reid": n_labelled}

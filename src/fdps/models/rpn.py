@@ -9,21 +9,21 @@ Axes: B pictures, C channels, H and W size of the map, A anchors per position, R
 picture, N sampled ones.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import clip_boxes_to_image, nms
 
 from fdps.losses.detection import box_loss
 from fdps.models.box_coder import decode, encode
+from fdps.models.outputs import MeanLoss
 from fdps.models.sampling import ANCHORS, PERSON, match, sample, seeded
 
-FOREGROUND_IOU, BACKGROUND_IOU = 0.7, 0.3
-ANCHORS_PER_PICTURE, POSITIVE_FRACTION = 256, 0.5
-NMS_IOU = 0.7
 MIN_SIDE_PX = 1e-3
 BOX_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 BOX_BETA = 1 / 9
@@ -42,18 +42,20 @@ class Proposed(NamedTuple):
     """The same in each picture."""
 
 
-class ProposalLosses(NamedTuple):
-    """Two means over the sampled anchors of a batch.
+@dataclass(frozen=True)
+class ProposalRules:
+    """How anchors are sampled for training and proposals selected.
 
-    The mean over several batches is the mean of their means, each weighted by its ``n_anchors``.
+    Pairs are of training and test. Fields are those of ``ModelConfig`` without their ``rpn_``.
     """
 
-    score: Float[Tensor, ""]
-    """Binary cross-entropy of person and background."""
-    box: Float[Tensor, ""]
-    """Smooth L1 of the positive anchors, divided by the number of all sampled anchors."""
-    n_anchors: Int64[Tensor, ""]
-    """How many anchors were sampled; without any, both losses are 0 with a zero gradient."""
+    before_nms: tuple[int, int]
+    after_nms: tuple[int, int]
+    nms_iou: float
+    foreground_iou: float
+    background_iou: float
+    anchors_per_image: int
+    positive_fraction: float
 
 
 class ProposalHead(nn.Module):
@@ -79,7 +81,7 @@ class ProposalHead(nn.Module):
     def forward(
         self, features: Float[Tensor, "B C H W"]
     ) -> tuple[Float[Tensor, "B R"], Float[Tensor, "B R 4"]]:
-        """Predict logits and deltas in the order of :func:`place_anchors`."""
+        """Predict logits and deltas for rows of the map, then columns, then anchors."""
         hidden = self.conv(features).relu()
         logits, deltas = self.cls_logits(hidden).float(), self.bbox_pred(hidden).float()
         return (
@@ -93,25 +95,15 @@ class ProposalNetwork(nn.Module):
 
     Args:
         head: Feature map to logits and deltas.
-        cell: Anchors of one position (:func:`cell_anchors`).
-        before_nms: Most proposals of a picture before suppression, (training, test).
-        after_nms: Most proposals of a picture after suppression, (training, test).
+        anchors: Of a single level.
+        rules: Sampling and selection. In training mode the training numbers hold.
     """
 
-    cell: Int64[Tensor, "A 4"]
+    LOSSES = ("rpn_score", "rpn_box")
 
-    def __init__(
-        self,
-        head: nn.Module,
-        cell: Int64[Tensor, "A 4"],
-        *,
-        before_nms: tuple[int, int],
-        after_nms: tuple[int, int],
-    ) -> None:
+    def __init__(self, head: nn.Module, anchors: AnchorGenerator, rules: ProposalRules) -> None:
         super().__init__()
-        self.head, self.before_nms, self.after_nms = head, before_nms, after_nms
-        # Whole numbers stay exact where the network is cast to half precision.
-        self.register_buffer("cell", cell, persistent=False)
+        self.head, self.anchors, self.rules = head, anchors, rules
 
     def forward(
         self,
@@ -121,19 +113,16 @@ class ProposalNetwork(nn.Module):
     ) -> Proposed:
         """Propose boxes in pixels of the resized pictures.
 
-        In training mode the training numbers of ``before_nms`` and ``after_nms`` hold.
-
         Args:
             features: Of the trunk.
             sizes: Height and width of each resized picture.
             padded: Height and width of the batch, which the map covers.
         """
         logits, deltas = self.head(features)
-        H, W = features.shape[-2:]
-        anchors = place_anchors(self.cell, (H, W), (padded[0] // H, padded[1] // W))
+        anchors = self._place((features.shape[-2], features.shape[-1]), padded, features.device)
         return Proposed(self._select(logits, deltas, anchors, sizes), logits, deltas, anchors)
 
-    def losses(self, proposed: Proposed, targets: list[dict[str, Tensor]]) -> ProposalLosses:
+    def losses(self, proposed: Proposed, targets: list[dict[str, Tensor]]) -> dict[str, MeanLoss]:
         """Sample anchors of every picture and compare what the head says with the annotations.
 
         Args:
@@ -141,18 +130,56 @@ class ProposalNetwork(nn.Module):
             targets: ``boxes`` (N, 4) of each picture, in its resized pixels; N may be 0. ``seed``,
                 a whole number, fixes which anchors are drawn, whatever else is in the batch;
                 without it they come from torch's global generator.
+
+        Returns:
+            ``rpn_score``, the binary cross-entropy of person and background, and ``rpn_box``, the
+            smooth L1 loss of the positive anchors; both divided by the number of sampled anchors.
         """
-        picked = [_pick(proposed.anchors, target) for target in targets]
+        picked = [self._pick(proposed.anchors, target) for target in targets]
         rows, is_person, wanted = (list(column) for column in zip(*picked, strict=True))
         logits = [row[r] for row, r in zip(proposed.logits, rows, strict=True)]
         # People come first among the sampled.
         deltas = [row[r[: len(w)]] for row, r, w in zip(proposed.deltas, rows, wanted, strict=True)]
         n_anchors = sum(map(len, rows))
-        return ProposalLosses(
-            objectness_loss(torch.cat(logits), torch.cat(is_person)),
-            box_loss(torch.cat(deltas), torch.cat(wanted), n_anchors, beta=BOX_BETA),
-            torch.tensor(n_anchors, device=proposed.logits.device),
+        score = objectness_loss(torch.cat(logits), torch.cat(is_person))
+        box = box_loss(torch.cat(deltas), torch.cat(wanted), n_anchors, beta=BOX_BETA)
+        count = torch.tensor(n_anchors, device=proposed.logits.device)
+        return {"rpn_score": MeanLoss(score, count), "rpn_box": MeanLoss(box, count)}
+
+    @torch.no_grad()
+    def _pick(self, anchors: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw rows of the anchors to train on; which are people; the true deltas of those."""
+        people = target["boxes"]
+        found = match(
+            anchors,
+            people,
+            foreground_iou=self.rules.foreground_iou,
+            background_iou=self.rules.background_iou,
+            best_of_each=True,
         )
+        rows = sample(
+            found.label,
+            self.rules.anchors_per_image,
+            self.rules.positive_fraction,
+            seeded(target.get("seed"), ANCHORS),
+        )
+        is_person = found.label[rows] == PERSON
+        positive = rows[is_person]
+        deltas = encode(people[found.person[positive]], anchors[positive], BOX_WEIGHTS)
+        return rows, is_person, deltas
+
+    def _place(
+        self, grid: tuple[int, int], padded: tuple[int, int], device: torch.device
+    ) -> Float[Tensor, "R 4"]:
+        """Repeat the anchors of one position over the map, in whole pixels."""
+        # The generator keeps the type that it was last given: float32 also where the network runs
+        # in half precision, whose whole numbers end at 2048.
+        self.anchors.set_cell_anchors(torch.float32, device)
+        strides = [
+            torch.tensor(pixels // n, device=device) for pixels, n in zip(padded, grid, strict=True)
+        ]
+        anchors: Tensor = self.anchors.grid_anchors([[*grid]], [strides])[0]
+        return anchors
 
     @torch.no_grad()
     def _select(
@@ -160,53 +187,13 @@ class ProposalNetwork(nn.Module):
     ) -> list[Tensor]:
         """Decode the best anchors of each picture and keep the best boxes that differ."""
         mode = 0 if self.training else 1
-        best, rows = logits.topk(min(self.before_nms[mode], logits.shape[1]), dim=1)
+        best, rows = logits.topk(min(self.rules.before_nms[mode], logits.shape[1]), dim=1)
         chosen = deltas.take_along_dim(rows[..., None], dim=1)
         boxes = decode(chosen.flatten(0, 1), anchors[rows.flatten()], BOX_WEIGHTS)
         return [
-            _distinct(*picture)[: self.after_nms[mode]]
+            _distinct(*picture, self.rules.nms_iou)[: self.rules.after_nms[mode]]
             for picture in zip(boxes.view_as(chosen), best, sizes, strict=True)
         ]
-
-
-def cell_anchors(sizes: tuple[int, ...], ratios: tuple[float, ...]) -> Int64[Tensor, "A 4"]:
-    """Anchors around the origin, corners rounded to whole pixels; sizes vary fastest.
-
-    Args:
-        sizes: Square roots of areas, pixels.
-        ratios: Height over width.
-
-    Example:
-        >>> cell_anchors((16, 32), (4.0,)).tolist()
-        [[-4, -16, 4, 16], [-8, -32, 8, 32]]
-    """
-    side = torch.tensor(sizes, dtype=torch.float32)
-    root = torch.tensor(ratios, dtype=torch.float32).sqrt()[:, None]
-    # 1 / root first, as torchvision does: the rounding of a half hangs on the last bit.
-    half = torch.stack([(1 / root) * side, root * side], dim=-1).reshape(-1, 2) / 2
-    return torch.cat([-half, half], dim=1).round().long()
-
-
-def place_anchors(
-    cell: Int64[Tensor, "A 4"], grid: tuple[int, int], stride: tuple[int, int]
-) -> Float[Tensor, "R 4"]:
-    """Repeat the anchors of one position over a map: rows, then columns, then anchors.
-
-    Args:
-        cell: Around the origin, where the first position lies.
-        grid: Height and width of the map.
-        stride: Pixels from one position to the next, downwards and to the right.
-
-    Example:
-        >>> place_anchors(torch.tensor([[-1, -2, 1, 2]]), (1, 2), (8, 8)).tolist()
-        [[-1.0, -2.0, 1.0, 2.0], [7.0, -2.0, 9.0, 2.0]]
-    """
-    steps = [
-        torch.arange(n, device=cell.device) * step for n, step in zip(grid, stride, strict=True)
-    ]
-    y, x = torch.meshgrid(*steps, indexing="ij")
-    centres = torch.stack([x, y, x, y], dim=-1)
-    return (centres[:, :, None] + cell).reshape(-1, 4).float()
 
 
 def objectness_loss(
@@ -227,48 +214,28 @@ def objectness_loss(
 
 def build_rpn(
     channels: int,
+    rules: ProposalRules,
     *,
     anchor_sizes: tuple[int, ...],
     anchor_ratios: tuple[float, ...],
-    before_nms: tuple[int, int],
-    after_nms: tuple[int, int],
 ) -> ProposalNetwork:
     """Build the proposal network for a single feature level.
 
     Args:
         channels: Of the trunk.
+        rules: Sampling and selection.
         anchor_sizes: Square roots of anchor areas, pixels.
         anchor_ratios: Height over width.
-        before_nms: Proposals kept before suppression, (training, test).
-        after_nms: Proposals kept after suppression, (training, test).
     """
-    cell = cell_anchors(anchor_sizes, anchor_ratios)
-    head = ProposalHead(channels, len(cell))
-    return ProposalNetwork(head, cell, before_nms=before_nms, after_nms=after_nms)
+    anchors = AnchorGenerator((anchor_sizes,), (anchor_ratios,))
+    (n_anchors,) = anchors.num_anchors_per_location()
+    return ProposalNetwork(ProposalHead(channels, n_anchors), anchors, rules)
 
 
-@torch.no_grad()
-def _pick(anchors: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of the anchors to train on, which are people, and the true deltas of those."""
-    people = target["boxes"]
-    found = match(
-        anchors,
-        people,
-        foreground_iou=FOREGROUND_IOU,
-        background_iou=BACKGROUND_IOU,
-        best_of_each=True,
-    )
-    generator = seeded(target.get("seed"), ANCHORS)
-    rows = sample(found.label, ANCHORS_PER_PICTURE, POSITIVE_FRACTION, generator)
-    is_person = found.label[rows] == PERSON
-    positive = rows[is_person]
-    return rows, is_person, encode(people[found.person[positive]], anchors[positive], BOX_WEIGHTS)
-
-
-def _distinct(boxes: Tensor, logits: Tensor, size: tuple[int, int]) -> Tensor:
+def _distinct(boxes: Tensor, logits: Tensor, size: tuple[int, int], nms_iou: float) -> Tensor:
     """Clip to the picture, drop what is empty or not a number, suppress overlaps; best first."""
     boxes = clip_boxes_to_image(boxes, size)
     sides = boxes[:, 2:] - boxes[:, :2]
     good = (sides >= MIN_SIDE_PX).all(dim=1) & ~logits.isnan()
     boxes, logits = boxes[good], logits[good]
-    return boxes[nms(boxes, logits, NMS_IOU)]
+    return boxes[nms(boxes, logits, nms_iou)]

@@ -28,9 +28,18 @@ from fdps.weights_file import describe_weights as describe_weights
 def save_weights(
     model: PersonSearchNet, config: ModelConfig, loss: LossConfig, n_persons: int, path: Path
 ) -> None:
-    """Write weights, memory and what is needed to build the network again.
+    """Write weights and what is needed to build the network again.
 
-    An older file at ``path`` is replaced whole or not at all.
+    What the re-ID loss remembers of the training people stays in the checkpoint: who searches
+    needs none of it, and who passes weights on should not pass that on. An older file at ``path``
+    is replaced whole or not at all.
+
+    Args:
+        model: The network.
+        config: The settings that it was built from.
+        loss: The re-ID loss that it was trained with.
+        n_persons: Training identities.
+        path: The file to write.
     """
     header = {
         "format": FORMAT,
@@ -42,32 +51,6 @@ def save_weights(
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, save(tensors, metadata={"fdps": json.dumps(header)}))
-
-
-def pack_weights(path: Path, out: Path) -> None:
-    """Write weights to hand on: half precision, and nothing remembered of the training people.
-
-    The re-ID loss keeps an embedding of every training identity. A network that is only searched
-    with needs none, and who passes it on should not pass those on.
-
-    Args:
-        path: A weights file as :func:`save_weights` writes it.
-        out: Replaced if it is there.
-
-    Raises:
-        MissingDataError: No such file.
-        ModelError: Not a weights file.
-    """
-    trained, _ = load_weights(path)
-    described = describe_weights(path)
-    loss = dataclasses.replace(described.loss, queue_size=0)
-    # Names no file of the machine that trained.
-    config = dataclasses.replace(described.model, backbone_weights="none")
-    packed = build_model(config, loss, 1)
-    memory = "roi_heads.criterion."
-    kept = {k: v for k, v in trained.state_dict().items() if not k.startswith(memory)}
-    packed.load_state_dict(kept, strict=False)
-    save_weights(packed.half(), config, loss, 1, out)
 
 
 def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
@@ -90,7 +73,9 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
     described = described_by(metadata, path)
     # The file has all weights: nothing is fetched to be overwritten.
     config = dataclasses.replace(described.model, backbone_weights="none")
-    model = build_model(config, described.loss, described.n_persons)
+    model = build_model(config)
+    # Version 1 kept the memory of the re-ID loss beside the weights.
+    tensors = {k: v for k, v in tensors.items() if not k.startswith("roi_heads.criterion.")}
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

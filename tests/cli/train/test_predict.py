@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> Path:
     recipe = Recipe(name="run", data=DataConfig(test=Source("coco", str(data), "test")))
     (run / "recipe.toml").write_text(to_toml(recipe))
     loss = LossConfig()
-    save_weights(build_model(SMALL, loss, 2), SMALL, loss, 2, run / "weights.safetensors")
+    save_weights(build_model(SMALL), SMALL, loss, 2, run / "weights.safetensors")
     return run
 
 

@@ -144,7 +144,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SceneSet:
 def look(recipe: Recipe, run: Path, shown: SceneSet) -> np.ndarray:
     """The sheet that is drawn."""
     torch.manual_seed(1)
-    net = build_model(recipe.model, recipe.loss, 2).eval()
+    net = build_model(recipe.model).eval()
     assert SampleSheets(run, shown)(net, 7) == {}
     return np.asarray(Image.open(run / "samples" / "e007.jpg"))
 
