@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fake.tiny import picture, target, tiny_network
+from fake.tiny import picture, target, tiny_criterion, tiny_network
 from fdps.engine.ema import WeightAverage
 
 
@@ -124,7 +124,8 @@ def test_a_whole_network_detects_by_its_mean_and_trains_on_by_its_weights() -> N
     net, image = tiny_network(), picture()
     (before,) = net.detect([image])
     average = WeightAverage(net, 0.9)
-    net.train()([picture(), picture()], [target((5, 5, 30, 60, 0)), target()])  # moves statistics
+    targets = [target((5, 5, 30, 60, 0)), target()]
+    net.train()([picture(), picture()], targets, tiny_criterion())  # moves statistics
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)

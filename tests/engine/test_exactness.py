@@ -194,7 +194,7 @@ def test_embeddings_of_the_unlabelled_are_watched_too(
 
     def poisoned(*arguments: Any) -> Any:
         out = forward(*arguments)
-        out.embeddings[out.person_ids == -1] = torch.nan
+        out.people.embeddings[out.people.person_ids == -1] = torch.nan
         return out
 
     monkeypatch.setattr(learner.net, "forward", poisoned)

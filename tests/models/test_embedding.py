@@ -94,11 +94,3 @@ def test_rows_under_a_synchronised_norm_of_one_process(n_rows: int) -> None:
     synced = SyncedBatchNorm.from_batch_norm(copy.deepcopy(norm))
     assert torch.equal(norm_rows(rows, synced), norm_rows(rows, norm))
     assert all(torch.equal(value, norm.get_buffer(name)) for name, value in synced.named_buffers())
-
-
-def test_the_two_halves_are_the_whole() -> None:
-    embedding = PeakEmbedding((3, 6), dim=8).eval()
-    peaks = [torch.randn(5, 3), torch.randn(5, 6)]
-    projected = embedding.project(peaks)
-    torch.testing.assert_close(projected[1], peaks[1] @ embedding.projections[1].weight.T)
-    assert torch.equal(embedding.norm(projected), embedding(peaks))

@@ -70,8 +70,9 @@ class PersonSearchNet(nn.Module):
         batch, resized = self.transform(images, targets, size)
         features = self.backbone(batch.tensors)
         proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
-        taught = self.roi_heads.losses(features, proposed.boxes, resized, criterion)
-        return taught._replace(losses=self.rpn.losses(proposed, resized) | taught.losses)
+        proposals = self.rpn.losses(proposed, resized)
+        regions = self.roi_heads.losses(features, proposed.boxes, resized, criterion)
+        return regions._replace(losses=proposals | regions.losses)
 
     @torch.no_grad()
     def count(
