@@ -22,7 +22,8 @@ import numpy as np
 from fdps.data.annotations_csv import seconds_of
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
-from fdps.data.json_rows import Row, box, load_object, rows, whole
+from fdps.data.json_rows import Row, box, corners_of, load_object, rows, whole
+from fdps.data.reader import reader
 from fdps.data.scene_rows import PersonRow, without_doubles
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.pictures import picture_size
@@ -38,7 +39,8 @@ IDENTITY_KEYS = ("person_id", "pid")
 """Keys of the identity, in order of preference; AlignPS, PSTR and COAT write the first."""
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read a split of a COCO file.
 
     Images with a ``split`` are filtered by it; if none has one, every split holds all images.
@@ -60,7 +62,6 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
             a box is empty or outside its picture. The message names annotation and values.
         PictureError: A file is no picture.
     """
-    findings = findings or Findings()
     file = _annotation_file(root, split)
     content, scenes = _read_file(file, split, findings)
     queries = _queries(content, scenes, file, findings) if split == "test" else ()
@@ -80,6 +81,7 @@ def read_scenes(file: Path, split: str, findings: Findings) -> SceneSet:
 
 def _read_file(file: Path, split: str, findings: Findings) -> tuple[Row, dict[int, Scene]]:
     """The content of the file, and the scenes of the split by image id."""
+    findings.boxes.with_sizes = True
     content = load_object(file)
     if "images" not in content or "annotations" not in content:
         raise AnnotationError(
@@ -197,6 +199,7 @@ def _scene(image: Row, people: list[Row], key: str, file: Path, findings: Findin
             where_row = f"{file}: annotation {row.get('id')} of {image['file_name']!r}"
             person_id = whole(row, key, where_row) if key in row else UNLABELLED
             x1, y1, x2, y2 = box(row, size, where_row).tolist()
+            findings.boxes.add(corners_of(row, where_row), size, path, where_row)
             found.append(PersonRow(person_id, (x1, y1, x2, y2), where_row))
     found = list(without_doubles(found, findings))
     camera = image.get("camera_id")

@@ -25,6 +25,7 @@ from fdps.data.csv_rows import number, whole_number
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule
+from fdps.data.reader import reader
 from fdps.data.scene_rows import PersonRow, inner_path, make_scene
 from fdps.data.shapes import Corners, box_around, ellipse_box, upright_box
 from fdps.data.xml_tree import read_xml
@@ -42,7 +43,8 @@ WITHOUT_EXTENT = ("points", "skeleton", "tag")
 """Marks that have none."""
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read an export of CVAT.
 
     Boxes that are outside the view (``outside="1"``) are left out, and so are other labels where
@@ -59,7 +61,6 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
         AnnotationError: The file is no XML or not CVAT's, or a row is malformed.
         PictureError: A file is no picture.
     """
-    findings = findings or Findings()
     file = _annotation_file(root, split)
     tree = read_xml(file)
     if tree.tag != "annotations":

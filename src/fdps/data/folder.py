@@ -33,6 +33,7 @@ from fdps.data.findings import Findings
 from fdps.data.gallery_files import galleries_json, with_galleries
 from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule, queries_csv, read_queries
+from fdps.data.reader import reader
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.structures import Query, SceneSet
 
@@ -40,7 +41,8 @@ INFO, ANNOTATIONS, QUERIES, IMAGES = "fdps.toml", "annotations.json", "queries.c
 GALLERIES = "galleries"
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read a split of a folder.
 
     Args:
@@ -55,7 +57,6 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
             names a picture or a person that is not there. The message has file and line.
         PictureError: A file is no picture.
     """
-    findings = findings or Findings()
     if (root / annotations_csv.NAME).is_file() and not (root / ANNOTATIONS).is_file():
         name = read_info(root)["name"] if (root / INFO).is_file() else root.resolve().name
         rows, images = annotations_csv.read_scenes(root / annotations_csv.NAME, split, findings)

@@ -25,6 +25,7 @@ from fdps.data.csv_rows import number, read_text, whole_number
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule
+from fdps.data.reader import reader
 from fdps.data.scene_rows import PersonRow, inner_path, make_scene
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.structures import Scene, SceneSet
@@ -62,7 +63,8 @@ class Sequence:
         return self.folder / self.pictures / f"{frame:06d}{self.suffix}"
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read the sequences of a split.
 
     Args:
@@ -82,7 +84,7 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
         AnnotationError: A file is malformed; the message has file and line.
         PictureError: A file is no picture.
     """
-    findings = findings or Findings()
+    findings.boxes.with_sizes = True
     folders = _sequence_folders(root, split)
     sequences: list[Sequence] = []
     for folder in folders:

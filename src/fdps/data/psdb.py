@@ -18,6 +18,7 @@ from jaxtyping import Float64
 from fdps.boxes import clip, is_valid
 from fdps.data.findings import Findings
 from fdps.data.mat import read_variable
+from fdps.data.shapes import check_pixels
 from fdps.errors import AnnotationError
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Query, Scene
@@ -232,6 +233,11 @@ class People:
         size = self.sizes[name] = picture_size(path)
         boxes = cut(rows, size)
         inside = is_valid(boxes)
+        for row, (x1, y1, x2, y2) in enumerate(to_corners(rows).tolist()):
+            with self.findings.tolerated():
+                where = f"{name}, box {rows[row].tolist()} (x y w h)"
+                check_pixels((x1, y1, x2, y2), size, where)
+                self.findings.boxes.add((x1, y1, x2, y2), size, path, where)
         for row in np.flatnonzero(
             (rows[:, :2] < 0).any(1) | (to_corners(rows)[:, 2:] > size).any(1)
         ):

@@ -10,6 +10,8 @@ import numpy as np
 from fdps.boxes import clip, is_valid
 from fdps.data.csv_rows import read_rows
 from fdps.data.findings import Findings
+from fdps.data.scene_rows import check_corners
+from fdps.data.shapes import check_pixels
 from fdps.errors import AnnotationError
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
@@ -82,13 +84,13 @@ def _person_id(text: str, where: str) -> int:
 def _query_box(row: Mapping[str, str], scene: Scene, where: str) -> np.ndarray:
     cells = [row[column] for column in ("x1", "y1", "x2", "y2")]
     try:
-        box = np.array([[float(cell) for cell in cells]])
+        x1, y1, x2, y2 = (float(cell) for cell in cells)
     except ValueError:
         raise AnnotationError(f"{where}: the box must be four numbers, got {cells}") from None
     width, height = picture_size(scene.path)
-    if not is_valid(box)[0]:
-        raise AnnotationError(f"{where}: box {cells} must have x1 < x2 and y1 < y2")
-    inside = clip(box, width, height).astype(np.float32)
+    check_pixels((x1, y1, x2, y2), (width, height), where)
+    check_corners((x1, y1, x2, y2), where)
+    inside = clip(np.array([[x1, y1, x2, y2]]), width, height).astype(np.float32)
     if not is_valid(inside)[0]:
         raise AnnotationError(f"{where}: box {cells} lies outside the picture, {width}x{height}")
     return np.asarray(inside[0])

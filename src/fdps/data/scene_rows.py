@@ -1,5 +1,6 @@
 """Make a scene of the rows that a table, an XML file or a track has for one picture."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -61,7 +62,7 @@ def make_scene(
     boxes, person_ids = [empty_boxes()], []
     for row in without_doubles(rows, findings):
         with findings.tolerated():
-            box = cut_to_picture(row.corners, size, row.where, findings)
+            box = cut_to_picture(row.corners, size, path, row.where, findings)
             if box is not None:
                 boxes.append(box[None])
                 person_ids.append(max(row.person_id, UNLABELLED))
@@ -96,20 +97,17 @@ def without_doubles(rows: Iterable[PersonRow], findings: Findings) -> Iterator[P
 
 
 def cut_to_picture(
-    corners: Corners, size: tuple[int, int], where: str, findings: Findings
+    corners: Corners, size: tuple[int, int], picture: Path, where: str, findings: Findings
 ) -> np.ndarray | None:
     """The part of a box inside the picture, float32; ``None`` if there is none.
 
     Raises:
         AnnotationError: It is not finite, has no width or height, or is not in pixels.
     """
-    box = np.array([corners], dtype=np.float64)
-    if not is_valid(box)[0]:
-        raise AnnotationError(
-            f"{where}: box {list(corners)} (x1 y1 x2 y2) must be finite, with x1 < x2 and y1 < y2",
-            hint="correct the row or take it out",
-        )
     check_pixels(corners, size, where)
+    check_corners(corners, where)
+    findings.boxes.add(corners, size, picture, where)
+    box = np.array([corners], dtype=np.float64)
     inside = clip(box, *size)
     if not is_valid(inside.astype(np.float32))[0]:
         findings.note(
@@ -121,6 +119,25 @@ def cut_to_picture(
     if (inside != box).any():
         findings.note("box passes the border of its picture: cut there", f"{where}: {corners}")
     return np.asarray(inside.astype(np.float32)[0])
+
+
+def check_corners(corners: Corners, where: str) -> None:
+    """Refuse four numbers that are no box.
+
+    Raises:
+        AnnotationError: They are not finite, or the second corner is not right of and below the
+            first.
+    """
+    if is_valid(np.array([corners], dtype=np.float64))[0]:
+        return
+    x, y, width, height = corners
+    could_be_sizes = math.isfinite(x + y + width + height) and width > 0 and height > 0
+    raise AnnotationError(
+        f"{where}: box {list(corners)} (x1 y1 x2 y2) must have x1 < x2 and y1 < y2, all finite",
+        hint=f"if these are x y width height, write {[x, y, x + width, y + height]}"
+        if could_be_sizes
+        else "correct the row or take it out",
+    )
 
 
 def inner_path(name: str, where: str) -> str:

@@ -1,0 +1,113 @@
+"""What the boxes of a whole set tell about the convention in which they were written.
+
+One box says little: it may pass the border of its picture because somebody was cut off there. If
+many do, and hardly any would if the numbers were read in another way, then they were written in
+that other way.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fdps.data.shapes import Corners
+from fdps.errors import AnnotationError
+
+_FAR = 0.05  # of the side of the picture: annotators draw that far beyond its border
+_MOST, _MANY, _AT_LEAST = 0.9, 0.1, 2
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of boxes."""
+
+    n: int = 0
+    n_far: int = 0
+    """They pass the border by more than a twentieth of the picture."""
+    n_beyond: int = 0
+    """They lie wholly to the right of the picture or below it, as those of a larger one would."""
+    n_as_corners: int = 0
+    """They would lie inside if width and height were the second corner."""
+    n_if_turned: int = 0
+    """They would lie inside if the picture were turned by a quarter."""
+    far: str = ""
+    beyond: str = ""
+
+
+@dataclass(slots=True)
+class BoxEvidence:
+    """Gathers how the boxes of a set lie in their pictures.
+
+    Args:
+        with_sizes: The file states ``x y width height``; otherwise it states two corners.
+    """
+
+    with_sizes: bool = False
+    _of_folder: dict[Path, _Tally] = field(default_factory=dict)
+
+    def add(self, corners: Corners, size: tuple[int, int], picture: Path, where: str) -> None:
+        """Count a box that is finite and has a width and a height.
+
+        Args:
+            corners: ``x1 y1 x2 y2`` before it is cut at the border.
+            size: Width and height of the picture.
+            picture: Its file; sets that were joined often have a folder each.
+            where: File and row.
+        """
+        x1, y1, x2, y2 = corners
+        width, height = size
+        tally = self._of_folder.setdefault(picture.parent, _Tally())
+        tally.n += 1
+        if x1 >= width or y1 >= height:
+            tally.n_beyond += 1
+            tally.beyond = tally.beyond or where
+        over = max(-x1 / width, -y1 / height, x2 / width - 1, y2 / height - 1)
+        if over > _FAR:
+            tally.n_far += 1
+            tally.far = tally.far or where
+        if min(x1, y1) >= -1:
+            tally.n_as_corners += x1 < x2 - x1 <= width + 1 and y1 < y2 - y1 <= height + 1
+            tally.n_if_turned += x2 <= height + 1 and y2 <= width + 1
+
+    def faults(self) -> Iterator[AnnotationError]:
+        """Yield what is wrong with the set as a whole, or else with the pictures of a folder."""
+        whole = _Tally()
+        for tally in self._of_folder.values():
+            whole.n += tally.n
+            whole.n_far += tally.n_far
+            whole.n_beyond += tally.n_beyond
+            whole.n_as_corners += tally.n_as_corners
+            whole.n_if_turned += tally.n_if_turned
+            whole.far, whole.beyond = whole.far or tally.far, whole.beyond or tally.beyond
+        error = self._fault(whole)
+        if error is not None:
+            yield error
+            return
+        for tally in self._of_folder.values():
+            error = self._fault(tally)
+            if error is not None:
+                yield error
+
+    def _fault(self, tally: _Tally) -> AnnotationError | None:
+        many_are_far = tally.n_far >= max(_AT_LEAST, _MANY * tally.n)
+        far = f"{tally.far}: {tally.n_far} of {tally.n} boxes reach far beyond the border of their "
+        if many_are_far and self.with_sizes and tally.n_as_corners >= _MOST * tally.n:
+            return AnnotationError(
+                f"{far}pictures as x y width height, which is meant here; as two corners "
+                f"x1 y1 x2 y2, {tally.n_as_corners} lie inside",
+                hint="write x y width height: width is x2 - x1, height is y2 - y1",
+            )
+        if many_are_far and tally.n_if_turned >= _MOST * tally.n:
+            return AnnotationError(
+                f"{far}pictures; if the pictures were turned by a quarter, {tally.n_if_turned} "
+                "would lie inside",
+                hint="boxes mean the picture as it is shown, turned as its EXIF data say: turn the "
+                "boxes too, or save the pictures without EXIF data",
+            )
+        if tally.n_beyond >= max(_AT_LEAST, tally.n / 2):
+            return AnnotationError(
+                f"{tally.beyond}: {tally.n_beyond} of {tally.n} boxes lie wholly beyond the border "
+                "of their pictures: they seem to belong to pictures of another size",
+                hint="scale the boxes to the pictures at hand, or put the pictures of the original "
+                "size there",
+            )
+        return None
