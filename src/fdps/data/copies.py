@@ -14,7 +14,7 @@ _SAME_PX = 1.0
 
 
 def note_copies(scenes: SceneSet, findings: Findings) -> None:
-    """Note every scene whose picture file has the content of an earlier one.
+    """Note every scene with people whose picture file has the content of an earlier one.
 
     They stay in the set, since queries and galleries may name either of the two.
 
@@ -25,6 +25,8 @@ def note_copies(scenes: SceneSet, findings: Findings) -> None:
         for like in _groups(group, lambda scene: _sample(scene.path)):
             for original, *copies in _groups(like, lambda scene: _digest(scene.path)):
                 for copy in copies:
+                    if not len(original.boxes) and not len(copy.boxes):
+                        continue
                     as_others = ", as different people" * _differ(original, copy)
                     findings.note(
                         "picture with the content of another: both kept, and its people count "

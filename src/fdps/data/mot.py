@@ -16,7 +16,6 @@ Source: Milan et al., MOT16: A Benchmark for Multi-Object Tracking, 2016, sectio
 
 import configparser
 import csv
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule
 from fdps.data.reader import reader
 from fdps.data.scene_rows import PersonRow, inner_path, make_scene
+from fdps.data.shapes import Corners
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.structures import Scene, SceneSet
 
@@ -118,44 +118,66 @@ def _sequence_folders(root: Path, split: str) -> list[Path]:
 
 
 def _without_copies(sequences: list[Sequence], findings: Findings) -> list[Sequence]:
-    """Keep the first of sequences that show the same pictures, and name the others.
+    """Keep one of the sequences that show the same pictures, the longest, and name the others.
 
     MOT17 brings every sequence three times, each with the detections of another detector
     (``MOT17-02-DPM``, ``-FRCNN``, ``-SDP``): the same people are in all of them.
     """
-    first: dict[str, Sequence] = {}
+    kept: list[Sequence] = []
     for sequence in sequences:
-        original = first.setdefault(_content(sequence), sequence)
-        if original is sequence:
+        place = next((k for k, one in enumerate(kept) if _show_the_same(one, sequence)), None)
+        if place is None:
+            kept.append(sequence)
             continue
-        if _truth(original) != _truth(sequence):
-            findings.fault(
-                AnnotationError(
-                    f"{sequence.folder} has the pictures of {original.folder} and other tracks in "
+        original, copy = kept[place], sequence
+        if copy.n_frames > original.n_frames:
+            original, copy = copy, original
+        kept[place] = original
+        with findings.tolerated():
+            if _truth(original, copy.n_frames) != _truth(copy, copy.n_frames):
+                raise AnnotationError(
+                    f"{copy.folder} has the pictures of {original.folder} and other tracks in "
                     f"{TRACKS}",
                     hint="keep the one whose tracks are right, and take the other folder out",
                 )
-            )
         findings.note(
             f"sequence with the pictures of {original.folder.name}: read once",
-            str(sequence.folder),
+            str(copy.folder),
             is_loss=True,
         )
-    return list(first.values())
+    return kept
 
 
-def _content(sequence: Sequence) -> str:
-    """Name what the pictures of a sequence show: sizes of all files, bytes of a few."""
-    files = sorted((sequence.folder / sequence.pictures).glob(f"*{sequence.suffix}"))
-    digest = hashlib.sha256(str([(file.name, file.stat().st_size) for file in files]).encode())
-    for file in files[:: max(len(files) // 4, 1)]:
-        digest.update(file.read_bytes())
-    return digest.hexdigest() if files else str(sequence.folder)
+def _show_the_same(one: Sequence, other: Sequence) -> bool:
+    """Whether all pictures that both have are the same: sizes of all files, bytes of a few."""
+    sizes, others = _picture_sizes(one), _picture_sizes(other)
+    common = sorted(sizes.keys() & others.keys())
+    if not common or any(sizes[name] != others[name] for name in common):
+        return False
+    return all(
+        (one.folder / one.pictures / name).read_bytes()
+        == (other.folder / other.pictures / name).read_bytes()
+        for name in common[:: max(len(common) // 4, 1)]
+    )
 
 
-def _truth(sequence: Sequence) -> bytes:
+def _picture_sizes(sequence: Sequence) -> dict[str, int]:
+    files = (sequence.folder / sequence.pictures).glob(f"*{sequence.suffix}")
+    return {file.name: file.stat().st_size for file in files}
+
+
+def _truth(sequence: Sequence, n_frames: int) -> set[tuple[str | float, ...]]:
+    """The rows of the first frames; neither their order nor how numbers are written matters."""
     file = sequence.folder / TRACKS
-    return file.read_bytes() if file.is_file() else b""
+    rows = set()
+    for line in read_text(file).splitlines() if file.is_file() else ():
+        try:
+            row: tuple[str | float, ...] = tuple(float(cell) for cell in line.split(","))
+            if row[0] <= n_frames:
+                rows.add(row)
+        except ValueError:
+            rows.add((line.strip(),))
+    return rows - {("",)}
 
 
 def _read_info(file: Path) -> Sequence:
@@ -190,7 +212,7 @@ def _read_tracks(sequence: Sequence, findings: Findings) -> dict[int, list[Perso
     if not file.is_file():
         raise MissingDataError(f"no file {file}", hint=_LAYOUT)
     frames: dict[int, list[PersonRow]] = {}
-    seen: set[tuple[int, int]] = set()
+    seen: dict[tuple[int, int], tuple[Corners, str]] = {}
     reader = csv.reader(io.StringIO(read_text(file), newline=""))
     for cells in reader:
         if not any(cell.strip() for cell in cells):
@@ -201,9 +223,13 @@ def _read_tracks(sequence: Sequence, findings: Findings) -> dict[int, list[Perso
             if row is None:
                 findings.note("row of another class, or one that does not count: left out", where)
                 continue
-            if (frame, row.person_id) in seen:
-                findings.note("track twice in a frame: both kept", where)
-            seen.add((frame, row.person_id))
+            corners, line = seen.setdefault((frame, row.person_id), (row.corners, where))
+            if corners != row.corners and row.person_id >= 0:
+                raise AnnotationError(
+                    f"{where}: track {row.person_id} is in frame {frame} already, at another "
+                    f"place ({line})",
+                    hint="a track is one person: correct its number or take the wrong row out",
+                )
             frames.setdefault(frame, []).append(row)
     return frames
 

@@ -81,9 +81,10 @@ def without_doubles(rows: Iterable[PersonRow], findings: Findings) -> Iterator[P
     """Leave out rows that repeat another of the same picture, and note them.
 
     Two people of one and the same box are both kept and noted, for nobody can tell which of the
-    two identities is right.
+    two identities is right. So are the two boxes of one person, who may stand before a mirror.
     """
     seen: dict[Corners, set[int]] = {}
+    named: set[int] = set()
     for row in rows:
         person_id = max(row.person_id, UNLABELLED)
         others = seen.setdefault(row.corners, set())
@@ -92,6 +93,10 @@ def without_doubles(rows: Iterable[PersonRow], findings: Findings) -> Iterator[P
             continue
         if others:
             findings.note("two people have the same box: both kept", row.where)
+        if person_id in named:
+            findings.note("person twice in a picture: both kept", row.where)
+        if person_id != UNLABELLED:
+            named.add(person_id)
         others.add(person_id)
         yield row
 
