@@ -84,11 +84,12 @@ def data_hash(scenes: SceneSet) -> str:
     """
     digest = hashlib.sha256()
     for scene in scenes.scenes:
-        digest.update(scene.name.encode() + b"\0")
+        # Names of files that are not UTF-8 hold lone surrogates (PEP 383).
+        digest.update(scene.name.encode(errors="surrogatepass") + b"\0")
         digest.update(scene.boxes.astype("<f4").tobytes())
         digest.update(scene.person_ids.astype("<i8").tobytes())
     for query in scenes.queries:
-        digest.update(f"{query.scene}\0{query.person_id}\0".encode())
+        digest.update(f"{query.scene}\0{query.person_id}\0".encode(errors="surrogatepass"))
         digest.update(query.box.astype("<f4").tobytes())
     return digest.hexdigest()[:16]
 

@@ -23,8 +23,9 @@ from fdps.data.annotations_csv import seconds_of
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.json_rows import Row, box, corners_of, load_object, rows, whole
+from fdps.data.picture_files import find_picture
 from fdps.data.reader import reader
-from fdps.data.scene_rows import PersonRow, without_doubles
+from fdps.data.scene_rows import PersonRow, check_size, without_doubles
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.pictures import picture_size
 from fdps.structures import (
@@ -188,11 +189,7 @@ def _scene(image: Row, people: list[Row], key: str, file: Path, findings: Findin
     path = _picture(image, file, where)
     size = picture_size(path)
     stated = (image.get("width", size[0]), image.get("height", size[1]))
-    if stated != size:
-        raise AnnotationError(
-            f"{where} is stated as {stated[0]}x{stated[1]}, but {path} is {size[0]}x{size[1]} "
-            "when shown upright"
-        )
+    check_size(stated, size, path, where)
     found: list[PersonRow] = []
     for row in people:
         with findings.tolerated():
@@ -232,7 +229,7 @@ def _picture(image: Row, file: Path, where: str) -> Path:
     if parts.is_absolute() or ".." in parts.parts or "\0" in name:
         raise AnnotationError(f"{where}: file_name {name!r} leads out of the data set")
     images = file.parent / "images"
-    return (images if images.is_dir() else file.parent) / name
+    return find_picture((images if images.is_dir() else file.parent) / name)
 
 
 def _queries(

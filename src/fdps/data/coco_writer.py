@@ -8,6 +8,7 @@ from typing import Any
 
 from fdps.durable import write_file
 from fdps.errors import AnnotationError, MissingDataError
+from fdps.names import printable
 from fdps.pictures import picture_size
 from fdps.structures import Query, Scene, SceneSet
 
@@ -75,6 +76,23 @@ def check_names(splits: Mapping[str, SceneSet]) -> None:
                     f"scene name {scene.name!r} occurs twice", hint="every picture needs its own"
                 )
             paths[scene.name] = scene.path
+
+
+def check_text(splits: Mapping[str, SceneSet]) -> None:
+    """Refuse names that a table in UTF-8 cannot hold.
+
+    Raises:
+        AnnotationError: A name holds bytes that are not UTF-8.
+    """
+    for scenes in splits.values():
+        for scene in scenes.scenes:
+            try:
+                scene.name.encode()
+            except UnicodeEncodeError as error:
+                raise AnnotationError(
+                    f"scene name {printable(scene.name)} is not UTF-8, as queries.csv must be",
+                    hint="rename the picture, or write COCO, which can hold the name",
+                ) from error
 
 
 def copy_picture(scene: Scene, target: Path) -> None:

@@ -24,9 +24,10 @@ from xml.etree.ElementTree import Element
 from fdps.data.csv_rows import number, whole_number
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
+from fdps.data.picture_files import find_picture
 from fdps.data.query_list import by_rule
 from fdps.data.reader import reader
-from fdps.data.scene_rows import PersonRow, inner_path, make_scene
+from fdps.data.scene_rows import PersonRow, check_size, inner_path, make_scene
 from fdps.data.shapes import Corners, box_around, ellipse_box, upright_box
 from fdps.data.xml_tree import read_xml
 from fdps.errors import AnnotationError, MissingDataError
@@ -207,7 +208,9 @@ def _image_scenes(
             name = inner_path(image.get("name", ""), where)
             if name in scenes:
                 raise AnnotationError(f"{where} occurs twice")
-            _check_size(image, folder / name, where)
+            path = find_picture(folder / name)
+            size = picture_size(path)
+            _check_size(image, size, path, where)
             rows = []
             for number_, box in enumerate(_shapes(image, where, findings), start=1):
                 place = f"{where}, {box.tag} {number_}"
@@ -217,7 +220,7 @@ def _image_scenes(
                     stated = _stated_id(box, place)
                     who = UNLABELLED if stated is None else stated
                     rows.append(PersonRow(who, _corners(box, place), place))
-            scenes[name] = make_scene(name, folder / name, rows, findings)
+            scenes[name] = make_scene(name, path, rows, findings, size=size)
     return list(scenes.values())
 
 
@@ -248,17 +251,10 @@ def _shapes(parent: Element, where: str, findings: Findings) -> Iterator[Element
             )
 
 
-def _check_size(image: Element, path: Path, where: str) -> None:
-    if "width" not in image.attrib or "height" not in image.attrib:
-        return
-    stated = tuple(whole_number(image.get(side, ""), side, where) for side in ("width", "height"))
-    size = picture_size(path)
-    if stated != size:
-        raise AnnotationError(
-            f"{where} is stated as {stated[0]}x{stated[1]}, but {path} is {size[0]}x{size[1]} when "
-            "shown upright",
-            hint="annotate and export the pictures at hand, upright and in their own size",
-        )
+def _check_size(image: Element, size: tuple[int, int], path: Path, where: str) -> None:
+    if "width" in image.attrib and "height" in image.attrib:
+        width, height = (whole_number(image.get(k, ""), k, where) for k in ("width", "height"))
+        check_size((width, height), size, path, where)
 
 
 def _corners(shape: Element, where: str) -> Corners:

@@ -25,6 +25,7 @@ from fdps.data import annotations_csv, coco
 from fdps.data.coco_writer import (
     annotation_rows,
     check_names,
+    check_text,
     copy_picture,
     image_row,
     replace_text,
@@ -128,9 +129,11 @@ def write_folder(
         tables: More tables for ``fdps.toml``, of values that JSON knows too.
 
     Raises:
-        AnnotationError: A scene name leads out of the folder or belongs to two pictures.
+        AnnotationError: A scene name leads out of the folder, belongs to two pictures, or is not
+            UTF-8.
     """
     check_names(splits)
+    check_text(splits)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for split, scenes in splits.items():

@@ -23,9 +23,11 @@ import numpy as np
 from jaxtyping import Float
 
 from fdps.boxes import clip, is_valid
+from fdps.data.csv_rows import read_text
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.mat import read_variable
+from fdps.data.picture_files import find_picture
 from fdps.data.reader import reader
 from fdps.data.shapes import Corners, check_pixels
 from fdps.errors import AnnotationError, MissingDataError, UsageError
@@ -132,6 +134,7 @@ def _scene(root: Path, name: str, findings: Findings) -> Scene:
             f"{table_path}: boxes must be rows of id x y w h, got {table.dtype} {table.shape}"
         )
     table = table.astype(np.float64)  # integers of MATLAB may be too narrow for x + w
+    path = find_picture(path)
     size = picture_size(path)
     usable = np.ones(len(table), dtype=bool)
     for number, row in enumerate(table):
@@ -184,7 +187,7 @@ def _queries(path: Path, scenes: SceneSet, findings: Findings) -> tuple[Query, .
     pictures = {scene.name: scene.path for scene in scenes.scenes}
     queries: list[Query] = []
     # strip() ends lines of both kinds; the original has CRLF, many copies have LF
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
             with findings.tolerated():
                 queries.append(_query(line.strip(), pictures, f"{path} line {number}"))

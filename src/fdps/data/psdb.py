@@ -18,6 +18,7 @@ from jaxtyping import Float64
 from fdps.boxes import clip, is_valid
 from fdps.data.findings import Findings
 from fdps.data.mat import read_variable
+from fdps.data.picture_files import find_picture
 from fdps.data.shapes import check_pixels
 from fdps.errors import AnnotationError
 from fdps.pictures import picture_size
@@ -230,6 +231,7 @@ class People:
             raise AnnotationError(f"image {name!r} is listed, but has no row in Images.mat")
         rows = self.boxes[name]
         ids = self._ids.get(name, np.full(len(rows), UNLABELLED, dtype=np.int64))
+        path = find_picture(path)
         size = self.sizes[name] = picture_size(path)
         boxes = cut(rows, size)
         inside = is_valid(boxes)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fdps.boxes import clip, is_valid
 from fdps.data.findings import Findings
+from fdps.data.picture_files import find_picture
 from fdps.data.shapes import Corners, check_pixels
 from fdps.errors import AnnotationError
 from fdps.pictures import picture_size
@@ -39,6 +40,7 @@ def make_scene(
     camera: str | None = None,
     frame: int | None = None,
     seconds: float | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Scene:
     """Cut the boxes at the border of the picture and keep what is inside it.
 
@@ -52,13 +54,15 @@ def make_scene(
         camera: Of the scene.
         frame: Of the scene.
         seconds: Of the scene.
+        size: Width and height of the picture, where the caller has read them already.
 
     Raises:
         MissingDataError: There is no picture.
         PictureError: The file is no picture.
         AnnotationError: A box is no box: not finite, or without width or height.
     """
-    size = picture_size(path)
+    path = find_picture(path)
+    size = picture_size(path) if size is None else size
     boxes, person_ids = [empty_boxes()], []
     for row in without_doubles(rows, findings):
         with findings.tolerated():
@@ -143,6 +147,28 @@ def check_corners(corners: Corners, where: str) -> None:
         if could_be_sizes
         else "correct the row or take it out",
     )
+
+
+def check_size(
+    stated: tuple[object, object], size: tuple[int, int], path: Path, where: str
+) -> None:
+    """Refuse a picture of another size than its annotations state.
+
+    Args:
+        stated: Width and height of the picture that was annotated.
+        size: Width and height of the picture at hand.
+        path: Its file.
+        where: Of the statement.
+
+    Raises:
+        AnnotationError: They differ.
+    """
+    if stated != size:
+        raise AnnotationError(
+            f"{where} is stated as {stated[0]}x{stated[1]}, but {path} is {size[0]}x{size[1]} "
+            "when shown upright",
+            hint="annotate and export the pictures at hand, upright and in their own size",
+        )
 
 
 def inner_path(name: str, where: str) -> str:
