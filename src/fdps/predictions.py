@@ -20,6 +20,7 @@ Its metadata has one key, ``fdps``: JSON with ``format`` ("fdps-predictions"), `
 
 import hashlib
 import json
+import os
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,7 @@ def data_hash(scenes: SceneSet) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_predictions(predictions: Predictions, path: Path | str) -> None:
+def save_predictions(predictions: Predictions, path: os.PathLike[str] | str) -> None:
     """Write a predictions file; an older file at ``path`` is replaced whole or not at all."""
     header = {
         "format": FORMAT,
@@ -114,7 +115,7 @@ def save_predictions(predictions: Predictions, path: Path | str) -> None:
     write_file(path, save(tensors, metadata={"fdps": json.dumps(header)}))
 
 
-def load_predictions(path: Path | str) -> Predictions:
+def load_predictions(path: os.PathLike[str] | str) -> Predictions:
     """Read and check a predictions file, ours or another system's.
 
     Raises:
@@ -237,6 +238,12 @@ def _check_values(tensors: Mapping[str, np.ndarray], n_scenes: int, path: Path) 
 
 
 def _check_boxes(boxes: np.ndarray, path: Path) -> None:
+    if len(boxes) and np.abs(boxes).max() <= 1 and not np.array_equal(boxes, boxes.round()):
+        raise PredictionsError(
+            f"{path}: all {len(boxes)} boxes lie within one pixel, the first is "
+            f"{boxes[0].tolist()}: their coordinates look like shares of the picture",
+            hint="boxes are in pixels: multiply x by the width and y by the height",
+        )
     wrong = np.flatnonzero(~is_valid(boxes))
     if not len(wrong):
         return

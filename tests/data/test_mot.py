@@ -273,3 +273,19 @@ def test_another_row_in_the_common_frames_is_a_fault(tmp_path: Path) -> None:
     write_tracks(tmp_path / "short", [line for line in lines if line[0] != "5"][:-1])
     with pytest.raises(AnnotationError, match=r"short has the pictures of .*long and other"):
         mot.read(tmp_path, "train")
+
+
+def test_pictures_of_another_size_than_stated_are_named_once(tmp_path: Path) -> None:
+    write_sequence(tmp_path, n_frames=3)
+    info = tmp_path / "seqinfo.ini"
+    info.write_text(info.read_text().replace("imWidth=160", "imWidth=1920"))
+    with pytest.raises(AnnotationError, match=r"stated as 1920x120, but .*000001\.jpg is 160x120"):
+        mot.read(tmp_path, "test")
+    findings = Findings(collect=True)
+    assert mot.read(tmp_path, "test", findings).n_boxes == 6
+    assert len(findings.faults) == 1
+    info.write_text(info.read_text().replace("imWidth=1920", "imWidth=wide"))
+    with pytest.raises(AnnotationError, match="imWidth must be a number, got 'wide'"):
+        mot.read(tmp_path, "test")
+    info.write_text(info.read_text().replace("imWidth=wide\n", ""))
+    assert len(mot.read(tmp_path, "test")) == 3

@@ -10,8 +10,9 @@ from pathlib import Path
 from fdps.data import coco, cuhk_sysu, cvat, folder, mot, movienet, prw, wildtrack
 from fdps.data.cache import cached
 from fdps.data.findings import Findings
-from fdps.data.reader import Reader, StrPath
+from fdps.data.reader import Reader
 from fdps.errors import MissingDataError, UsageError
+from fdps.pictures import StrPath
 from fdps.structures import SceneSet
 
 __all__ = ["KINDS", "Findings", "load_scenes"]

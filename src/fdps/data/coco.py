@@ -197,6 +197,7 @@ def _scene(image: Row, people: list[Row], key: str, file: Path, findings: Findin
             person_id = whole(row, key, where_row) if key in row else UNLABELLED
             x1, y1, x2, y2 = box(row, size, where_row).tolist()
             findings.boxes.add(corners_of(row, where_row), size, path, where_row)
+            _note_shape(row, where_row, findings)
             found.append(PersonRow(person_id, (x1, y1, x2, y2), where_row))
     found = list(without_doubles(found, findings))
     camera = image.get("camera_id")
@@ -210,6 +211,17 @@ def _scene(image: Row, people: list[Row], key: str, file: Path, findings: Findin
         frame=whole(image, "frame_id", where) if image.get("frame_id") is not None else None,
         seconds=_seconds(image, where),
     )
+
+
+def _note_shape(row: Row, where: str, findings: Findings) -> None:
+    """Note what the box does not tell."""
+    attributes = row.get("attributes")
+    if row.get("bbox") is None:
+        findings.note("outline without a box: the upright box around it is taken", where)
+    elif isinstance(attributes, dict) and attributes.get("rotation"):
+        findings.note("box that is turned: the upright box around it is taken", where)
+    if isinstance(attributes, dict) and attributes.get("occluded") is True:
+        findings.note("shape that is occluded: taken like any other", where)
 
 
 def _seconds(image: Row, where: str) -> float | None:

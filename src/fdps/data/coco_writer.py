@@ -9,11 +9,11 @@ from typing import Any
 from fdps.durable import write_file
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.names import printable
-from fdps.pictures import picture_size
+from fdps.pictures import StrPath, picture_size
 from fdps.structures import Query, Scene, SceneSet
 
 
-def write_coco(root: Path, splits: Mapping[str, SceneSet]) -> None:
+def write_coco(root: StrPath, splits: Mapping[str, SceneSet]) -> None:
     """Write ``annotations_<split>.json`` for each split, and the pictures into ``images``.
 
     :func:`fdps.data.coco.read` gives the sets back; queries survive in ``test`` alone, and the
@@ -27,6 +27,7 @@ def write_coco(root: Path, splits: Mapping[str, SceneSet]) -> None:
         AnnotationError: A scene name leads out of the folder or belongs to two pictures.
         MissingDataError: A picture is not there.
     """
+    root = Path(root)
     check_names(splits)
     root.mkdir(parents=True, exist_ok=True)
     for split, scenes in splits.items():

@@ -36,6 +36,7 @@ from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule, queries_csv, read_queries
 from fdps.data.reader import reader
 from fdps.errors import AnnotationError, MissingDataError
+from fdps.pictures import StrPath
 from fdps.structures import Query, SceneSet
 
 INFO, ANNOTATIONS, QUERIES, IMAGES = "fdps.toml", "annotations.json", "queries.csv", "images"
@@ -84,18 +85,18 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
     return SceneSet(f"{name}/{split}", scenes.scenes, tuple(queries))
 
 
-def read_info(root: Path) -> dict[str, Any]:
+def read_info(root: StrPath) -> dict[str, Any]:
     """Read ``fdps.toml``: at least ``name``.
 
     Raises:
         MissingDataError: It is not there.
         AnnotationError: It is no TOML, or has no name.
     """
-    file = root / INFO
+    file = Path(root) / INFO
     if not file.is_file():
         raise MissingDataError(
             f"no {INFO} in {root}",
-            hint=f'a folder data set has one, with at least: name = "{root.name}"',
+            hint=f'a folder data set has one, with at least: name = "{file.parent.name}"',
         )
     try:
         info = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -107,7 +108,7 @@ def read_info(root: Path) -> dict[str, Any]:
 
 
 def write_folder(
-    root: Path,
+    root: StrPath,
     splits: Mapping[str, SceneSet],
     *,
     name: str,
@@ -132,6 +133,7 @@ def write_folder(
         AnnotationError: A scene name leads out of the folder, belongs to two pictures, or is not
             UTF-8.
     """
+    root = Path(root)
     check_names(splits)
     check_text(splits)
     images: list[dict[str, Any]] = []

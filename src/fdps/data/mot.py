@@ -4,7 +4,7 @@
 
     root/                     or root/train/ and root/test/ with sequences in each
       MOT17-02/
-        seqinfo.ini           [Sequence] imDir, imExt, seqLength, frameRate
+        seqinfo.ini           [Sequence] imDir, imExt, seqLength, frameRate, imWidth, imHeight
         img1/000001.jpg ...
         gt/gt.txt             frame,track,left,top,width,height,counts,class,visibility
 
@@ -25,9 +25,10 @@ from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule
 from fdps.data.reader import reader
-from fdps.data.scene_rows import PersonRow, inner_path, make_scene
+from fdps.data.scene_rows import PersonRow, check_size, inner_path, make_scene
 from fdps.data.shapes import Corners
 from fdps.errors import AnnotationError, MissingDataError
+from fdps.pictures import picture_size
 from fdps.structures import Scene, SceneSet
 
 INFO, TRACKS = "seqinfo.ini", Path("gt/gt.txt")
@@ -45,6 +46,7 @@ class Sequence:
         pictures: Folder of its pictures, below ``folder``.
         suffix: Of a picture, ``.jpg``.
         n_frames: Frames 1..n_frames.
+        size: Width and height of the pictures, where they are given.
         rate: Frames per second, where it is given.
         camera: ``camera`` where it is given, else the name of the folder.
         shared: Whether equal tracks in two sequences are one person (our key ``sharedIds``).
@@ -54,6 +56,7 @@ class Sequence:
     pictures: str
     suffix: str
     n_frames: int
+    size: tuple[int, int] | None
     rate: float | None
     camera: str
     shared: bool
@@ -200,10 +203,18 @@ def _read_info(file: Path) -> Sequence:
         pictures=inner_path(info.get("imDir", "img1"), where),
         suffix=info.get("imExt", ".jpg"),
         n_frames=n_frames,
+        size=_stated_size(info, where),
         rate=None if rate is None else number(rate, "frameRate", where),
         camera=info.get("camera", folder.resolve().name),
         shared=info.get(_SHARED, "0").strip().lower() in ("1", "true", "yes"),
     )
+
+
+def _stated_size(info: configparser.SectionProxy, where: str) -> tuple[int, int] | None:
+    if not (info.get("imWidth") and info.get("imHeight")):
+        return None
+    width, height = (whole_number(info[key], key, where) for key in ("imWidth", "imHeight"))
+    return width, height
 
 
 def _read_tracks(sequence: Sequence, findings: Findings) -> dict[int, list[PersonRow]]:
@@ -281,12 +292,18 @@ def _scenes(
     there = {path.name for path in (sequence.folder / sequence.pictures).glob("*")}
     scenes: list[Scene] = []
     missing: list[Path] = []
+    stated = sequence.size
     for frame in range(1, min(sequence.n_frames, len(there) + max(rows, default=0)) + 1):
         path = sequence.picture(frame)
         if path.name not in there:
             missing.append(path)
             continue
         with findings.tolerated():
+            size = picture_size(path)
+            if stated is not None and stated != size:
+                wrong, stated = stated, None  # one fault is enough for a sequence
+                with findings.tolerated():
+                    check_size(wrong, size, path, f"{sequence.folder / INFO}: the sequence")
             scenes.append(
                 make_scene(
                     f"{name}/{sequence.pictures}/{path.name}",
@@ -296,6 +313,7 @@ def _scenes(
                     camera=sequence.camera,
                     frame=frame,
                     seconds=None if not sequence.rate else (frame - 1) / sequence.rate,
+                    size=size,
                 )
             )
     if len(scenes) + len(missing) < sequence.n_frames and not missing:

@@ -1,6 +1,5 @@
 """What all readers have in common, before and after they read."""
 
-import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -9,10 +8,8 @@ from typing import Protocol, runtime_checkable
 from fdps.data.box_evidence import BoxEvidence
 from fdps.data.copies import note_copies
 from fdps.data.findings import Findings
+from fdps.pictures import StrPath
 from fdps.structures import SceneSet
-
-StrPath = str | os.PathLike[str]
-"""A path, as the standard library takes it."""
 
 
 @runtime_checkable
