@@ -23,7 +23,7 @@ from fdps.structures import Query, Scene, SceneSet
 
 log = logging.getLogger("fdps.data")
 
-VERSION = 2
+VERSION = 3
 """Part of the hash: counts up when readers read the same files differently."""
 
 SUFFIXES = (".mat", ".json", ".txt", ".csv", ".xml", ".ini", ".toml")

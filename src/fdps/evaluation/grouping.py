@@ -150,8 +150,8 @@ def _check_inside(predictions: Predictions, scenes: SceneSet) -> None:
             f"{outside.sum()} of {len(boxes)} predicted boxes lie wholly outside their scene, the "
             f"first is row {row}, {boxes[row].tolist()} in {name!r}"
             + (f" of {size[0]}x{size[1]}" if size else ""),
-            hint="boxes are in pixels of the picture in its own size, shown upright: scale them, or "
-            "take the rows out",
+            hint="boxes are in pixels of the picture in its own size, shown upright: scale them, "
+            "or take the rows out",
         )
 
 
