@@ -89,6 +89,21 @@ def test_corners_for_width_and_height_are_named(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", WITH_SIZES)
+def test_centres_for_first_corners_are_named(tmp_path: Path, name: str) -> None:
+    boxes = [((a + c) / 2, (b + d) / 2, c - a, d - b) for a, b, c, d in CORNERS]
+    with pytest.raises(AnnotationError, match=r"4 of 4 boxes .* as a centre, .* 4 lie") as caught:
+        read(name, tmp_path, boxes)
+    assert "half of width and height" in caught.value.hint
+
+
+def test_exchanged_axes_are_named(tmp_path: Path) -> None:
+    boxes = [(y1, x1, y2 - y1, x2 - x1) for x1, y1, x2, y2 in CORNERS]
+    with pytest.raises(AnnotationError, match="turned by a quarter, 4 lie") as caught:
+        read("coco", tmp_path, boxes)
+    assert "exchange" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", WITH_SIZES)
 def test_the_same_people_in_the_right_form_are_read(tmp_path: Path, name: str) -> None:
     boxes = [(x1, y1, x2 - x1, y2 - y1) for x1, y1, x2, y2 in CORNERS]
     first = 1 if name == "mot" else 0  # the first pixel is number 1
@@ -142,7 +157,7 @@ def test_pictures_that_exif_turns_and_boxes_that_it_does_not(tmp_path: Path) -> 
         file = tmp_path / "images" / f"{number}.png"
         with Image.open(file) as picture:
             picture.convert("RGB").save(file, exif=exif)
-    with pytest.raises(AnnotationError, match="if the pictures were turned by a quarter") as caught:
+    with pytest.raises(AnnotationError, match="that are turned by a quarter, 4 lie") as caught:
         load_scenes("folder", tmp_path, "train", findings=Findings())
     assert "EXIF" in caught.value.hint
 
@@ -163,3 +178,31 @@ def test_normalised_query_boxes_are_named(tmp_path: Path) -> None:
     (tmp_path / "queries.csv").write_text(queries)
     with pytest.raises(AnnotationError, match=r"queries\.csv, line 2: .* shares of the picture"):
         load_scenes("folder", tmp_path, "test", findings=Findings())
+
+
+def test_exchanged_corners_are_named_with_what_may_be_meant(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match=r"line 2: .* must have x1 < x2") as caught:
+        read("csv", tmp_path, [(100, 90, 30, 20)])
+    assert caught.value.hint == (
+        "if these are x y width height, write [100.0, 90.0, 130.0, 110.0]; "
+        "if the corners are exchanged, write [30.0, 20.0, 100.0, 90.0]"
+    )
+
+
+def test_boxes_of_pictures_that_are_half_as_large_again_are_doubted(tmp_path: Path) -> None:
+    table(tmp_path, [(40, 20, 180, 170), (70, 15, 190, 90), (90, 20, 150, 150), (9, 9, 60, 80)])
+    findings = Findings()
+    assert load_scenes("folder", tmp_path, "train", findings=findings).n_boxes == 4
+    (what,) = (note.what for note in findings.notes if note.is_loss)
+    assert what.endswith("do the boxes belong to pictures of another size?")
+
+
+def test_a_query_that_is_listed_twice_is_noted(tmp_path: Path) -> None:
+    table(tmp_path, CORNERS)
+    row = "0.png,20,10,90,110,0\n"
+    (tmp_path / "queries.csv").write_text(f"image,x1,y1,x2,y2,person_id\n{row}{row}")
+    findings = Findings()
+    assert len(load_scenes("folder", tmp_path, "test", findings=findings).queries) == 2
+    assert [note.what for note in findings.notes] == [
+        "query that is listed twice: both kept, and it counts twice"
+    ]

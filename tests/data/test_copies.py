@@ -89,4 +89,18 @@ def test_copies_without_people_do_no_harm(tmp_path: Path) -> None:
         write_picture(tmp_path / name, np.zeros((9, 9, 3), np.uint8))
     findings = Findings()
     load_scenes("folder", tmp_path, "test", findings=findings)
-    assert findings.notes == []
+    assert [note.what for note in findings.notes] == ["nobody is annotated in this split"]
+
+
+def test_two_scenes_of_one_file_are_named(tmp_path: Path) -> None:
+    rows = "image,x1,y1,x2,y2\n1.png,1,2,8,9\n./1.png,1,2,8,9\n"
+    (tmp_path / "annotations.csv").write_text(rows)
+    write_picture(tmp_path / "1.png", np.zeros((9, 9, 3), np.uint8))
+    findings = Findings()
+    load_scenes("folder", tmp_path, "test", findings=findings)
+    assert [(note.what, note.where) for note in findings.notes] == [
+        (
+            "scene with the picture file of another: both kept, and its people count twice",
+            "./1.png is 1.png",
+        )
+    ]

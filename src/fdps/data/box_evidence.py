@@ -15,6 +15,21 @@ from fdps.errors import AnnotationError
 _FAR = 0.05  # of the side of the picture: annotators draw that far beyond its border
 _MOST, _MANY, _AT_LEAST = 0.9, 0.1, 2
 
+_CORNERS = (
+    "as two corners x1 y1 x2 y2",
+    "write x y width height: width is x2 - x1, height is y2 - y1",
+)
+_CENTRE = (
+    "as a centre, width and height",
+    "write the first corner: take half of width and height away from the centre",
+)
+_TURNED = (
+    "in pictures that are turned by a quarter",
+    "boxes mean the picture as it is shown, turned as its EXIF data say: turn the boxes too, or "
+    "save the pictures without EXIF data; if x and y were exchanged, exchange them",
+)
+"""Other ways to read the boxes: how, and what to do if that is what they mean."""
+
 
 @dataclass(slots=True)
 class _Tally:
@@ -27,6 +42,8 @@ class _Tally:
     """They lie wholly to the right of the picture or below it, as those of a larger one would."""
     n_as_corners: int = 0
     """They would lie inside if width and height were the second corner."""
+    n_as_centre: int = 0
+    """They would lie inside if the first corner were the centre."""
     n_if_turned: int = 0
     """They would lie inside if the picture were turned by a quarter."""
     far: str = ""
@@ -64,21 +81,27 @@ class BoxEvidence:
         if over > _FAR:
             tally.n_far += 1
             tally.far = tally.far or where
+        w, h = x2 - x1, y2 - y1
         if min(x1, y1) >= -1:
-            tally.n_as_corners += x1 < x2 - x1 <= width + 1 and y1 < y2 - y1 <= height + 1
+            tally.n_as_corners += x1 < w <= width + 1 and y1 < h <= height + 1
             tally.n_if_turned += x2 <= height + 1 and y2 <= width + 1
+        low, high = min(x1 - w / 2, y1 - h / 2), max(x1 + w / 2 - width, y1 + h / 2 - height)
+        tally.n_as_centre += low >= -1 and high <= 1
+
+    def doubt(self) -> tuple[str, str] | None:
+        """Return what looks odd, and where first, if most boxes reach far beyond their pictures."""
+        whole = self._whole()
+        if whole.n_far < max(_AT_LEAST + 1, whole.n / 2):
+            return None
+        return (
+            f"{whole.n_far} of {whole.n} boxes reach far beyond the border of their pictures: do the "
+            "boxes belong to pictures of another size?",
+            whole.far,
+        )
 
     def faults(self) -> Iterator[AnnotationError]:
         """Yield what is wrong with the set as a whole, or else with the pictures of a folder."""
-        whole = _Tally()
-        for tally in self._of_folder.values():
-            whole.n += tally.n
-            whole.n_far += tally.n_far
-            whole.n_beyond += tally.n_beyond
-            whole.n_as_corners += tally.n_as_corners
-            whole.n_if_turned += tally.n_if_turned
-            whole.far, whole.beyond = whole.far or tally.far, whole.beyond or tally.beyond
-        error = self._fault(whole)
+        error = self._fault(self._whole())
         if error is not None:
             yield error
             return
@@ -87,21 +110,26 @@ class BoxEvidence:
             if error is not None:
                 yield error
 
+    def _whole(self) -> _Tally:
+        whole = _Tally()
+        for tally in self._of_folder.values():
+            for name in _Tally.__slots__:
+                value, more = getattr(whole, name), getattr(tally, name)
+                setattr(whole, name, value or more if isinstance(value, str) else value + more)
+        return whole
+
     def _fault(self, tally: _Tally) -> AnnotationError | None:
-        many_are_far = tally.n_far >= max(_AT_LEAST, _MANY * tally.n)
-        far = f"{tally.far}: {tally.n_far} of {tally.n} boxes reach far beyond the border of their "
-        if many_are_far and self.with_sizes and tally.n_as_corners >= _MOST * tally.n:
+        readings = [(tally.n_if_turned, *_TURNED)]
+        if self.with_sizes:
+            readings = [(tally.n_as_corners, *_CORNERS), *readings, (tally.n_as_centre, *_CENTRE)]
+        n_inside, otherwise, hint = max(readings, key=lambda reading: reading[0])
+        if tally.n_far >= max(_AT_LEAST, _MANY * tally.n) and n_inside >= _MOST * tally.n:
+            meant = "x y width height" if self.with_sizes else "x1 y1 x2 y2"
             return AnnotationError(
-                f"{far}pictures as x y width height, which is meant here; as two corners "
-                f"x1 y1 x2 y2, {tally.n_as_corners} lie inside",
-                hint="write x y width height: width is x2 - x1, height is y2 - y1",
-            )
-        if many_are_far and tally.n_if_turned >= _MOST * tally.n:
-            return AnnotationError(
-                f"{far}pictures; if the pictures were turned by a quarter, {tally.n_if_turned} "
-                "would lie inside",
-                hint="boxes mean the picture as it is shown, turned as its EXIF data say: turn the "
-                "boxes too, or save the pictures without EXIF data",
+                f"{tally.far}: {tally.n_far} of {tally.n} boxes reach far beyond the border of "
+                f"their pictures as {meant}, which is meant here; {otherwise}, {n_inside} lie "
+                "inside",
+                hint=hint,
             )
         if tally.n_beyond >= max(_AT_LEAST, tally.n / 2):
             return AnnotationError(

@@ -25,7 +25,7 @@ from fdps.data.identities import contiguous
 from fdps.data.json_rows import Row, box, corners_of, load_object, rows, whole
 from fdps.data.picture_files import find_picture
 from fdps.data.reader import reader
-from fdps.data.scene_rows import PersonRow, check_size, without_doubles
+from fdps.data.scene_rows import PERSON_LABELS, PersonRow, check_size, without_doubles
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.pictures import picture_size
 from fdps.structures import (
@@ -46,7 +46,8 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
 
     Images with a ``split`` are filtered by it; if none has one, every split holds all images.
     Boxes are cut at the border of the picture. Annotations with ``iscrowd`` or ``ignore`` are left
-    out, and so are those of other categories where the file has a category called ``person``.
+    out, and so are those of other categories where the file has a category called ``person`` or,
+    failing that, ``pedestrian`` or ``people``.
 
     Args:
         root: The folder of the annotations, or the JSON file itself.
@@ -143,7 +144,15 @@ def _people(
 ) -> dict[int, list[Row]]:
     """Annotations of people, by image."""
     categories = rows(content, "categories", str(file))
-    person = [row.get("id") for row in categories if str(row.get("name")).lower() == "person"]
+    names = [str(row.get("name")).lower() for row in categories]
+    label = next((label for label in PERSON_LABELS if label in names), None)
+    person = [row.get("id") for row, name in zip(categories, names, strict=True) if name == label]
+    if names and not person:
+        findings.note(
+            f"no category is called {', '.join(PERSON_LABELS)}: all are taken as people",
+            f"{file} has {', '.join(sorted(names))}",
+            is_loss=True,
+        )
     people: dict[int, list[Row]] = {image_id: [] for image_id in images}
     for row in rows(content, "annotations", str(file)):
         with findings.tolerated():

@@ -27,6 +27,14 @@ def note_copies(scenes: SceneSet, findings: Findings) -> None:
                 for copy in copies:
                     if not len(original.boxes) and not len(copy.boxes):
                         continue
+                    if copy.path == original.path:
+                        findings.note(
+                            "scene with the picture file of another: both kept, and its people "
+                            "count twice",
+                            f"{copy.name} is {original.name}",
+                            is_loss=True,
+                        )
+                        continue
                     as_others = ", as different people" * _differ(original, copy)
                     findings.note(
                         "picture with the content of another: both kept, and its people count "

@@ -28,14 +28,13 @@ from fdps.data.identities import contiguous
 from fdps.data.picture_files import find_picture
 from fdps.data.query_list import by_rule
 from fdps.data.reader import reader
-from fdps.data.scene_rows import PersonRow, check_size, inner_path, make_scene
+from fdps.data.scene_rows import PERSON_LABELS, PersonRow, check_size, inner_path, make_scene
 from fdps.data.shapes import Corners, box_around, ellipse_box, upright_box
 from fdps.data.xml_tree import read_xml
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Scene, SceneSet
 
-PERSON_LABELS = ("person", "pedestrian", "people")
 _FRAME = re.compile(r"\D*(\d{1,12})\.\w+", re.ASCII)
 _EDGES = ("xtl", "ytl", "xbr", "ybr")
 _CUBOID = [f"{edge}{side}" for side in (1, 2) for edge in ("tl", "bl", "tr", "br")]

@@ -248,7 +248,9 @@ def _read_tracks(sequence: Sequence, findings: Findings) -> dict[int, list[Perso
 def _track_row(cells: list[str], where: str, n_frames: int) -> tuple[int, PersonRow | None]:
     if len(cells) < 6:
         raise AnnotationError(
-            f"{where}: expected frame,track,left,top,width,height and more, got {len(cells)} values"
+            f"{where}: expected frame,track,left,top,width,height and more, "
+            f"got {len(cells)} values",
+            hint="values are separated by commas",
         )
     frame, track = (
         whole_number(cells[k], what, where) for k, what in enumerate(("frame", "track"))

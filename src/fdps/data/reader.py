@@ -31,9 +31,30 @@ def reader(read: Callable[[Path, str, Findings], SceneSet]) -> Reader:
         findings = findings or Findings()
         findings.boxes = BoxEvidence()
         scenes = read(Path(root), split, findings)
-        for error in findings.boxes.faults():
+        errors = list(findings.boxes.faults())
+        doubt = None if errors else findings.boxes.doubt()
+        if doubt is not None:
+            findings.note(*doubt, is_loss=True)
+        for error in errors:
             findings.fault(error)
         note_copies(scenes, findings)
+        _note_repeated_queries(scenes, findings)
+        if not scenes.n_boxes and not findings.faults:
+            what = "nobody is annotated in this split" if scenes.scenes else "the split is empty"
+            findings.note(what, str(root), is_loss=True)
         return scenes
 
     return read_and_look
+
+
+def _note_repeated_queries(scenes: SceneSet, findings: Findings) -> None:
+    seen = set()
+    for query in scenes.queries:
+        asked = (query.scene, query.person_id, query.box.tobytes(), query.gallery)
+        if asked in seen:
+            findings.note(
+                "query that is listed twice: both kept, and it counts twice",
+                f"{query.scene}, person {query.person_id}",
+                is_loss=True,
+            )
+        seen.add(asked)

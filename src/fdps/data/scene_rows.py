@@ -15,6 +15,9 @@ from fdps.errors import AnnotationError
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Scene, empty_boxes
 
+PERSON_LABELS = ("person", "pedestrian", "people")
+"""What tools call a person; where none of them is used, everything is taken as one."""
+
 
 @dataclass(frozen=True, slots=True)
 class PersonRow:
@@ -139,13 +142,15 @@ def check_corners(corners: Corners, where: str) -> None:
     """
     if is_valid(np.array([corners], dtype=np.float64))[0]:
         return
-    x, y, width, height = corners
-    could_be_sizes = math.isfinite(x + y + width + height) and width > 0 and height > 0
+    x1, y1, x2, y2 = corners
+    meant = "correct the row or take it out"
+    if math.isfinite(sum(corners)) and x2 > 0 and y2 > 0:
+        meant = f"if these are x y width height, write {[x1, y1, x1 + x2, y1 + y2]}"
+        if x2 < x1 and y2 < y1:
+            meant += f"; if the corners are exchanged, write {[x2, y2, x1, y1]}"
     raise AnnotationError(
         f"{where}: box {list(corners)} (x1 y1 x2 y2) must have x1 < x2 and y1 < y2, all finite",
-        hint=f"if these are x y width height, write {[x, y, x + width, y + height]}"
-        if could_be_sizes
-        else "correct the row or take it out",
+        hint=meant,
     )
 
 
