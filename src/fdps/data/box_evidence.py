@@ -93,11 +93,8 @@ class BoxEvidence:
         whole = self._whole()
         if whole.n_far < max(_AT_LEAST + 1, whole.n / 2):
             return None
-        return (
-            f"{whole.n_far} of {whole.n} boxes reach far beyond the border of their pictures: do the "
-            "boxes belong to pictures of another size?",
-            whole.far,
-        )
+        what = f"{whole.n_far} of {whole.n} boxes reach far beyond the border of their pictures"
+        return f"{what}: do the boxes belong to pictures of another size?", whole.far
 
     def faults(self) -> Iterator[AnnotationError]:
         """Yield what is wrong with the set as a whole, or else with the pictures of a folder."""

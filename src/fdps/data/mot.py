@@ -172,12 +172,12 @@ def _picture_sizes(sequence: Sequence) -> dict[str, int]:
 def _truth(sequence: Sequence, n_frames: int) -> set[tuple[str | float, ...]]:
     """The rows of the first frames; neither their order nor how numbers are written matters."""
     file = sequence.folder / TRACKS
-    rows = set()
+    rows: set[tuple[str | float, ...]] = set()
     for line in read_text(file).splitlines() if file.is_file() else ():
         try:
-            row: tuple[str | float, ...] = tuple(float(cell) for cell in line.split(","))
-            if row[0] <= n_frames:
-                rows.add(row)
+            numbers = tuple(float(cell) for cell in line.split(","))
+            if numbers[0] <= n_frames:
+                rows.add(numbers)
         except ValueError:
             rows.add((line.strip(),))
     return rows - {("",)}

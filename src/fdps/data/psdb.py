@@ -235,9 +235,9 @@ class People:
         size = self.sizes[name] = picture_size(path)
         boxes = cut(rows, size)
         inside = is_valid(boxes)
-        for row, (x1, y1, x2, y2) in enumerate(to_corners(rows).tolist()):
+        for stated, (x1, y1, x2, y2) in zip(rows.tolist(), to_corners(rows).tolist(), strict=True):
             with self.findings.tolerated():
-                where = f"{name}, box {rows[row].tolist()} (x y w h)"
+                where = f"{name}, box {stated} (x y w h)"
                 check_pixels((x1, y1, x2, y2), size, where)
                 self.findings.boxes.add((x1, y1, x2, y2), size, path, where)
         for row in np.flatnonzero(

@@ -134,7 +134,7 @@ def _check_inside(predictions: Predictions, scenes: SceneSet) -> None:
     reach = np.array([boxes[:, 2:].max(axis=0) if len(boxes) else (0, 0) for boxes in people])
     boxes = predictions.boxes
     beyond = (boxes[:, :2] >= reach.reshape(-1, 2)[predictions.scene]).any(axis=1)
-    outside = (boxes[:, 2:] <= 0).any(axis=1)
+    outside = np.asarray((boxes[:, 2:] <= 0).any(axis=1))
     sizes: dict[int, tuple[int, int] | None] = {}
     for row in np.flatnonzero(beyond & ~outside).tolist():
         scene = int(predictions.scene[row])
