@@ -206,3 +206,15 @@ def test_a_query_that_is_listed_twice_is_noted(tmp_path: Path) -> None:
     assert [note.what for note in findings.notes] == [
         "query that is listed twice: both kept, and it counts twice"
     ]
+
+
+def test_people_whose_feet_are_out_of_sight_are_no_centres(tmp_path: Path) -> None:
+    boxes = [(40, 40, 30, 100), (80, 45, 30, 110), (60, 30, 30, 80), (100, 50, 40, 100)]
+    assert read("mot", tmp_path, boxes).n_boxes == 4
+
+
+def test_people_on_the_left_who_are_cut_off_below_are_not_turned(tmp_path: Path) -> None:
+    boxes = [(4 * k, 10 + k % 7, 20, 60) for k in range(1, 23)] + [(40, 60, 30, 80)] * 2
+    boxes[-1] = (70, 60, 30, 80)
+    table(tmp_path, [(x, y, x + w, y + h) for x, y, w, h in boxes])
+    assert load_scenes("folder", tmp_path, "train", findings=Findings()).n_boxes == 24
