@@ -11,8 +11,9 @@ where every image is searched. ``boxes``: position in the gallery → where the 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,20 @@ def with_galleries(file: Path, queries: Sequence[Query], scenes: SceneSet) -> li
         )
     paths = {scene.name: scene.path for scene in scenes.scenes}
     forms = unicode_forms(paths)
+    size_of = cache(lambda name: picture_size(paths[name]))  # the same pictures come up again
     return [
-        _with_gallery(row, query, paths, forms, f"{file}, query {number}")
+        _with_gallery(row, query, paths, forms, size_of, f"{file}, query {number}")
         for number, (row, query) in enumerate(zip(rows, queries, strict=True), start=1)
     ]
 
 
 def _with_gallery(
-    row: Any, query: Query, paths: Mapping[str, Path], forms: dict[str, str], where: str
+    row: Any,
+    query: Query,
+    paths: Mapping[str, Path],
+    forms: dict[str, str],
+    size_of: Callable[[str], tuple[int, int]],
+    where: str,
 ) -> Query:
     if not isinstance(row, dict):
         raise AnnotationError(f"{where} must be an object, got {row!r:.80}")
@@ -91,28 +98,30 @@ def _with_gallery(
     for name in gallery:
         if name not in paths:
             raise AnnotationError(f"{where}: image {name!r} is not in this split")
-    located = None if boxes is None else _boxes(boxes, [paths[name] for name in gallery], where)
+    located = None if boxes is None else _boxes(boxes, gallery, size_of, where)
     return replace(query, gallery=tuple(gallery), gallery_boxes=located)
 
 
-def _boxes(boxes: Any, pictures: Sequence[Path], where: str) -> dict[int, np.ndarray]:
+def _boxes(
+    boxes: Any, gallery: Sequence[str], size_of: Callable[[str], tuple[int, int]], where: str
+) -> dict[int, np.ndarray]:
     if not isinstance(boxes, dict):
         raise AnnotationError(f"{where}: 'boxes' must be an object, got {boxes!r:.80}")
     located = {}
     for key, edges in boxes.items():
         is_box = isinstance(edges, list) and [type(edge) in (int, float) for edge in edges]
         if (
-            not (key.isascii() and key.isdigit() and int(key[:9]) < len(pictures))
+            not (key.isascii() and key.isdigit() and int(key[:9]) < len(gallery))
             or is_box != [True] * 4
         ):
             raise AnnotationError(
-                f"{where}: 'boxes' must map positions 0..{len(pictures) - 1} to x1 y1 x2 y2, got "
+                f"{where}: 'boxes' must map positions 0..{len(gallery) - 1} to x1 y1 x2 y2, got "
                 f"{key!r}: {edges!r:.80}"
             )
         box = np.array(edges, dtype=np.float64).astype(np.float32)
         if not is_valid(box[None])[0]:
             raise AnnotationError(f"{where}: box {edges} must have x1 < x2 and y1 < y2")
-        width, height = size = picture_size(pictures[int(key)])
+        width, height = size = size_of(gallery[int(key)])
         x1, y1, x2, y2 = map(float, edges)
         check_pixels((x1, y1, x2, y2), size, where)
         if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
