@@ -17,6 +17,7 @@ Source: Milan et al., MOT16: A Benchmark for Multi-Object Tracking, 2016, sectio
 import configparser
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,9 +127,12 @@ def _without_copies(sequences: list[Sequence], findings: Findings) -> list[Seque
     MOT17 brings every sequence three times, each with the detections of another detector
     (``MOT17-02-DPM``, ``-FRCNN``, ``-SDP``): the same people are in all of them.
     """
+    files = {sequence.folder: _file_sizes(sequence) for sequence in sequences}
     kept: list[Sequence] = []
     for sequence in sequences:
-        place = next((k for k, one in enumerate(kept) if _show_the_same(one, sequence)), None)
+        place = next(
+            (k for k, one in enumerate(kept) if _show_the_same(one, sequence, files)), None
+        )
         if place is None:
             kept.append(sequence)
             continue
@@ -151,20 +155,20 @@ def _without_copies(sequences: list[Sequence], findings: Findings) -> list[Seque
     return kept
 
 
-def _show_the_same(one: Sequence, other: Sequence) -> bool:
+def _show_the_same(one: Sequence, other: Sequence, files: Mapping[Path, Mapping[str, int]]) -> bool:
     """Whether all pictures that both have are the same: sizes of all files, bytes of a few."""
-    sizes, others = _picture_sizes(one), _picture_sizes(other)
-    common = sorted(sizes.keys() & others.keys())
-    if not common or any(sizes[name] != others[name] for name in common):
+    sizes, others = files[one.folder], files[other.folder]
+    if not sizes or any(others.get(name, size) != size for name, size in sizes.items()):
         return False
-    return all(
+    common = sorted(sizes.keys() & others.keys())
+    return bool(common) and all(
         (one.folder / one.pictures / name).read_bytes()
         == (other.folder / other.pictures / name).read_bytes()
         for name in common[:: max(len(common) // 4, 1)]
     )
 
 
-def _picture_sizes(sequence: Sequence) -> dict[str, int]:
+def _file_sizes(sequence: Sequence) -> dict[str, int]:
     files = (sequence.folder / sequence.pictures).glob(f"*{sequence.suffix}")
     return {file.name: file.stat().st_size for file in files}
 
