@@ -35,7 +35,7 @@ BELOW = {
     "query": FOUNDATION | {"boxes", "pictures"},
     "searcher": FOUNDATION
     | {"pictures", "boxes", "config", "data", "devices", "models", "query", "weights_file"},
-    "evaluation": FOUNDATION | {"boxes", "predictions"},
+    "evaluation": FOUNDATION | {"boxes", "pictures", "predictions"},
     "search": FOUNDATION | {"pictures", "boxes", "data", "decoding", "predictions", "evaluation"},
     "runtime": FOUNDATION | {"boxes", "config", "devices", "query"},
     # Above the network of ours and those of others: the one place where a path becomes an embedder.

@@ -311,3 +311,24 @@ def test_half_precision_is_unit_length_enough(tmp_path: Path) -> None:
     rows = small().embeddings.astype(np.float16).astype(np.float32)
     save_predictions(dataclasses.replace(small(), embeddings=rows), tmp_path / "p")
     np.testing.assert_array_equal(load_predictions(tmp_path / "p").embeddings, rows)
+
+
+def test_boxes_that_are_shares_of_the_picture_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.safetensors"
+    good = small()
+    shares = np.tile(np.array([[0.1, 0.2, 0.5, 1.0]], dtype=np.float32), (len(good.boxes), 1))
+    save_predictions(dataclasses.replace(good, boxes=shares), path)
+    with pytest.raises(PredictionsError, match="look like shares of the picture") as caught:
+        load_predictions(path)
+    assert "multiply x by the width" in caught.value.hint
+    centres = shares * 0 + np.array([0.5, 0.5, 0.1, 0.9], dtype=np.float32)
+    save_predictions(dataclasses.replace(good, boxes=centres), path)
+    with pytest.raises(PredictionsError, match="look like shares of the picture"):
+        load_predictions(path)
+
+
+def test_names_that_are_not_utf8_have_a_hash_too() -> None:
+    scenes = scene_set()
+    first = dataclasses.replace(scenes.scenes[0], name="caf\udce9.jpg")
+    odd = dataclasses.replace(scenes, scenes=(first, *scenes.scenes[1:]), queries=())
+    assert data_hash(odd) != data_hash(dataclasses.replace(scenes, queries=()))

@@ -8,6 +8,7 @@ Orientation is taken from the header alone: :func:`picture_size` and :func:`read
 agree, and the former decodes no pixels.
 """
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ except ImportError:  # the extra `heic`
 else:
     pillow_heif.register_heif_opener(thumbnails=False)
 
+StrPath = str | os.PathLike[str]
+"""A path, as the standard library takes it."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", *(() if pillow_heif is None else ("HEIF",)))
 """What is decoded; Pillow knows many more, some of which start other programs."""
 
@@ -52,7 +56,7 @@ _TO_UPRIGHT = {
 _SIDEWAYS = (5, 6, 7, 8)
 
 
-def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+def read_picture(path: StrPath) -> UInt8[np.ndarray, "H W 3"]:
     """Decode a picture: RGB and upright.
 
     Transparency is dropped; grey, palette and CMYK pictures become RGB, 16 bits become 8.
@@ -69,6 +73,7 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
             :data:`MAX_PIXELS` pixels, is animated, has several pages, or has pixels of 32 bits
             per channel, whose range nobody knows. The message names the file and the reason.
     """
+    path = Path(path)
     with _opened(path) as picture:
         turn = _TO_UPRIGHT.get(_orientation(picture))
         pixels = _fast_jpeg(picture, path)
@@ -77,7 +82,7 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
         return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def picture_size(path: StrPath) -> tuple[int, int]:
     """Width and height of the upright picture, from its header.
 
     A damaged body goes unnoticed here.
@@ -87,7 +92,7 @@ def picture_size(path: Path) -> tuple[int, int]:
         PictureError: Its header is not that of a picture, or promises more than
             :data:`MAX_PIXELS` pixels.
     """
-    with _opened(path) as picture:
+    with _opened(Path(path)) as picture:
         width, height = picture.size
         return (height, width) if _orientation(picture) in _SIDEWAYS else (width, height)
 

@@ -20,6 +20,7 @@ Its metadata has one key, ``fdps``: JSON with ``format`` ("fdps-predictions"), `
 
 import hashlib
 import json
+import os
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,16 +85,17 @@ def data_hash(scenes: SceneSet) -> str:
     """
     digest = hashlib.sha256()
     for scene in scenes.scenes:
-        digest.update(scene.name.encode() + b"\0")
+        # Names of files that are not UTF-8 hold lone surrogates (PEP 383).
+        digest.update(scene.name.encode(errors="surrogatepass") + b"\0")
         digest.update(scene.boxes.astype("<f4").tobytes())
         digest.update(scene.person_ids.astype("<i8").tobytes())
     for query in scenes.queries:
-        digest.update(f"{query.scene}\0{query.person_id}\0".encode())
+        digest.update(f"{query.scene}\0{query.person_id}\0".encode(errors="surrogatepass"))
         digest.update(query.box.astype("<f4").tobytes())
     return digest.hexdigest()[:16]
 
 
-def save_predictions(predictions: Predictions, path: Path | str) -> None:
+def save_predictions(predictions: Predictions, path: os.PathLike[str] | str) -> None:
     """Write a predictions file; an older file at ``path`` is replaced whole or not at all."""
     header = {
         "format": FORMAT,
@@ -113,7 +115,7 @@ def save_predictions(predictions: Predictions, path: Path | str) -> None:
     write_file(path, save(tensors, metadata={"fdps": json.dumps(header)}))
 
 
-def load_predictions(path: Path | str) -> Predictions:
+def load_predictions(path: os.PathLike[str] | str) -> Predictions:
     """Read and check a predictions file, ours or another system's.
 
     Raises:
@@ -236,6 +238,12 @@ def _check_values(tensors: Mapping[str, np.ndarray], n_scenes: int, path: Path) 
 
 
 def _check_boxes(boxes: np.ndarray, path: Path) -> None:
+    if len(boxes) and np.abs(boxes).max() <= 1 and not np.array_equal(boxes, boxes.round()):
+        raise PredictionsError(
+            f"{path}: all {len(boxes)} boxes lie within one pixel, the first is "
+            f"{boxes[0].tolist()}: their coordinates look like shares of the picture",
+            hint="boxes are in pixels: multiply x by the width and y by the height",
+        )
     wrong = np.flatnonzero(~is_valid(boxes))
     if not len(wrong):
         return

@@ -132,7 +132,7 @@ CASES: dict[str, tuple[Callable[[Path], None], Damage, str]] = {
     "prw-query-encoding": (
         prw,
         content("query_info.txt", "11 1 2 3 4 c1".encode("utf-16")),
-        "expected 'id x y w h frame'",
+        "query_info.txt is not UTF-8",
     ),
     "prw-id-list-of-text": (prw, mat("ID_train.mat", ID_train="a"), "identities must be numbers"),
     "prw-frames-that-lead-out": (

@@ -112,3 +112,9 @@ def test_kind_split_and_place_have_their_own_files(tmp_path: Path) -> None:
         for split in ("train", "test")
     }
     assert len(keys) == 12
+
+
+def test_files_whose_names_are_not_utf8_are_part_of_the_hash(tmp_path: Path) -> None:
+    first = cache.key_of("coco", tmp_path, "test")
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("1")
+    assert cache.key_of("coco", tmp_path, "test") != first

@@ -357,3 +357,54 @@ def test_tracks_without_people_are_told(tmp_path: Path) -> None:
     scenes = coco.read(tmp_path, "test", findings)
     assert set(scenes.scenes[0].person_ids.tolist()) == {-1}
     assert any("'track_id' and no 'person_id'" in line for line in findings.summary())
+
+
+def losses(findings: Findings) -> list[str]:
+    return [note.what for note in findings.notes if note.is_loss]
+
+
+def test_pedestrians_are_people_and_other_categories_are_not(tmp_path: Path) -> None:
+    content = write_coco(tmp_path, n_images=2)
+    content["categories"] = [{"id": 1, "name": "Pedestrian"}, {"id": 2, "name": "car"}]
+    content["annotations"][0]["category_id"] = 2
+    write_json(tmp_path, content)
+    findings = Findings()
+    assert coco.read(tmp_path, "test", findings).n_boxes == 3
+    assert losses(findings) == []
+    content["categories"] = [{"id": 1, "name": "walker"}, {"id": [2], "name": "car"}]
+    write_json(tmp_path, content)
+    findings = Findings()
+    assert coco.read(tmp_path, "test", findings).n_boxes == 4
+    assert losses(findings) == [
+        "no category is called person, pedestrian, people: all are taken as people"
+    ]
+
+
+def test_outlines_and_turned_and_hidden_boxes_are_noted(tmp_path: Path) -> None:
+    content = write_coco(tmp_path, n_images=2)
+    outline, turned, hidden, _ = content["annotations"]
+    x, y, w, h = outline.pop("bbox")
+    outline["segmentation"] = [[x, y, x + w, y, x + w, y + h]]
+    turned["attributes"] = {"rotation": 90.0, "occluded": False}
+    hidden["attributes"] = {"rotation": 0.0, "occluded": True}
+    write_json(tmp_path, content)
+    findings = Findings()
+    scenes = coco.read(tmp_path, "test", findings)
+    assert scenes.scenes[0].boxes[0].tolist() == [x, y, x + w, y + h]
+    assert [note.what for note in findings.notes if "border" not in note.what] == [
+        "outline without a box: the upright box around it is taken",
+        "box that is turned: the upright box around it is taken",
+        "shape that is occluded: taken like any other",
+    ]
+
+
+def test_a_set_in_which_nobody_is_says_so(tmp_path: Path) -> None:
+    content = write_coco(tmp_path, n_images=2)
+    write_json(tmp_path, content | {"annotations": [], "queries": []})
+    findings = Findings()
+    assert coco.read(tmp_path, "test", findings).n_boxes == 0
+    assert losses(findings) == ["nobody is annotated in this split"]
+    write_json(tmp_path, {"images": [], "annotations": []})
+    findings = Findings()
+    assert len(coco.read(tmp_path, "test", findings)) == 0
+    assert losses(findings) == ["the split is empty"]

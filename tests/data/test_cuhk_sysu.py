@@ -376,3 +376,18 @@ def test_a_miss_is_reported_where_nobody_asked_for_findings(
     (message,) = caplog.messages
     assert message.startswith("cuhk_sysu/train: 1 × sighting equals no box of its image")
     assert "Train.mat, identity 2: s1.jpg" in message
+
+
+def test_boxes_in_another_convention_are_named(tmp_path: Path) -> None:
+    content = made(n_train=3, n_test=2, size=(160, 120))
+    for name in ("s1.jpg", "s2.jpg"):
+        content.boxes[name] = [(90, 20, 150, 118), (70, 15, 130, 100)]
+    content.boxes["s3.jpg"] = []
+    content.train = {}
+    write_cuhk_sysu(tmp_path, content)
+    with pytest.raises(AnnotationError, match=r"4 of 4 boxes .* as two corners"):
+        cuhk_sysu.read(tmp_path, "train")
+    content.boxes["s1.jpg"] = [(0.5, 0.4, 0.75, 0.5)]
+    write_cuhk_sysu(tmp_path, content)
+    with pytest.raises(AnnotationError, match=r"s1\.jpg, box .* shares of the picture"):
+        cuhk_sysu.read(tmp_path, "train")

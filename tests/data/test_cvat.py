@@ -175,7 +175,7 @@ def test_tracks_of_joined_tasks_are_different_people(tmp_path: Path) -> None:
     scenes = cvat.read(tmp_path, "test", findings)
     assert scenes.scenes[0].person_ids.tolist() == [0, 1, 2, 3]
     assert marked(findings) == ["track id that somebody else has: taken as another person"] * 2
-    assert "track 1 of task 1" in findings.notes[-1].where
+    assert "track 1 of task 1" in [note.where for note in findings.notes if note.is_loss][-1]
 
 
 def test_a_stated_person_joins_the_tracks_of_two_tasks(tmp_path: Path) -> None:
@@ -269,3 +269,92 @@ def test_a_track_is_nobody_whom_another_track_states(tmp_path: Path) -> None:
     findings = Findings()
     assert cvat.read(tmp_path, "test", findings).scenes[0].person_ids.tolist() == [1, 2]
     assert marked(findings) == ["track id that somebody else has: taken as another person"]
+
+
+def keyframed(*frames: tuple[int, tuple[float, float, float, float], int]) -> str:
+    rows = "".join(video_box(frame, *box, outside=out) for frame, box, out in frames)
+    return f'<track id="1" label="person">{rows}</track>'
+
+
+def test_frames_between_key_frames_are_filled_in_as_cvat_does_it(tmp_path: Path) -> None:
+    write_video(tmp_path, n_frames=8)
+    there, gone = (10, 20, 30, 60), (50, 20, 70, 60)
+    track = keyframed((0, there, 0), (4, (30, 28, 50, 68), 0), (6, gone, 1))
+    write_xml(tmp_path, track)
+    findings = Findings()
+    found = [scene.boxes.tolist() for scene in cvat.read(tmp_path, "test", findings).scenes]
+    assert found[:5] == [[[10 + 5 * k, 20 + 2 * k, 30 + 5 * k, 60 + 2 * k]] for k in range(5)]
+    assert found[5:] == [[[40, 24, 60, 64]], [], []]
+    assert marked(findings) == []
+    assert findings.summary() == [
+        "4 × frame between two key frames: box filled in as CVAT does it, first: "
+        f"{tmp_path}/annotations.xml, track 1, frame 1"
+    ]
+
+
+def test_nobody_is_filled_in_after_outside_or_where_no_picture_is(tmp_path: Path) -> None:
+    write_video(tmp_path, n_frames=8)
+    (tmp_path / "images/frame_000006.png").unlink()
+    box = (10, 20, 30, 60)
+    write_xml(tmp_path, keyframed((0, box, 1), (3, box, 0), (4, box, 1), (5, box, 0), (7, box, 1)))
+    scenes = cvat.read(tmp_path, "test").scenes
+    assert [scene.frame for scene in scenes if len(scene.boxes)] == [3, 5]
+
+
+def test_a_turn_is_filled_in_the_shorter_way(tmp_path: Path) -> None:
+    write_video(tmp_path, n_frames=3)
+    rows = [video_box(frame, 40, 40, 60, 80) for frame in (0, 2)]
+    turned = [
+        row.replace("<box ", f'<box rotation="{k}" ')
+        for row, k in zip(rows, (350, 10), strict=True)
+    ]
+    write_xml(tmp_path, f'<track id="1" label="person">{"".join(turned)}</track>')
+    assert cvat.read(tmp_path, "test").scenes[1].boxes.tolist() == [[40, 40, 60, 80]]
+
+
+def test_outlines_are_not_filled_in_and_open_ends_are_named(tmp_path: Path) -> None:
+    write_video(tmp_path, n_frames=4)
+    rows = "".join(
+        f'<polygon frame="{k}" outside="0" occluded="1" points="1,2;30,40;1,60"/>' for k in (0, 2)
+    )
+    write_xml(tmp_path, f'<track id="1" label="person">{rows}</track>')
+    findings = Findings()
+    scenes = cvat.read(tmp_path, "test", findings).scenes
+    assert [len(scene.boxes) for scene in scenes] == [1, 0, 1, 0]
+    assert marked(findings) == [
+        "frame between two key frames of a polygon, which has no box there: left out",
+        'track that ends without outside="1": CVAT shows it to the end of the video, here nobody '
+        "is read after its last frame",
+    ]
+    what = [note.what for note in findings.notes]
+    assert what.count("polygon: the upright box around it is taken") == 2
+    assert what.count("shape that is occluded: taken like any other") == 2
+
+
+def test_frames_far_apart_cost_nothing(tmp_path: Path) -> None:
+    write_video(tmp_path, n_frames=2)
+    box = (10, 20, 30, 60)
+    write_xml(tmp_path, keyframed((0, box, 0), (2**52, box, 1)))
+    assert cvat.read(tmp_path, "test").n_boxes == 2
+
+
+def test_a_file_without_people_says_that_everything_is_taken(tmp_path: Path) -> None:
+    write_video(tmp_path)
+    write_xml(tmp_path, f'<track id="1" label="car">{video_box(0, 1, 2, 30, 40)}</track>')
+    findings = Findings()
+    assert cvat.read(tmp_path, "test", findings).n_boxes == 1
+    assert marked(findings) == [
+        "no shape has a label of person, pedestrian, people: all are taken as people"
+    ]
+
+
+def test_a_video_of_another_size_is_named(tmp_path: Path) -> None:
+    text = write_video(tmp_path)
+    size = "<original_size><width>320</width><height>240</height></original_size>"
+    file = tmp_path / "annotations.xml"
+    file.write_text(text.replace("<size>3</size>", f"<size>3</size>{size}"))
+    with pytest.raises(AnnotationError, match=r"the video is stated as 320x240, but .* 160x120"):
+        cvat.read(tmp_path, "test")
+    findings = Findings(collect=True)
+    assert cvat.read(tmp_path, "test", findings).n_boxes == 6
+    assert len(findings.faults) == 1

@@ -245,6 +245,14 @@ def test_galleries_are_kept_in_order_with_their_boxes(
             b'[{"gallery": ["test/1.png"], "boxes": {"0": [5, 2, 3, 4]}}, {}]',
             "must have x1 < x2",
         ),
+        (
+            b'[{"gallery": ["test/1.png"], "boxes": {"0": [500, 2, 600, 40]}}, {}]',
+            "lies outside the picture, 160x120",
+        ),
+        (
+            b'[{"gallery": ["test/1.png"], "boxes": {"0": [0.1, 0.2, 0.3, 0.9]}}, {}]',
+            "look like shares of the picture",
+        ),
     ],
 )
 def test_a_bad_gallery_file_is_named(with_galleries: Path, content: bytes, expected: str) -> None:

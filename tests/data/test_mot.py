@@ -102,12 +102,16 @@ def test_boxes_at_and_beyond_the_border(tmp_path: Path) -> None:
     ]
 
 
-def test_track_twice_in_a_frame_is_noted(tmp_path: Path) -> None:
+def test_a_track_at_two_places_of_a_frame_is_a_fault(tmp_path: Path) -> None:
     write_sequence(tmp_path, n_frames=1)
-    write_tracks(tmp_path, ["1,1,5,5,9,9", "1,1,30,5,9,9"])
-    findings = Findings()
-    assert mot.read(tmp_path, "test", findings).n_boxes == 2
-    assert notes(findings) == ["track twice in a frame: both kept"]
+    rows = ["1,1,5,5,9,9", "1,1,30,5,9,9", "1,1,5,5,9,9", "1,-1,5,5,9,9", "1,-1,30,5,9,9"]
+    write_tracks(tmp_path, rows)
+    with pytest.raises(AnnotationError, match=r"line 2: track 1 is in frame 1 .*line 1\)"):
+        mot.read(tmp_path, "test")
+    findings = Findings(collect=True)
+    assert mot.read(tmp_path, "test", findings).n_boxes == 3
+    assert len(findings.faults) == 1
+    assert "row that repeats the box and the person of another: left out" in notes(findings)
 
 
 @pytest.mark.parametrize(
@@ -246,3 +250,42 @@ def test_equal_sizes_alone_make_no_copy(tmp_path: Path) -> None:
         for file in (tmp_path / name / "img1").iterdir():
             write_picture(file, np.full((SIZE[1], SIZE[0], 3), level, np.uint8))
     assert len(mot.read(tmp_path, "train")) == 8
+
+
+def test_a_copy_may_be_shorter_and_written_in_another_way(tmp_path: Path) -> None:
+    lines = write_sequence(tmp_path / "b-long", tracks=(1, 4), n_frames=5)
+    copy_sequence(tmp_path / "b-long", tmp_path / "a-short")
+    (tmp_path / "a-short/img1/000005.jpg").unlink()
+    write_info(tmp_path / "a-short", 4)
+    rows = [",".join(f"{float(cell)}" for cell in line.split(",")) for line in reversed(lines)]
+    write_tracks(tmp_path / "a-short", [row for row in rows if row[0] != "5"], newline="\r\n")
+    findings = Findings()
+    scenes = mot.read(tmp_path, "train", findings)
+    assert (len(scenes), scenes.person_ids) == (5, [0, 1])
+    assert notes(findings) == ["sequence with the pictures of b-long: read once"]
+
+
+def test_another_row_in_the_common_frames_is_a_fault(tmp_path: Path) -> None:
+    lines = write_sequence(tmp_path / "long", n_frames=5)
+    copy_sequence(tmp_path / "long", tmp_path / "short")
+    (tmp_path / "short/img1/000005.jpg").unlink()
+    write_info(tmp_path / "short", 4)
+    write_tracks(tmp_path / "short", [line for line in lines if line[0] != "5"][:-1])
+    with pytest.raises(AnnotationError, match=r"short has the pictures of .*long and other"):
+        mot.read(tmp_path, "train")
+
+
+def test_pictures_of_another_size_than_stated_are_named_once(tmp_path: Path) -> None:
+    write_sequence(tmp_path, n_frames=3)
+    info = tmp_path / "seqinfo.ini"
+    info.write_text(info.read_text().replace("imWidth=160", "imWidth=1920"))
+    with pytest.raises(AnnotationError, match=r"stated as 1920x120, but .*000001\.jpg is 160x120"):
+        mot.read(tmp_path, "test")
+    findings = Findings(collect=True)
+    assert mot.read(tmp_path, "test", findings).n_boxes == 6
+    assert len(findings.faults) == 1
+    info.write_text(info.read_text().replace("imWidth=1920", "imWidth=wide"))
+    with pytest.raises(AnnotationError, match="imWidth must be a number, got 'wide'"):
+        mot.read(tmp_path, "test")
+    info.write_text(info.read_text().replace("imWidth=wide\n", ""))
+    assert len(mot.read(tmp_path, "test")) == 3

@@ -1,9 +1,11 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fake.found import perfect, predictions, query, scene
+from fake.people import write_picture
 from fdps.errors import PredictionsError
 from fdps.evaluation.grouping import check_same_data, group_by_scene
 from fdps.structures import SceneSet
@@ -69,3 +71,32 @@ def test_without_a_hash_the_queries_have_to_agree() -> None:
     other = replace(unknown, queries=(query(scenes.scenes[2], 1),))
     with pytest.raises(PredictionsError, match="query 0 of the predictions is person 1 in 'c'"):
         check_same_data(other, scenes)
+
+
+def in_pictures(folder: Path) -> SceneSet:
+    scenes = SceneSet("two", (scene("a", [(A, 0)]), scene("b", [])))
+    for one in scenes.scenes:
+        write_picture(folder / f"{one.name}.png", np.zeros((80, 100, 3), np.uint8))
+    rows = (replace(one, path=folder / f"{one.name}.png") for one in scenes.scenes)
+    return replace(scenes, scenes=tuple(rows))
+
+
+@pytest.mark.parametrize(
+    "box", [(100, 5, 120, 50), (5, 80.5, 20, 90), (-30, 5, 0, 50), (5, -30, 20, -1)]
+)
+def test_boxes_wholly_outside_their_scene_are_refused(
+    tmp_path: Path, box: tuple[float, float, float, float]
+) -> None:
+    scenes = in_pictures(tmp_path)
+    file = predictions(scenes, [[(A, 0.9, [1.0])], [(box, 0.2, [1.0])]], [])
+    with pytest.raises(PredictionsError, match=r"1 of 2 .* row 1, .* 'b' of 100x80") as caught:
+        check_same_data(file, scenes)
+    assert "in its own size" in caught.value.hint
+
+
+def test_boxes_that_pass_the_border_are_fine(tmp_path: Path) -> None:
+    scenes = in_pictures(tmp_path)
+    rows = [((-5, -9, 9, 99), 0.9, [1.0]), ((99, 70, 130, 120), 0.9, [1.0])]
+    check_same_data(predictions(scenes, [rows, rows], []), scenes)
+    (tmp_path / "b.png").unlink()  # evaluation needs no pictures
+    check_same_data(predictions(scenes, [rows, rows], []), scenes)

@@ -3,7 +3,6 @@
 Public are the names in ``__all__``; the modules behind them are internal and may change.
 """
 
-from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -11,13 +10,12 @@ from pathlib import Path
 from fdps.data import coco, cuhk_sysu, cvat, folder, mot, movienet, prw, wildtrack
 from fdps.data.cache import cached
 from fdps.data.findings import Findings
+from fdps.data.reader import Reader
 from fdps.errors import MissingDataError, UsageError
+from fdps.pictures import StrPath
 from fdps.structures import SceneSet
 
 __all__ = ["KINDS", "Findings", "load_scenes"]
-
-Reader = Callable[[Path, str, Findings | None], SceneSet]
-"""Reads a split below a folder; faults and odd rows go to the findings."""
 
 KINDS: dict[str, Reader] = {
     "prw": prw.read,
@@ -34,11 +32,11 @@ KINDS: dict[str, Reader] = {
 
 def load_scenes(
     kind: str,
-    root: Path | str,
+    root: StrPath,
     split: str,
     *,
     findings: Findings | None = None,
-    cache: Path | str | None = None,
+    cache: StrPath | None = None,
 ) -> SceneSet:
     """Read a split of a data set.
 

@@ -45,6 +45,7 @@ def read_scenes(file: Path, split: str, findings: Findings) -> tuple[list[Scene]
     """
     folder = file.parent / "images"
     folder = folder if folder.is_dir() else file.parent
+    findings.boxes.with_sizes = False
     rows = read_rows(file, REQUIRED, OPTIONAL)
     people: dict[str, list[PersonRow]] = {}
     about: dict[str, dict[str, str]] = {}

@@ -23,7 +23,7 @@ from fdps.structures import Query, Scene, SceneSet
 
 log = logging.getLogger("fdps.data")
 
-VERSION = 2
+VERSION = 3
 """Part of the hash: counts up when readers read the same files differently."""
 
 SUFFIXES = (".mat", ".json", ".txt", ".csv", ".xml", ".ini", ".toml")
@@ -63,7 +63,7 @@ def key_of(kind: str, root: Path, split: str) -> str:
     digest = hashlib.sha256(json.dumps([VERSION, kind, str(root.resolve()), split]).encode())
     for path in _annotation_files(root):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(root.parent)} {content}\n".encode())
+        digest.update(f"{path.relative_to(root.parent)} {content}\n".encode(errors="surrogatepass"))
     return digest.hexdigest()[:32]
 
 

@@ -8,7 +8,7 @@ from fdps.data import load_scenes
 from fdps.data.findings import Findings
 from fdps.data.statistics import PUBLISHED, Statistics, count
 from fdps.errors import AnnotationError, DataError, MissingDataError, PictureError
-from fdps.pictures import read_picture
+from fdps.pictures import StrPath, read_picture
 from fdps.structures import SceneSet
 
 LARGE_LIST = 1000
@@ -56,7 +56,12 @@ class SplitReport:
 
 
 def check(
-    kind: str, root: Path, splits: Sequence[str], *, decode: bool = False, all_lists: bool = False
+    kind: str,
+    root: StrPath,
+    splits: Sequence[str],
+    *,
+    decode: bool = False,
+    all_lists: bool = False,
 ) -> list[SplitReport]:
     """Check splits of a data set.
 
@@ -70,7 +75,7 @@ def check(
     Raises:
         UsageError: Unknown kind or split.
     """
-    return [_check_split(kind, root, split, decode, all_lists) for split in splits]
+    return [_check_split(kind, Path(root), split, decode, all_lists) for split in splits]
 
 
 def _check_split(kind: str, root: Path, split: str, decode: bool, all_lists: bool) -> SplitReport:

@@ -22,8 +22,10 @@ import numpy as np
 from fdps.data.annotations_csv import seconds_of
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
-from fdps.data.json_rows import Row, box, load_object, rows, whole
-from fdps.data.scene_rows import PersonRow, without_doubles
+from fdps.data.json_rows import Row, box, corners_of, load_object, rows, whole
+from fdps.data.picture_files import find_picture
+from fdps.data.reader import reader
+from fdps.data.scene_rows import PERSON_LABELS, PersonRow, check_size, without_doubles
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.pictures import picture_size
 from fdps.structures import (
@@ -38,12 +40,14 @@ IDENTITY_KEYS = ("person_id", "pid")
 """Keys of the identity, in order of preference; AlignPS, PSTR and COAT write the first."""
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read a split of a COCO file.
 
     Images with a ``split`` are filtered by it; if none has one, every split holds all images.
     Boxes are cut at the border of the picture. Annotations with ``iscrowd`` or ``ignore`` are left
-    out, and so are those of other categories where the file has a category called ``person``.
+    out, and so are those of other categories where the file has a category called ``person`` or,
+    failing that, ``pedestrian`` or ``people``.
 
     Args:
         root: The folder of the annotations, or the JSON file itself.
@@ -60,7 +64,6 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
             a box is empty or outside its picture. The message names annotation and values.
         PictureError: A file is no picture.
     """
-    findings = findings or Findings()
     file = _annotation_file(root, split)
     content, scenes = _read_file(file, split, findings)
     queries = _queries(content, scenes, file, findings) if split == "test" else ()
@@ -80,6 +83,7 @@ def read_scenes(file: Path, split: str, findings: Findings) -> SceneSet:
 
 def _read_file(file: Path, split: str, findings: Findings) -> tuple[Row, dict[int, Scene]]:
     """The content of the file, and the scenes of the split by image id."""
+    findings.boxes.with_sizes = True
     content = load_object(file)
     if "images" not in content or "annotations" not in content:
         raise AnnotationError(
@@ -140,7 +144,15 @@ def _people(
 ) -> dict[int, list[Row]]:
     """Annotations of people, by image."""
     categories = rows(content, "categories", str(file))
-    person = [row.get("id") for row in categories if str(row.get("name")).lower() == "person"]
+    names = [str(row.get("name")).lower() for row in categories]
+    label = next((label for label in PERSON_LABELS if label in names), None)
+    person = [row.get("id") for row, name in zip(categories, names, strict=True) if name == label]
+    if names and not person:
+        findings.note(
+            f"no category is called {', '.join(PERSON_LABELS)}: all are taken as people",
+            f"{file} has {', '.join(sorted(names))}",
+            is_loss=True,
+        )
     people: dict[int, list[Row]] = {image_id: [] for image_id in images}
     for row in rows(content, "annotations", str(file)):
         with findings.tolerated():
@@ -186,17 +198,15 @@ def _scene(image: Row, people: list[Row], key: str, file: Path, findings: Findin
     path = _picture(image, file, where)
     size = picture_size(path)
     stated = (image.get("width", size[0]), image.get("height", size[1]))
-    if stated != size:
-        raise AnnotationError(
-            f"{where} is stated as {stated[0]}x{stated[1]}, but {path} is {size[0]}x{size[1]} "
-            "when shown upright"
-        )
+    check_size(stated, size, path, where)
     found: list[PersonRow] = []
     for row in people:
         with findings.tolerated():
             where_row = f"{file}: annotation {row.get('id')} of {image['file_name']!r}"
             person_id = whole(row, key, where_row) if key in row else UNLABELLED
             x1, y1, x2, y2 = box(row, size, where_row).tolist()
+            findings.boxes.add(corners_of(row, where_row), size, path, where_row)
+            _note_shape(row, where_row, findings)
             found.append(PersonRow(person_id, (x1, y1, x2, y2), where_row))
     found = list(without_doubles(found, findings))
     camera = image.get("camera_id")
@@ -210,6 +220,17 @@ def _scene(image: Row, people: list[Row], key: str, file: Path, findings: Findin
         frame=whole(image, "frame_id", where) if image.get("frame_id") is not None else None,
         seconds=_seconds(image, where),
     )
+
+
+def _note_shape(row: Row, where: str, findings: Findings) -> None:
+    """Note what the box does not tell."""
+    attributes = row.get("attributes")
+    if row.get("bbox") is None:
+        findings.note("outline without a box: the upright box around it is taken", where)
+    elif isinstance(attributes, dict) and attributes.get("rotation"):
+        findings.note("box that is turned: the upright box around it is taken", where)
+    if isinstance(attributes, dict) and attributes.get("occluded") is True:
+        findings.note("shape that is occluded: taken like any other", where)
 
 
 def _seconds(image: Row, where: str) -> float | None:
@@ -229,7 +250,7 @@ def _picture(image: Row, file: Path, where: str) -> Path:
     if parts.is_absolute() or ".." in parts.parts or "\0" in name:
         raise AnnotationError(f"{where}: file_name {name!r} leads out of the data set")
     images = file.parent / "images"
-    return (images if images.is_dir() else file.parent) / name
+    return find_picture((images if images.is_dir() else file.parent) / name)
 
 
 def _queries(

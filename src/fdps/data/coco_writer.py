@@ -8,11 +8,12 @@ from typing import Any
 
 from fdps.durable import write_file
 from fdps.errors import AnnotationError, MissingDataError
-from fdps.pictures import picture_size
+from fdps.names import printable
+from fdps.pictures import StrPath, picture_size
 from fdps.structures import Query, Scene, SceneSet
 
 
-def write_coco(root: Path, splits: Mapping[str, SceneSet]) -> None:
+def write_coco(root: StrPath, splits: Mapping[str, SceneSet]) -> None:
     """Write ``annotations_<split>.json`` for each split, and the pictures into ``images``.
 
     :func:`fdps.data.coco.read` gives the sets back; queries survive in ``test`` alone, and the
@@ -26,6 +27,7 @@ def write_coco(root: Path, splits: Mapping[str, SceneSet]) -> None:
         AnnotationError: A scene name leads out of the folder or belongs to two pictures.
         MissingDataError: A picture is not there.
     """
+    root = Path(root)
     check_names(splits)
     root.mkdir(parents=True, exist_ok=True)
     for split, scenes in splits.items():
@@ -75,6 +77,23 @@ def check_names(splits: Mapping[str, SceneSet]) -> None:
                     f"scene name {scene.name!r} occurs twice", hint="every picture needs its own"
                 )
             paths[scene.name] = scene.path
+
+
+def check_text(splits: Mapping[str, SceneSet]) -> None:
+    """Refuse names that a table in UTF-8 cannot hold.
+
+    Raises:
+        AnnotationError: A name holds bytes that are not UTF-8.
+    """
+    for scenes in splits.values():
+        for scene in scenes.scenes:
+            try:
+                scene.name.encode()
+            except UnicodeEncodeError as error:
+                raise AnnotationError(
+                    f"scene name {printable(scene.name)} is not UTF-8, as queries.csv must be",
+                    hint="rename the picture, or write COCO, which can hold the name",
+                ) from error
 
 
 def copy_picture(scene: Scene, target: Path) -> None:

@@ -35,6 +35,7 @@ from fdps.data.psdb import (
     records,
     xywh,
 )
+from fdps.data.reader import reader
 from fdps.data.search_lists import (
     identify_queried,
     identify_training,
@@ -58,7 +59,8 @@ _LAYOUT = (
 )
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read a split of CUHK-SYSU, or of anything in its layout.
 
     Args:
@@ -79,7 +81,7 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
     """
     if split not in SPLITS:
         raise UsageError(f"CUHK-SYSU has no split {split!r}", hint=f"choose {' or '.join(SPLITS)}")
-    findings = findings or Findings()
+    findings.boxes.with_sizes = True
     people = People(read_boxes(root / "annotation/Images.mat", findings, _LAYOUT), findings)
     pool = read_pool(root / "annotation/pool.mat", findings, _LAYOUT)
     pictures = root / "Image" / "SSM"

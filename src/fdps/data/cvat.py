@@ -10,13 +10,14 @@ A track is a person, numbered as CVAT numbers it. Where an export joins tasks th
 their tracks from 0, tracks of one number are different people. An attribute ``person_id`` of a
 track or of a shape says otherwise. Rectangles may be turned; polygons, polylines, ellipses, cuboids
 and masks give the upright box around them. Points, skeletons and tags have none and are left out
-with a note.
+with a note. A track that has key frames alone is filled in between two of them as CVAT does it.
 
 Source: docs.cvat.ai, XML annotation format.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -24,25 +25,33 @@ from xml.etree.ElementTree import Element
 from fdps.data.csv_rows import number, whole_number
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
+from fdps.data.picture_files import find_picture
 from fdps.data.query_list import by_rule
-from fdps.data.scene_rows import PersonRow, inner_path, make_scene
+from fdps.data.reader import reader
+from fdps.data.scene_rows import PERSON_LABELS, PersonRow, check_size, inner_path, make_scene
 from fdps.data.shapes import Corners, box_around, ellipse_box, upright_box
 from fdps.data.xml_tree import read_xml
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Scene, SceneSet
 
-PERSON_LABELS = ("person", "pedestrian", "people")
 _FRAME = re.compile(r"\D*(\d{1,12})\.\w+", re.ASCII)
 _EDGES = ("xtl", "ytl", "xbr", "ybr")
 _CUBOID = [f"{edge}{side}" for side in (1, 2) for edge in ("tl", "bl", "tr", "br")]
+_STEADY = {
+    "box": _EDGES,
+    "ellipse": ("cx", "cy", "rx", "ry"),
+    "cuboid": tuple(f"{axis}{edge}" for edge in _CUBOID for axis in "xy"),
+}
+"""Shapes that CVAT moves evenly from one key frame to the next, and their numbers."""
 SHAPES = ("box", "polygon", "polyline", "ellipse", "cuboid", "mask")
 """Shapes that have a box around them."""
 WITHOUT_EXTENT = ("points", "skeleton", "tag")
 """Marks that have none."""
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read an export of CVAT.
 
     Boxes that are outside the view (``outside="1"``) are left out, and so are other labels where
@@ -59,7 +68,6 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
         AnnotationError: The file is no XML or not CVAT's, or a row is malformed.
         PictureError: A file is no picture.
     """
-    findings = findings or Findings()
     file = _annotation_file(root, split)
     tree = read_xml(file)
     if tree.tag != "annotations":
@@ -71,7 +79,7 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
     if not folder.is_dir():
         raise MissingDataError(f"no folder {folder}", hint="export the task with its pictures")
     images = list(tree.iter("image"))
-    wanted = _labels(tree)
+    wanted = _labels(tree, file, findings)
     if images:
         scenes = _image_scenes(images, wanted, file, folder, findings)
     else:
@@ -95,14 +103,20 @@ def _annotation_file(root: Path, split: str) -> Path:
     )
 
 
-def _labels(tree: Element) -> set[str] | None:
-    """Labels that mean a person; ``None``: all do."""
+def _labels(tree: Element, file: Path, findings: Findings) -> set[str] | None:
+    """Labels that mean a person; ``None``: none does, so that all are taken as people."""
     used = {
         str(element.get("label"))
         for tag in ("track", *SHAPES, *WITHOUT_EXTENT)
         for element in tree.iter(tag)
     }
     people = {label for label in used if label.lower() in PERSON_LABELS}
+    if used - {"None"} and not people:
+        findings.note(
+            f"no shape has a label of {', '.join(PERSON_LABELS)}: all are taken as people",
+            f"{file} has {', '.join(sorted(used))}",
+            is_loss=True,
+        )
     return people or None
 
 
@@ -110,6 +124,7 @@ def _video_scenes(
     tree: Element, wanted: set[str] | None, file: Path, folder: Path, findings: Findings
 ) -> list[Scene]:
     frames: dict[int, list[PersonRow]] = {}
+    pictures = _numbered(folder)
     tracks = list(tree.iter("track"))
     numbers = _track_numbers(tracks, file, findings)
     for position, track in enumerate(tracks):
@@ -117,9 +132,8 @@ def _video_scenes(
         if _is_other(track, wanted, where, findings) or position not in numbers:
             continue
         with findings.tolerated():
-            for frame, row in _track_rows(track, numbers[position], where, findings):
+            for frame, row in _track_rows(track, numbers[position], pictures, where, findings):
                 frames.setdefault(frame, []).append(row)
-    pictures = _numbered(folder)
     for frame in sorted(frames.keys() - pictures.keys()):
         findings.fault(
             MissingDataError(
@@ -127,10 +141,20 @@ def _video_scenes(
                 hint="pictures are named frame_000000.png and so on",
             )
         )
+    sizes = [
+        {child.tag: child.text or "" for child in found} for found in tree.iter("original_size")
+    ]
+    stated = sizes[0] if sizes and all(size == sizes[0] for size in sizes) else None
     scenes: list[Scene] = []
     for frame, path in pictures.items():
         with findings.tolerated():
-            scenes.append(make_scene(path.name, path, frames.get(frame, ()), findings, frame=frame))
+            size = picture_size(path)
+            if stated is not None:
+                given, stated = stated, None  # one picture stands for the video
+                with findings.tolerated():
+                    _check_stated(given, size, path, f"{file}: the video")
+            rows = frames.get(frame, ())
+            scenes.append(make_scene(path.name, path, rows, findings, frame=frame, size=size))
     return scenes
 
 
@@ -178,18 +202,75 @@ def _is_other(element: Element, wanted: set[str] | None, where: str, findings: F
 
 
 def _track_rows(
-    track: Element, person_id: int, where: str, findings: Findings
+    track: Element,
+    person_id: int,
+    pictures: Collection[int],
+    where: str,
+    findings: Findings,
 ) -> Iterator[tuple[int, PersonRow]]:
-    for box in _shapes(track, where, findings):
+    """Yield the rows of a track by frame, and those between its key frames."""
+    ordered = sorted(pictures)
+    last: tuple[int, Element] | None = None
+    who, n_filled = person_id, 0
+    for frame, shape in sorted(_by_frame(track, where, findings), key=lambda found: found[0]):
+        place = f"{where}, frame {frame}"
+        before, last = last, (None if shape.get("outside", "0") == "1" else (frame, shape))
         with findings.tolerated():
-            frame = whole_number(box.get("frame", ""), "frame", where)
-            place = f"{where}, frame {frame}"
-            if frame < 0:
-                raise AnnotationError(f"{place}: frames count from 0")
-            if box.get("outside", "0") != "1":
-                stated = _stated_id(box, place)
+            if before is not None:
+                between = ordered[bisect_right(ordered, before[0]) : bisect_left(ordered, frame)]
+                n_filled += len(between)
+                yield from _filled_in(before, (frame, shape), between, who, where, findings)
+            if last is not None:
+                stated = _stated_id(shape, place)
                 who = person_id if stated is None else stated
-                yield frame, PersonRow(who, _corners(box, place), place)
+                yield frame, PersonRow(who, _corners(shape, place, findings), place)
+    if last is not None and ordered and ordered[-1] > last[0]:
+        findings.note(
+            'track that ends without outside="1": CVAT shows it to the end of the video, here '
+            "nobody is read after its last frame",
+            f"{where}, frame {last[0]}",
+            is_loss=n_filled > 0,  # the file has key frames alone, so this may be one of them
+        )
+
+
+def _by_frame(track: Element, where: str, findings: Findings) -> Iterator[tuple[int, Element]]:
+    for shape in _shapes(track, where, findings):
+        with findings.tolerated():
+            frame = whole_number(shape.get("frame", ""), "frame", where)
+            if frame < 0:
+                raise AnnotationError(f"{where}, frame {frame}: frames count from 0")
+            yield frame, shape
+
+
+def _filled_in(
+    last: tuple[int, Element],
+    following: tuple[int, Element],
+    between: Iterable[int],
+    person_id: int,
+    where: str,
+    findings: Findings,
+) -> Iterator[tuple[int, PersonRow]]:
+    """Yield the rows between two key frames: every number of the shape goes evenly to the next."""
+    (first, shape), (end, target) = last, following
+    for frame in between:
+        place = f"{where}, frame {frame}"
+        if shape.tag != target.tag or shape.tag not in _STEADY:
+            findings.note(
+                f"frame between two key frames of a {shape.tag}, which has no box there: left out",
+                place,
+                is_loss=True,
+            )
+            continue
+        share = (frame - first) / (end - first)
+        values = dict(shape.items())
+        for name in _STEADY[shape.tag]:
+            start, stop = (number(s.get(name, ""), name, place) for s in (shape, target))
+            values[name] = str(start + (stop - start) * share)
+        start, stop = (number(s.get("rotation", "0"), "rotation", place) for s in (shape, target))
+        values["rotation"] = str(start + ((stop - start + 180) % 360 - 180) * share)
+        corners = _corners(Element(shape.tag, values), place, findings)
+        findings.note("frame between two key frames: box filled in as CVAT does it", place)
+        yield frame, PersonRow(person_id, corners, place)
 
 
 def _image_scenes(
@@ -206,7 +287,9 @@ def _image_scenes(
             name = inner_path(image.get("name", ""), where)
             if name in scenes:
                 raise AnnotationError(f"{where} occurs twice")
-            _check_size(image, folder / name, where)
+            path = find_picture(folder / name)
+            size = picture_size(path)
+            _check_stated(image.attrib, size, path, where)
             rows = []
             for number_, box in enumerate(_shapes(image, where, findings), start=1):
                 place = f"{where}, {box.tag} {number_}"
@@ -215,8 +298,8 @@ def _image_scenes(
                 with findings.tolerated():
                     stated = _stated_id(box, place)
                     who = UNLABELLED if stated is None else stated
-                    rows.append(PersonRow(who, _corners(box, place), place))
-            scenes[name] = make_scene(name, folder / name, rows, findings)
+                    rows.append(PersonRow(who, _corners(box, place, findings), place))
+            scenes[name] = make_scene(name, path, rows, findings, size=size)
     return list(scenes.values())
 
 
@@ -247,26 +330,24 @@ def _shapes(parent: Element, where: str, findings: Findings) -> Iterator[Element
             )
 
 
-def _check_size(image: Element, path: Path, where: str) -> None:
-    if "width" not in image.attrib or "height" not in image.attrib:
-        return
-    stated = tuple(whole_number(image.get(side, ""), side, where) for side in ("width", "height"))
-    size = picture_size(path)
-    if stated != size:
-        raise AnnotationError(
-            f"{where} is stated as {stated[0]}x{stated[1]}, but {path} is {size[0]}x{size[1]} when "
-            "shown upright",
-            hint="annotate and export the pictures at hand, upright and in their own size",
-        )
+def _check_stated(stated: Mapping[str, str], size: tuple[int, int], path: Path, where: str) -> None:
+    if "width" in stated and "height" in stated:
+        width, height = (whole_number(stated[side], side, where) for side in ("width", "height"))
+        check_size((width, height), size, path, where)
 
 
-def _corners(shape: Element, where: str) -> Corners:
-    """Return the upright box around a shape."""
+def _corners(shape: Element, where: str, findings: Findings) -> Corners:
+    """Return the upright box around a shape, and note what the box does not tell."""
 
     def value(name: str, default: str = "") -> float:
         return number(shape.get(name, default), name, where)
 
     turned = value("rotation", "0")
+    if shape.tag != "box" or turned:
+        what = shape.tag if shape.tag != "box" else "box that is turned"
+        findings.note(f"{what}: the upright box around it is taken", where)
+    if shape.get("occluded") == "1":
+        findings.note("shape that is occluded: taken like any other", where)
     if shape.tag == "ellipse":
         return ellipse_box(value("cx"), value("cy"), value("rx"), value("ry"), turned)
     if shape.tag == "cuboid":

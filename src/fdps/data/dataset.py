@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from traceback import clear_frames
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,6 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from fdps.data.augment import Augmentation, Sample
 from fdps.errors import FdpsError
@@ -130,11 +130,14 @@ def training_batches(
             if isinstance(outcome, FdpsError):
                 raise outcome
             yield outcome
+    except BaseException as error:
+        # The frames of torch in the traceback hold the iterator too.
+        clear_frames(error.__traceback__)
+        raise
     finally:
-        # Torch ends its processes when the iterator is collected, but the traceback of an error
-        # keeps that; at exit Python would then wait for processes that ignore its signal.
-        if isinstance(reading, _MultiProcessingDataLoaderIter):
-            reading._shutdown_workers()
+        # Torch ends its processes when the iterator goes, and the traceback of an error would keep
+        # it; at exit Python would then wait for processes that ignore its signal.
+        del reading
 
 
 def _named(batches: Sequence[Sequence[int]], epoch: int) -> Iterator[list[Draw]]:

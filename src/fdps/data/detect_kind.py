@@ -6,6 +6,7 @@ from pathlib import Path
 from fdps.data import annotations_csv, folder, mot
 from fdps.data.csv_rows import read_rows
 from fdps.errors import DataError, MissingDataError
+from fdps.pictures import StrPath
 
 _MARKS = {
     "prw": ("frame_train.mat", "frame_test.mat", "query_info.txt"),
@@ -17,7 +18,7 @@ _MARKS = {
 _SPLIT_JSON = ("annotations_*.json", "train.json", "test.json", "val.json")
 
 
-def kind_of(root: Path) -> str:
+def kind_of(root: StrPath) -> str:
     """Guess the kind of a data set.
 
     Args:
@@ -26,6 +27,7 @@ def kind_of(root: Path) -> str:
     Raises:
         MissingDataError: There is nothing, or nothing that is known.
     """
+    root = Path(root)
     if not root.exists():
         raise MissingDataError(f"no data at {root}", hint="check the path")
     if root.is_file():
@@ -51,13 +53,13 @@ def kind_of(root: Path) -> str:
     )
 
 
-def splits_of(kind: str, root: Path) -> tuple[str, ...]:
+def splits_of(kind: str, root: StrPath) -> tuple[str, ...]:
     """The splits of a data set; ``test`` alone where it has none, which then holds everything.
 
     Annotations that cannot be read have no splits; reading them tells what is wrong.
     """
     try:
-        found = _stated(kind, root)
+        found = _stated(kind, Path(root))
     except (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
         found = set()
     order = ("train", "val", "test")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from fdps.data.box_evidence import BoxEvidence
 from fdps.errors import DataError
 
 _LOG = logging.getLogger("fdps.data")
@@ -35,12 +36,16 @@ class Findings:
 
     Args:
         collect: Keep faults and go on; by default the first one is raised.
+
+    Attributes:
+        boxes: How the boxes of the set that is being read lie in their pictures.
     """
 
     def __init__(self, *, collect: bool = False) -> None:
         self.collect = collect
         self.faults: list[DataError] = []
         self.notes: list[Note] = []
+        self.boxes = BoxEvidence()
 
     def fault(self, error: DataError) -> None:
         """Raise the error, or keep it.

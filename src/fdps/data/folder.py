@@ -25,6 +25,7 @@ from fdps.data import annotations_csv, coco
 from fdps.data.coco_writer import (
     annotation_rows,
     check_names,
+    check_text,
     copy_picture,
     image_row,
     replace_text,
@@ -33,14 +34,17 @@ from fdps.data.findings import Findings
 from fdps.data.gallery_files import galleries_json, with_galleries
 from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule, queries_csv, read_queries
+from fdps.data.reader import reader
 from fdps.errors import AnnotationError, MissingDataError
+from fdps.pictures import StrPath
 from fdps.structures import Query, SceneSet
 
 INFO, ANNOTATIONS, QUERIES, IMAGES = "fdps.toml", "annotations.json", "queries.csv", "images"
 GALLERIES = "galleries"
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read a split of a folder.
 
     Args:
@@ -55,7 +59,6 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
             names a picture or a person that is not there. The message has file and line.
         PictureError: A file is no picture.
     """
-    findings = findings or Findings()
     if (root / annotations_csv.NAME).is_file() and not (root / ANNOTATIONS).is_file():
         name = read_info(root)["name"] if (root / INFO).is_file() else root.resolve().name
         rows, images = annotations_csv.read_scenes(root / annotations_csv.NAME, split, findings)
@@ -82,18 +85,18 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
     return SceneSet(f"{name}/{split}", scenes.scenes, tuple(queries))
 
 
-def read_info(root: Path) -> dict[str, Any]:
+def read_info(root: StrPath) -> dict[str, Any]:
     """Read ``fdps.toml``: at least ``name``.
 
     Raises:
         MissingDataError: It is not there.
         AnnotationError: It is no TOML, or has no name.
     """
-    file = root / INFO
+    file = Path(root) / INFO
     if not file.is_file():
         raise MissingDataError(
             f"no {INFO} in {root}",
-            hint=f'a folder data set has one, with at least: name = "{root.name}"',
+            hint=f'a folder data set has one, with at least: name = "{file.parent.name}"',
         )
     try:
         info = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -105,7 +108,7 @@ def read_info(root: Path) -> dict[str, Any]:
 
 
 def write_folder(
-    root: Path,
+    root: StrPath,
     splits: Mapping[str, SceneSet],
     *,
     name: str,
@@ -127,9 +130,12 @@ def write_folder(
         tables: More tables for ``fdps.toml``, of values that JSON knows too.
 
     Raises:
-        AnnotationError: A scene name leads out of the folder or belongs to two pictures.
+        AnnotationError: A scene name leads out of the folder, belongs to two pictures, or is not
+            UTF-8.
     """
+    root = Path(root)
     check_names(splits)
+    check_text(splits)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for split, scenes in splits.items():

@@ -11,15 +11,19 @@ where every image is searched. ``boxes``: position in the gallery → where the 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fdps.boxes import is_valid
+from fdps.data.picture_files import known_name, unicode_forms
+from fdps.data.shapes import check_pixels
 from fdps.errors import AnnotationError
+from fdps.pictures import picture_size
 from fdps.structures import Query, SceneSet
 
 
@@ -60,17 +64,26 @@ def with_galleries(file: Path, queries: Sequence[Query], scenes: SceneSet) -> li
             f"{file} must list {len(queries)} objects, one for each query of its split",
             hint="take the file out to search every image",
         )
-    names = {scene.name for scene in scenes.scenes}
+    paths = {scene.name: scene.path for scene in scenes.scenes}
+    forms = unicode_forms(paths)
+    size_of = cache(lambda name: picture_size(paths[name]))  # the same pictures come up again
     return [
-        _with_gallery(row, query, names, f"{file}, query {number}")
+        _with_gallery(row, query, paths, forms, size_of, f"{file}, query {number}")
         for number, (row, query) in enumerate(zip(rows, queries, strict=True), start=1)
     ]
 
 
-def _with_gallery(row: Any, query: Query, names: set[str], where: str) -> Query:
+def _with_gallery(
+    row: Any,
+    query: Query,
+    paths: Mapping[str, Path],
+    forms: dict[str, str],
+    size_of: Callable[[str], tuple[int, int]],
+    where: str,
+) -> Query:
     if not isinstance(row, dict):
         raise AnnotationError(f"{where} must be an object, got {row!r:.80}")
-    stated = (row.get("image"), row.get("person_id"))
+    stated = (known_name(str(row.get("image")), paths, forms), row.get("person_id"))
     if stated != (query.scene, query.person_id):
         raise AnnotationError(
             f"{where} is about {stated}, queries.csv about {(query.scene, query.person_id)}",
@@ -81,29 +94,39 @@ def _with_gallery(row: Any, query: Query, names: set[str], where: str) -> Query:
         return query
     if not isinstance(gallery, list) or not all(isinstance(name, str) for name in gallery):
         raise AnnotationError(f"{where}: 'gallery' must be a list of image names")
+    gallery = [known_name(name, paths, forms) for name in gallery]
     for name in gallery:
-        if name not in names:
+        if name not in paths:
             raise AnnotationError(f"{where}: image {name!r} is not in this split")
-    located = None if boxes is None else _boxes(boxes, len(gallery), where)
+    located = None if boxes is None else _boxes(boxes, gallery, size_of, where)
     return replace(query, gallery=tuple(gallery), gallery_boxes=located)
 
 
-def _boxes(boxes: Any, n_entries: int, where: str) -> dict[int, np.ndarray]:
+def _boxes(
+    boxes: Any, gallery: Sequence[str], size_of: Callable[[str], tuple[int, int]], where: str
+) -> dict[int, np.ndarray]:
     if not isinstance(boxes, dict):
         raise AnnotationError(f"{where}: 'boxes' must be an object, got {boxes!r:.80}")
     located = {}
     for key, edges in boxes.items():
         is_box = isinstance(edges, list) and [type(edge) in (int, float) for edge in edges]
         if (
-            not (key.isascii() and key.isdigit() and int(key[:9]) < n_entries)
+            not (key.isascii() and key.isdigit() and int(key[:9]) < len(gallery))
             or is_box != [True] * 4
         ):
             raise AnnotationError(
-                f"{where}: 'boxes' must map positions 0..{n_entries - 1} to x1 y1 x2 y2, got "
+                f"{where}: 'boxes' must map positions 0..{len(gallery) - 1} to x1 y1 x2 y2, got "
                 f"{key!r}: {edges!r:.80}"
             )
         box = np.array(edges, dtype=np.float64).astype(np.float32)
         if not is_valid(box[None])[0]:
             raise AnnotationError(f"{where}: box {edges} must have x1 < x2 and y1 < y2")
+        width, height = size = size_of(gallery[int(key)])
+        x1, y1, x2, y2 = map(float, edges)
+        check_pixels((x1, y1, x2, y2), size, where)
+        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+            raise AnnotationError(
+                f"{where}: box {edges} lies outside the picture, {width}x{height}"
+            )
         located[int(key)] = box
     return located

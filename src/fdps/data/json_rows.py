@@ -82,9 +82,9 @@ def box(row: Row, size: tuple[int, int], where: str) -> Float32[np.ndarray, " 4"
         >>> box({"bbox": [-5, 3, 20, 9]}, (10, 8), "annotation 3").tolist()
         [0.0, 3.0, 10.0, 8.0]
     """
-    x1, y1, x2, y2 = _corners(row, where)
-    check_pixels((x1, y1, x2, y2), size, where)
-    cut = clip(np.array([[x1, y1, x2, y2]], dtype=np.float64), *size).astype(np.float32)
+    corners = corners_of(row, where)
+    check_pixels(corners, size, where)
+    cut = clip(np.array([corners], dtype=np.float64), *size).astype(np.float32)
     if not is_valid(cut)[0]:
         raise AnnotationError(
             f"{where}: bbox {row.get('bbox')} lies outside the picture of {size[0]}x{size[1]}"
@@ -92,8 +92,12 @@ def box(row: Row, size: tuple[int, int], where: str) -> Float32[np.ndarray, " 4"
     return np.asarray(cut[0])
 
 
-def _corners(row: Row, where: str) -> Corners:
-    """Corners of ``bbox``, turned where CVAT says so; without ``bbox`` those of the outline."""
+def corners_of(row: Row, where: str) -> Corners:
+    """Corners of ``bbox``, turned where CVAT says so; without ``bbox`` those of the outline.
+
+    Raises:
+        AnnotationError: The box is missing, not four finite numbers, or empty.
+    """
     value = row.get("bbox")
     if value is None and row.get("segmentation"):
         return _outline(row["segmentation"], where)

@@ -4,7 +4,7 @@
 
     root/                     or root/train/ and root/test/ with sequences in each
       MOT17-02/
-        seqinfo.ini           [Sequence] imDir, imExt, seqLength, frameRate
+        seqinfo.ini           [Sequence] imDir, imExt, seqLength, frameRate, imWidth, imHeight
         img1/000001.jpg ...
         gt/gt.txt             frame,track,left,top,width,height,counts,class,visibility
 
@@ -16,8 +16,8 @@ Source: Milan et al., MOT16: A Benchmark for Multi-Object Tracking, 2016, sectio
 
 import configparser
 import csv
-import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,11 @@ from fdps.data.csv_rows import number, read_text, whole_number
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule
-from fdps.data.scene_rows import PersonRow, inner_path, make_scene
+from fdps.data.reader import reader
+from fdps.data.scene_rows import PersonRow, check_size, inner_path, make_scene
+from fdps.data.shapes import Corners
 from fdps.errors import AnnotationError, MissingDataError
+from fdps.pictures import picture_size
 from fdps.structures import Scene, SceneSet
 
 INFO, TRACKS = "seqinfo.ini", Path("gt/gt.txt")
@@ -44,6 +47,7 @@ class Sequence:
         pictures: Folder of its pictures, below ``folder``.
         suffix: Of a picture, ``.jpg``.
         n_frames: Frames 1..n_frames.
+        size: Width and height of the pictures, where they are given.
         rate: Frames per second, where it is given.
         camera: ``camera`` where it is given, else the name of the folder.
         shared: Whether equal tracks in two sequences are one person (our key ``sharedIds``).
@@ -53,6 +57,7 @@ class Sequence:
     pictures: str
     suffix: str
     n_frames: int
+    size: tuple[int, int] | None
     rate: float | None
     camera: str
     shared: bool
@@ -62,7 +67,8 @@ class Sequence:
         return self.folder / self.pictures / f"{frame:06d}{self.suffix}"
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read the sequences of a split.
 
     Args:
@@ -82,7 +88,7 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
         AnnotationError: A file is malformed; the message has file and line.
         PictureError: A file is no picture.
     """
-    findings = findings or Findings()
+    findings.boxes.with_sizes = True
     folders = _sequence_folders(root, split)
     sequences: list[Sequence] = []
     for folder in folders:
@@ -116,44 +122,69 @@ def _sequence_folders(root: Path, split: str) -> list[Path]:
 
 
 def _without_copies(sequences: list[Sequence], findings: Findings) -> list[Sequence]:
-    """Keep the first of sequences that show the same pictures, and name the others.
+    """Keep one of the sequences that show the same pictures, the longest, and name the others.
 
     MOT17 brings every sequence three times, each with the detections of another detector
     (``MOT17-02-DPM``, ``-FRCNN``, ``-SDP``): the same people are in all of them.
     """
-    first: dict[str, Sequence] = {}
+    files = {sequence.folder: _file_sizes(sequence) for sequence in sequences}
+    kept: list[Sequence] = []
     for sequence in sequences:
-        original = first.setdefault(_content(sequence), sequence)
-        if original is sequence:
+        place = next(
+            (k for k, one in enumerate(kept) if _show_the_same(one, sequence, files)), None
+        )
+        if place is None:
+            kept.append(sequence)
             continue
-        if _truth(original) != _truth(sequence):
-            findings.fault(
-                AnnotationError(
-                    f"{sequence.folder} has the pictures of {original.folder} and other tracks in "
+        original, copy = kept[place], sequence
+        if copy.n_frames > original.n_frames:
+            original, copy = copy, original
+        kept[place] = original
+        with findings.tolerated():
+            if _truth(original, copy.n_frames) != _truth(copy, copy.n_frames):
+                raise AnnotationError(
+                    f"{copy.folder} has the pictures of {original.folder} and other tracks in "
                     f"{TRACKS}",
                     hint="keep the one whose tracks are right, and take the other folder out",
                 )
-            )
         findings.note(
             f"sequence with the pictures of {original.folder.name}: read once",
-            str(sequence.folder),
+            str(copy.folder),
             is_loss=True,
         )
-    return list(first.values())
+    return kept
 
 
-def _content(sequence: Sequence) -> str:
-    """Name what the pictures of a sequence show: sizes of all files, bytes of a few."""
-    files = sorted((sequence.folder / sequence.pictures).glob(f"*{sequence.suffix}"))
-    digest = hashlib.sha256(str([(file.name, file.stat().st_size) for file in files]).encode())
-    for file in files[:: max(len(files) // 4, 1)]:
-        digest.update(file.read_bytes())
-    return digest.hexdigest() if files else str(sequence.folder)
+def _show_the_same(one: Sequence, other: Sequence, files: Mapping[Path, Mapping[str, int]]) -> bool:
+    """Whether all pictures that both have are the same: sizes of all files, bytes of a few."""
+    sizes, others = files[one.folder], files[other.folder]
+    if not sizes or any(others.get(name, size) != size for name, size in sizes.items()):
+        return False
+    common = sorted(sizes.keys() & others.keys())
+    return bool(common) and all(
+        (one.folder / one.pictures / name).read_bytes()
+        == (other.folder / other.pictures / name).read_bytes()
+        for name in common[:: max(len(common) // 4, 1)]
+    )
 
 
-def _truth(sequence: Sequence) -> bytes:
+def _file_sizes(sequence: Sequence) -> dict[str, int]:
+    files = (sequence.folder / sequence.pictures).glob(f"*{sequence.suffix}")
+    return {file.name: file.stat().st_size for file in files}
+
+
+def _truth(sequence: Sequence, n_frames: int) -> set[tuple[str | float, ...]]:
+    """The rows of the first frames; neither their order nor how numbers are written matters."""
     file = sequence.folder / TRACKS
-    return file.read_bytes() if file.is_file() else b""
+    rows: set[tuple[str | float, ...]] = set()
+    for line in read_text(file).splitlines() if file.is_file() else ():
+        try:
+            numbers = tuple(float(cell) for cell in line.split(","))
+            if numbers[0] <= n_frames:
+                rows.add(numbers)
+        except ValueError:
+            rows.add((line.strip(),))
+    return rows - {("",)}
 
 
 def _read_info(file: Path) -> Sequence:
@@ -176,10 +207,18 @@ def _read_info(file: Path) -> Sequence:
         pictures=inner_path(info.get("imDir", "img1"), where),
         suffix=info.get("imExt", ".jpg"),
         n_frames=n_frames,
+        size=_stated_size(info, where),
         rate=None if rate is None else number(rate, "frameRate", where),
         camera=info.get("camera", folder.resolve().name),
         shared=info.get(_SHARED, "0").strip().lower() in ("1", "true", "yes"),
     )
+
+
+def _stated_size(info: configparser.SectionProxy, where: str) -> tuple[int, int] | None:
+    if not (info.get("imWidth") and info.get("imHeight")):
+        return None
+    width, height = (whole_number(info[key], key, where) for key in ("imWidth", "imHeight"))
+    return width, height
 
 
 def _read_tracks(sequence: Sequence, findings: Findings) -> dict[int, list[PersonRow]]:
@@ -188,7 +227,7 @@ def _read_tracks(sequence: Sequence, findings: Findings) -> dict[int, list[Perso
     if not file.is_file():
         raise MissingDataError(f"no file {file}", hint=_LAYOUT)
     frames: dict[int, list[PersonRow]] = {}
-    seen: set[tuple[int, int]] = set()
+    seen: dict[tuple[int, int], tuple[Corners, str]] = {}
     reader = csv.reader(io.StringIO(read_text(file), newline=""))
     for cells in reader:
         if not any(cell.strip() for cell in cells):
@@ -199,9 +238,13 @@ def _read_tracks(sequence: Sequence, findings: Findings) -> dict[int, list[Perso
             if row is None:
                 findings.note("row of another class, or one that does not count: left out", where)
                 continue
-            if (frame, row.person_id) in seen:
-                findings.note("track twice in a frame: both kept", where)
-            seen.add((frame, row.person_id))
+            corners, line = seen.setdefault((frame, row.person_id), (row.corners, where))
+            if corners != row.corners and row.person_id >= 0:
+                raise AnnotationError(
+                    f"{where}: track {row.person_id} is in frame {frame} already, at another "
+                    f"place ({line})",
+                    hint="a track is one person: correct its number or take the wrong row out",
+                )
             frames.setdefault(frame, []).append(row)
     return frames
 
@@ -209,7 +252,9 @@ def _read_tracks(sequence: Sequence, findings: Findings) -> dict[int, list[Perso
 def _track_row(cells: list[str], where: str, n_frames: int) -> tuple[int, PersonRow | None]:
     if len(cells) < 6:
         raise AnnotationError(
-            f"{where}: expected frame,track,left,top,width,height and more, got {len(cells)} values"
+            f"{where}: expected frame,track,left,top,width,height and more, "
+            f"got {len(cells)} values",
+            hint="values are separated by commas",
         )
     frame, track = (
         whole_number(cells[k], what, where) for k, what in enumerate(("frame", "track"))
@@ -253,12 +298,18 @@ def _scenes(
     there = {path.name for path in (sequence.folder / sequence.pictures).glob("*")}
     scenes: list[Scene] = []
     missing: list[Path] = []
+    stated = sequence.size
     for frame in range(1, min(sequence.n_frames, len(there) + max(rows, default=0)) + 1):
         path = sequence.picture(frame)
         if path.name not in there:
             missing.append(path)
             continue
         with findings.tolerated():
+            size = picture_size(path)
+            if stated is not None and stated != size:
+                wrong, stated = stated, None  # one fault is enough for a sequence
+                with findings.tolerated():
+                    check_size(wrong, size, path, f"{sequence.folder / INFO}: the sequence")
             scenes.append(
                 make_scene(
                     f"{name}/{sequence.pictures}/{path.name}",
@@ -268,6 +319,7 @@ def _scenes(
                     camera=sequence.camera,
                     frame=frame,
                     seconds=None if not sequence.rate else (frame - 1) / sequence.rate,
+                    size=size,
                 )
             )
     if len(scenes) + len(missing) < sequence.n_frames and not missing:

@@ -19,6 +19,7 @@ from fdps.data.cuhk_sysu import LISTS, read_pool
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.psdb import People, build_queries, read_boxes
+from fdps.data.reader import reader
 from fdps.data.search_lists import (
     identify_queried,
     identify_training,
@@ -40,7 +41,8 @@ _LAYOUT = (
 )
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read a split of MovieNet-PS.
 
     Args:
@@ -60,7 +62,7 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
     if split not in TRAINING | TEST:
         known = ", ".join(TRAINING | TEST)
         raise UsageError(f"MovieNet-PS has no split {split!r}", hint=f"choose one of {known}")
-    findings = findings or Findings()
+    findings.boxes.with_sizes = True
     people = People(read_boxes(root / "annotation/Images.mat", findings, _LAYOUT), findings)
     if split in TRAINING:
         path = root / LISTS / f"Train_app{TRAINING[split]}.mat"

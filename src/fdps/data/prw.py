@@ -23,9 +23,13 @@ import numpy as np
 from jaxtyping import Float
 
 from fdps.boxes import clip, is_valid
+from fdps.data.csv_rows import read_text
 from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.mat import read_variable
+from fdps.data.picture_files import find_picture
+from fdps.data.reader import reader
+from fdps.data.shapes import Corners, check_pixels
 from fdps.errors import AnnotationError, MissingDataError, UsageError
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
@@ -46,7 +50,8 @@ _LAYOUT = (
 _NAME = re.compile(r"(?P<camera>c\d+)s(?P<session>[1-9]\d*)_(?P<frame>\d{1,7})", re.ASCII)
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read a split of PRW, or of anything in its layout.
 
     Boxes are cut at the border of the frame after ``x + w`` and ``y + h`` were formed; a box
@@ -71,7 +76,7 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
     for folder in (root, root / "frames", root / "annotations"):
         if not folder.is_dir():
             raise MissingDataError(f"no folder {folder}", hint=_LAYOUT)
-    findings = findings or Findings()
+    findings.boxes.with_sizes = True
     names = _frame_names(root / f"frame_{split}.mat", f"img_index_{split}", findings)
     found: list[Scene] = []
     for name in names:
@@ -129,14 +134,18 @@ def _scene(root: Path, name: str, findings: Findings) -> Scene:
             f"{table_path}: boxes must be rows of id x y w h, got {table.dtype} {table.shape}"
         )
     table = table.astype(np.float64)  # integers of MATLAB may be too narrow for x + w
+    path = find_picture(path)
+    size = picture_size(path)
     usable = np.ones(len(table), dtype=bool)
     for number, row in enumerate(table):
         usable[number] = False
         with findings.tolerated():
-            _check(row, f"{table_path}, row {number + 1}")
+            where = f"{table_path}, row {number + 1}"
+            corners = _check(row, size, where)
+            findings.boxes.add(corners, size, path, where)
             usable[number] = True
     table = table[usable]
-    boxes = _clipped(table[:, 1:], path)
+    boxes = _clipped(table[:, 1:], size)
     inside = is_valid(boxes)
     ids = np.maximum(table[:, 0].astype(np.int64), UNLABELLED)
     _note_oddities(table, boxes, inside, ids, str(table_path), findings)
@@ -178,7 +187,7 @@ def _queries(path: Path, scenes: SceneSet, findings: Findings) -> tuple[Query, .
     pictures = {scene.name: scene.path for scene in scenes.scenes}
     queries: list[Query] = []
     # strip() ends lines of both kinds; the original has CRLF, many copies have LF
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
             with findings.tolerated():
                 queries.append(_query(line.strip(), pictures, f"{path} line {number}"))
@@ -195,25 +204,29 @@ def _query(line: str, pictures: Mapping[str, Path], where: str) -> Query:
         raise AnnotationError(f"{where}: expected 'id x y w h frame', got {line!r}")
     if name not in pictures:
         raise AnnotationError(f"{where}: {name!r} is not a frame of the test list")
-    _check(row, where)
-    box = _clipped(row[None, 1:], pictures[name])
+    size = picture_size(pictures[name])
+    _check(row, size, where)
+    box = _clipped(row[None, 1:], size)
     if row[0] < 0 or not is_valid(box)[0]:
         raise AnnotationError(f"{where}: no person inside {name!r}: {line!r}")
     return Query(scene=name, box=box[0], person_id=int(row[0]))
 
 
-def _check(row: Float[np.ndarray, " 5"], where: str) -> None:
-    """Refuse a row ``id x y w h`` that cannot mean a person."""
-    person_id, *_, w, h = row.tolist()
+def _check(row: Float[np.ndarray, " 5"], size: tuple[int, int], where: str) -> Corners:
+    """Return the corners of a row ``id x y w h``; refuse one that cannot mean a person."""
+    person_id, x, y, w, h = row.tolist()
     is_whole = person_id.is_integer() and abs(person_id) < 2**53
     if not (is_whole and np.isfinite(row).all() and w > 0 and h > 0):
         raise AnnotationError(
             f"{where}: expected a whole id and a box with w > 0 and h > 0, "
             f"got id x y w h = {row.tolist()}"
         )
+    corners = (x, y, x + w, y + h)
+    check_pixels(corners, size, where)
+    return corners
 
 
-def _clipped(xywh: Float[np.ndarray, "N 4"], picture: Path) -> np.ndarray:
+def _clipped(xywh: Float[np.ndarray, "N 4"], size: tuple[int, int]) -> np.ndarray:
     # Add, then cut: cutting x at 0 first would move the right border of a box that starts outside.
     corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    return clip(corners, *picture_size(picture)).astype(np.float32)
+    return clip(corners, *size).astype(np.float32)

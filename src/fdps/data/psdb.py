@@ -18,6 +18,8 @@ from jaxtyping import Float64
 from fdps.boxes import clip, is_valid
 from fdps.data.findings import Findings
 from fdps.data.mat import read_variable
+from fdps.data.picture_files import find_picture
+from fdps.data.shapes import check_pixels
 from fdps.errors import AnnotationError
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Query, Scene
@@ -229,9 +231,15 @@ class People:
             raise AnnotationError(f"image {name!r} is listed, but has no row in Images.mat")
         rows = self.boxes[name]
         ids = self._ids.get(name, np.full(len(rows), UNLABELLED, dtype=np.int64))
+        path = find_picture(path)
         size = self.sizes[name] = picture_size(path)
         boxes = cut(rows, size)
         inside = is_valid(boxes)
+        for stated, (x1, y1, x2, y2) in zip(rows.tolist(), to_corners(rows).tolist(), strict=True):
+            with self.findings.tolerated():
+                where = f"{name}, box {stated} (x y w h)"
+                check_pixels((x1, y1, x2, y2), size, where)
+                self.findings.boxes.add((x1, y1, x2, y2), size, path, where)
         for row in np.flatnonzero(
             (rows[:, :2] < 0).any(1) | (to_corners(rows)[:, 2:] > size).any(1)
         ):

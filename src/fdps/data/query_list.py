@@ -10,6 +10,9 @@ import numpy as np
 from fdps.boxes import clip, is_valid
 from fdps.data.csv_rows import read_rows
 from fdps.data.findings import Findings
+from fdps.data.picture_files import known_name, unicode_forms
+from fdps.data.scene_rows import check_corners
+from fdps.data.shapes import check_pixels
 from fdps.errors import AnnotationError
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
@@ -33,16 +36,18 @@ def read_queries(
             picture, or an image or a person is unknown. The message has file and line.
     """
     by_name = {scene.name: scene for scene in scenes.scenes}
+    forms, all_forms = unicode_forms(by_name), unicode_forms(images)
     known_ids = set(scenes.person_ids)
     queries = []
     for number, row in read_rows(file, _COLUMNS):
         with findings.tolerated():
             where = f"{file}, line {number}"
-            if row["image"] not in by_name:
-                if row["image"] in images:
+            name = known_name(row["image"], by_name, forms)
+            if name not in by_name:
+                if known_name(name, images, all_forms) in images:
                     continue
-                raise AnnotationError(f"{where}: image {row['image']!r} is not annotated")
-            scene = by_name[row["image"]]
+                raise AnnotationError(f"{where}: image {name!r} is not annotated")
+            scene = by_name[name]
             person_id = _person_id(row["person_id"], where)
             if person_id not in known_ids:
                 raise AnnotationError(f"{where}: nobody in this split has person_id {person_id}")
@@ -82,13 +87,13 @@ def _person_id(text: str, where: str) -> int:
 def _query_box(row: Mapping[str, str], scene: Scene, where: str) -> np.ndarray:
     cells = [row[column] for column in ("x1", "y1", "x2", "y2")]
     try:
-        box = np.array([[float(cell) for cell in cells]])
+        x1, y1, x2, y2 = (float(cell) for cell in cells)
     except ValueError:
         raise AnnotationError(f"{where}: the box must be four numbers, got {cells}") from None
     width, height = picture_size(scene.path)
-    if not is_valid(box)[0]:
-        raise AnnotationError(f"{where}: box {cells} must have x1 < x2 and y1 < y2")
-    inside = clip(box, width, height).astype(np.float32)
+    check_pixels((x1, y1, x2, y2), (width, height), where)
+    check_corners((x1, y1, x2, y2), where)
+    inside = clip(np.array([[x1, y1, x2, y2]]), width, height).astype(np.float32)
     if not is_valid(inside)[0]:
         raise AnnotationError(f"{where}: box {cells} lies outside the picture, {width}x{height}")
     return np.asarray(inside[0])

@@ -1,5 +1,6 @@
 """Make a scene of the rows that a table, an XML file or a track has for one picture."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -8,10 +9,14 @@ import numpy as np
 
 from fdps.boxes import clip, is_valid
 from fdps.data.findings import Findings
+from fdps.data.picture_files import find_picture
 from fdps.data.shapes import Corners, check_pixels
 from fdps.errors import AnnotationError
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Scene, empty_boxes
+
+PERSON_LABELS = ("person", "pedestrian", "people")
+"""What tools call a person; where none of them is used, everything is taken as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ def make_scene(
     camera: str | None = None,
     frame: int | None = None,
     seconds: float | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Scene:
     """Cut the boxes at the border of the picture and keep what is inside it.
 
@@ -51,17 +57,19 @@ def make_scene(
         camera: Of the scene.
         frame: Of the scene.
         seconds: Of the scene.
+        size: Width and height of the picture, where the caller has read them already.
 
     Raises:
         MissingDataError: There is no picture.
         PictureError: The file is no picture.
         AnnotationError: A box is no box: not finite, or without width or height.
     """
-    size = picture_size(path)
+    path = find_picture(path)
+    size = picture_size(path) if size is None else size
     boxes, person_ids = [empty_boxes()], []
     for row in without_doubles(rows, findings):
         with findings.tolerated():
-            box = cut_to_picture(row.corners, size, row.where, findings)
+            box = cut_to_picture(row.corners, size, path, row.where, findings)
             if box is not None:
                 boxes.append(box[None])
                 person_ids.append(max(row.person_id, UNLABELLED))
@@ -80,9 +88,10 @@ def without_doubles(rows: Iterable[PersonRow], findings: Findings) -> Iterator[P
     """Leave out rows that repeat another of the same picture, and note them.
 
     Two people of one and the same box are both kept and noted, for nobody can tell which of the
-    two identities is right.
+    two identities is right. So are the two boxes of one person, who may stand before a mirror.
     """
     seen: dict[Corners, set[int]] = {}
+    named: set[int] = set()
     for row in rows:
         person_id = max(row.person_id, UNLABELLED)
         others = seen.setdefault(row.corners, set())
@@ -91,25 +100,26 @@ def without_doubles(rows: Iterable[PersonRow], findings: Findings) -> Iterator[P
             continue
         if others:
             findings.note("two people have the same box: both kept", row.where)
+        if person_id in named:
+            findings.note("person twice in a picture: both kept", row.where)
+        if person_id != UNLABELLED:
+            named.add(person_id)
         others.add(person_id)
         yield row
 
 
 def cut_to_picture(
-    corners: Corners, size: tuple[int, int], where: str, findings: Findings
+    corners: Corners, size: tuple[int, int], picture: Path, where: str, findings: Findings
 ) -> np.ndarray | None:
     """The part of a box inside the picture, float32; ``None`` if there is none.
 
     Raises:
         AnnotationError: It is not finite, has no width or height, or is not in pixels.
     """
-    box = np.array([corners], dtype=np.float64)
-    if not is_valid(box)[0]:
-        raise AnnotationError(
-            f"{where}: box {list(corners)} (x1 y1 x2 y2) must be finite, with x1 < x2 and y1 < y2",
-            hint="correct the row or take it out",
-        )
     check_pixels(corners, size, where)
+    check_corners(corners, where)
+    findings.boxes.add(corners, size, picture, where)
+    box = np.array([corners], dtype=np.float64)
     inside = clip(box, *size)
     if not is_valid(inside.astype(np.float32))[0]:
         findings.note(
@@ -121,6 +131,49 @@ def cut_to_picture(
     if (inside != box).any():
         findings.note("box passes the border of its picture: cut there", f"{where}: {corners}")
     return np.asarray(inside.astype(np.float32)[0])
+
+
+def check_corners(corners: Corners, where: str) -> None:
+    """Refuse four numbers that are no box.
+
+    Raises:
+        AnnotationError: They are not finite, or the second corner is not right of and below the
+            first.
+    """
+    if is_valid(np.array([corners], dtype=np.float64))[0]:
+        return
+    x1, y1, x2, y2 = corners
+    meant = "correct the row or take it out"
+    if math.isfinite(sum(corners)) and x2 > 0 and y2 > 0:
+        meant = f"if these are x y width height, write {[x1, y1, x1 + x2, y1 + y2]}"
+        if x2 < x1 and y2 < y1:
+            meant += f"; if the corners are exchanged, write {[x2, y2, x1, y1]}"
+    raise AnnotationError(
+        f"{where}: box {list(corners)} (x1 y1 x2 y2) must have x1 < x2 and y1 < y2, all finite",
+        hint=meant,
+    )
+
+
+def check_size(
+    stated: tuple[object, object], size: tuple[int, int], path: Path, where: str
+) -> None:
+    """Refuse a picture of another size than its annotations state.
+
+    Args:
+        stated: Width and height of the picture that was annotated.
+        size: Width and height of the picture at hand.
+        path: Its file.
+        where: Of the statement.
+
+    Raises:
+        AnnotationError: They differ.
+    """
+    if stated != size:
+        raise AnnotationError(
+            f"{where} is stated as {stated[0]}x{stated[1]}, but {path} is {size[0]}x{size[1]} "
+            "when shown upright",
+            hint="annotate and export the pictures at hand, upright and in their own size",
+        )
 
 
 def inner_path(name: str, where: str) -> str:

@@ -13,6 +13,8 @@ from fdps.errors import AnnotationError
 Corners = tuple[float, float, float, float]
 """``x1 y1 x2 y2``."""
 
+_ONE = 1 + 1e-9  # what adding and taking away again leaves of 1
+
 
 def upright_box(corners: Corners, degrees: float) -> Corners:
     """Return the smallest upright box around a rectangle that is turned about its centre.
@@ -65,19 +67,26 @@ def box_around(points: Sequence[tuple[float, float]]) -> Corners:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def check_pixels(corners: Sequence[float], size: tuple[int, int], where: str) -> None:
+def check_pixels(corners: Corners, size: tuple[int, int], where: str) -> None:
     """Refuse coordinates that are shares of the picture where pixels are meant.
 
     Args:
-        corners: Numbers of a box, in any order.
+        corners: Two corners, or what a file states as such; where it states width and height, the
+            second corner follows from them.
         size: Width and height of the picture.
         where: File and row, for the message.
 
     Raises:
         AnnotationError: They are fractions and none is above 1, in a larger picture.
     """
+    x1, y1, x2, y2 = corners
     whole = all(float(value).is_integer() for value in corners)  # a box of one pixel
-    if max(size) > 2 and not whole and all(abs(value) <= 1 for value in corners):
+    # A centre or a first corner, and a width and height, are shares too.
+    beginnings, ends, sizes = (x1, y1), (x2, y2), (x2 - x1, y2 - y1)
+    are_shares = all(abs(value) <= _ONE for value in beginnings) and (
+        all(abs(value) <= _ONE for value in ends) or all(0 < value <= _ONE for value in sizes)
+    )
+    if max(size) > 2 and not whole and are_shares:
         raise AnnotationError(
             f"{where}: the box {list(corners)} lies within one pixel of a picture of "
             f"{size[0]}×{size[1]}: its coordinates look like shares of the picture",

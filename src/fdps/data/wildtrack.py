@@ -21,6 +21,7 @@ from fdps.data.findings import Findings
 from fdps.data.identities import contiguous
 from fdps.data.json_rows import whole
 from fdps.data.query_list import by_rule
+from fdps.data.reader import reader
 from fdps.data.scene_rows import PersonRow, make_scene
 from fdps.errors import AnnotationError, MissingDataError, UsageError
 from fdps.structures import Scene, SceneSet
@@ -32,7 +33,8 @@ _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _LAYOUT = "expected root/: Image_subsets/C1..C7/*.png, annotations_positions/*.json"
 
 
-def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
+@reader
+def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read a split of WILDTRACK.
 
     Args:
@@ -53,7 +55,6 @@ def read(root: Path, split: str, findings: Findings | None = None) -> SceneSet:
     """
     if split not in SPLITS:
         raise UsageError(f"WILDTRACK has no split {split!r}", hint=f"choose {' or '.join(SPLITS)}")
-    findings = findings or Findings()
     moments = sorted((root / "annotations_positions").glob("*.json"))
     if not moments:
         raise MissingDataError(f"no annotations_positions/*.json in {root}", hint=_LAYOUT)

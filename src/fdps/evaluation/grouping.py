@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from fdps.errors import PredictionsError
+from fdps.errors import DataError, PredictionsError
 from fdps.evaluation.ragged import ranges
+from fdps.pictures import picture_size
 from fdps.predictions import Predictions, data_hash
-from fdps.structures import Query, SceneSet
+from fdps.structures import Query, Scene, SceneSet
 
 _MAX_APART_PX = 0.5  # a box that went through a text file
 
@@ -119,6 +120,46 @@ def check_same_data(predictions: Predictions, scenes: SceneSet) -> None:
             f"{ours.scene!r} (or another box)",
             hint=hint,
         )
+    _check_inside(predictions, scenes)
+
+
+def _check_inside(predictions: Predictions, scenes: SceneSet) -> None:
+    """Refuse boxes of which no part is in their picture: they belong to pictures of another size.
+
+    Only headers of pictures are read, and only where a box lies beyond all annotated people. A
+    picture that is not there is passed over, since evaluation needs none.
+    """
+    by_name = {scene.name: scene for scene in scenes.scenes}
+    people = [by_name[name].boxes for name in predictions.scenes]
+    reach = np.array([boxes[:, 2:].max(axis=0) if len(boxes) else (0, 0) for boxes in people])
+    boxes = predictions.boxes
+    beyond = (boxes[:, :2] >= reach.reshape(-1, 2)[predictions.scene]).any(axis=1)
+    outside = np.asarray((boxes[:, 2:] <= 0).any(axis=1))
+    sizes: dict[int, tuple[int, int] | None] = {}
+    for row in np.flatnonzero(beyond & ~outside).tolist():
+        scene = int(predictions.scene[row])
+        if scene not in sizes:
+            sizes[scene] = _size(by_name[predictions.scenes[scene]])
+        size = sizes[scene]
+        outside[row] = size is not None and bool((boxes[row, :2] >= size).any())
+    if outside.any():
+        row = int(outside.argmax())
+        name = predictions.scenes[predictions.scene[row]]
+        size = _size(by_name[name])
+        raise PredictionsError(
+            f"{outside.sum()} of {len(boxes)} predicted boxes lie wholly outside their scene, the "
+            f"first is row {row}, {boxes[row].tolist()} in {name!r}"
+            + (f" of {size[0]}x{size[1]}" if size else ""),
+            hint="boxes are in pixels of the picture in its own size, shown upright: scale them, "
+            "or take the rows out",
+        )
+
+
+def _size(scene: Scene) -> tuple[int, int] | None:
+    try:
+        return picture_size(scene.path)
+    except DataError:
+        return None
 
 
 def _differing_query(theirs: Sequence[Query], ours: Sequence[Query]) -> int | None:

@@ -18,6 +18,7 @@ from fdps.data.synthetic.scene import draw_scene
 from fdps.data.synthetic.schedule import draw_queries
 from fdps.durable import named
 from fdps.errors import DataError, UsageError
+from fdps.pictures import StrPath
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
 
 Progress = Callable[[int, int], None]
@@ -29,7 +30,7 @@ _NOTES = "Drawn by fdps; nobody in these pictures exists."
 
 def draw_dataset(
     config: SyntheticConfig,
-    root: Path,
+    root: StrPath,
     *,
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -54,7 +55,7 @@ def draw_dataset(
     """
     if workers < 1:
         raise UsageError(f"workers must be at least 1, got {workers}")
-    root = root.resolve()
+    root = Path(root).resolve()
     _check_target(root, overwrite)
     root.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as name:
