@@ -1,7 +1,5 @@
 import json
 import re
-from base64 import b64encode
-from hashlib import sha256
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -131,7 +129,7 @@ def test_the_head_says_where_the_run_stands(full):
     page = page_of(full)
     assert "first_try" in page.text
     assert "loss boim · learning rate 0.003" in page.text
-    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd></div>", page.source))
+    facts = dict(re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", page.source))
     assert facts == {
         "Step": "30 of 100",
         "Epoch": "3.0 of 10",
@@ -284,18 +282,16 @@ def test_the_page_loads_and_runs_nothing(full):
     assert not any(name.startswith("on") or name == "style" for _, a in page.tags for name in a)
 
 
-def test_the_policy_allows_this_style_and_pictures_only(full):
+def test_the_policy_allows_style_and_pictures_only(full):
     page = page_of(full)
     (policy,) = (
         m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy"
     )
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
-    style = re.search(r"<style>(.*?)</style>", page.source, re.S)[1]
-    digest = b64encode(sha256(style.encode()).digest()).decode()
     assert rules == {
         "default-src": "'none'",
-        "img-src": "'self' file:",
-        "style-src": f"'sha256-{digest}'",
+        "img-src": "data: 'self' file:",
+        "style-src": "'unsafe-inline'",
         "base-uri": "'none'",
         "form-action": "'none'",
     }
