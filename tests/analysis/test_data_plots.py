@@ -41,11 +41,11 @@ def test_table(scenes: SceneSet) -> None:
 
 def test_sheet_shows_boxes_where_they_are(scenes: SceneSet) -> None:
     sheet = np.asarray(draw_sheet(scenes.scenes, columns=2, width=100))  # half size
-    assert sheet.shape == (2 * (50 + 20 + 8) + 8, 2 * 108 + 8, 3)
-    left, top = 8, 8 + 20  # of the first picture
+    assert sheet.shape == (2 * (50 + 20 + 12) + 12, 2 * 112 + 12, 3)
+    left, top = 12, 12 + 20  # of the first picture
     assert sheet[top + 40, left + 10].tolist() != [200, 200, 200]  # left edge of the box
     assert sheet[top + 40, left + 30].tolist() != sheet[top + 40, left + 20].tolist()
-    assert (sheet[top + 1 : top + 49, 108 + left + 1 : 108 + left + 99] == 200).all()  # nobody
+    assert (sheet[top + 1 : top + 49, 112 + left + 1 : 112 + left + 99] == 200).all()  # nobody
 
 
 def test_choice_is_drawn_and_in_order(scenes: SceneSet) -> None:
