@@ -33,6 +33,18 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(values)
 
 
+def inline_svg(figure: Figure) -> Markup:
+    """Draw a figure as an SVG element that a page can hold; equal figures give equal bytes."""
+    import matplotlib as mpl
+    from markupsafe import Markup
+
+    drawn, unsaid = io.StringIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fdps"}):
+        figure.savefig(drawn, format="svg", metadata=unsaid)
+    text = drawn.getvalue()
+    return Markup(text[text.index("<svg") :])  # without the prolog of an XML file
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -45,7 +57,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    environment.filters.update(jpeg=_jpeg, lines=_lines, svg=_svg)
+    environment.filters.update(jpeg=_jpeg, lines=_lines, svg=inline_svg)
     return environment
 
 
@@ -66,15 +78,3 @@ def _jpeg(image: Image.Image) -> str:
     drawn = io.BytesIO()
     image.save(drawn, format="JPEG", quality=85)
     return f"data:image/jpeg;base64,{b64encode(drawn.getvalue()).decode('ascii')}"
-
-
-def _svg(figure: Figure) -> Markup:
-    """Draw a figure as an SVG element; equal figures give equal bytes."""
-    import matplotlib as mpl
-    from markupsafe import Markup
-
-    drawn, unsaid = io.StringIO(), dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fdps"}):
-        figure.savefig(drawn, format="svg", metadata=unsaid)
-    text = drawn.getvalue()
-    return Markup(text[text.index("<svg") :])  # without the prolog of an XML file

@@ -7,22 +7,22 @@ time, so nothing in its folder has to be there or to be whole.
 
 import json
 import re
+import time
 import tomllib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
+from fdps.analysis.curves import LOSSES
 from fdps.analysis.page import Table
 from fdps.analysis.rendering import render
-from fdps.analysis.run_charts import (
+from fdps.analysis.run_curves import (
     FRACTIONS,
     GRADIENTS,
-    LOSSES,
     REID_TERMS,
     VALIDATION,
+    Chart,
     draw_charts,
     label,
 )
@@ -41,6 +41,9 @@ PAGE = "index.html"
 REFRESH_S = 10
 """Seconds after which the page of a running run is loaded again."""
 
+_REST = 50
+"""Curves take up at most a fiftieth of the time of a training."""
+
 _TELLING = (
     ("system", "model", "system"),
     ("backbone", "model", "backbone"),
@@ -54,38 +57,62 @@ _TELLING = (
 _SAMPLE = re.compile(r"e(\d+)\.jpg")
 
 
-def write_run_page(run: Path, *, total_steps: int, is_running: bool) -> Path:
-    """Write ``index.html`` of a run folder; an older one is replaced whole or not at all.
+class RunPage:
+    """The page ``index.html`` of a run folder.
+
+    Drawing the curves takes much longer than writing the rest. While a run goes on, they are drawn
+    anew only after fifty times as long as the last drawing took.
 
     Args:
         run: The run folder; what is missing in it is left out of the page.
-        total_steps: Of the whole run; of a run that ended early, those it took.
-        is_running: Whether the run goes on; a browser then loads the page again and again.
-
-    Returns:
-        The page.
     """
-    steps, epochs = read_records(run / "log.jsonl"), read_records(run / "epochs.jsonl")
-    standing = find_standing(steps, total_steps, is_running=is_running)
-    recipe = read_text(run / "recipe.toml")
-    page = render(
-        "run.html",
-        name=run.resolve().name,
-        standing=standing,
-        refresh_s=REFRESH_S,
-        recipe_in_brief=_in_brief(recipe),
-        facts=_facts(standing, epochs),
-        written=f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}",
-        newest=_newest(steps),
-        charts=[Markup(chart) for chart in draw_charts(steps, epochs)],
-        samples=_samples(run / "samples"),
-        epochs=_epoch_table(epochs),
-        recipe=recipe,
-        environment=_environment(run / "environment.json"),
-    )
-    run.mkdir(parents=True, exist_ok=True)
-    write_file(run / PAGE, page.encode())
-    return run / PAGE
+
+    def __init__(self, run: Path) -> None:
+        self._run, self._draw_at_s = run, 0.0
+        self._charts: list[Chart] = []
+
+    def write(self, *, total_steps: int, is_running: bool) -> Path:
+        """Write the page; an older one is replaced whole or not at all.
+
+        Args:
+            total_steps: Steps of the whole run; of a run that ended early, those it took.
+            is_running: Whether the run goes on; a browser then loads the page again and again.
+
+        Returns:
+            The file.
+        """
+        run = self._run
+        steps, epochs = read_records(run / "log.jsonl"), read_records(run / "epochs.jsonl")
+        standing = find_standing(steps, total_steps, is_running=is_running)
+        recipe = read_text(run / "recipe.toml")
+        if not is_running or time.monotonic() >= self._draw_at_s:
+            self._draw(steps, epochs)
+        page = render(
+            "run.html",
+            name=run.resolve().name,
+            standing=standing,
+            refresh_s=REFRESH_S,
+            recipe_in_brief=_in_brief(recipe),
+            facts=_facts(standing, epochs),
+            written=f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}",
+            newest=_newest(steps),
+            charts=self._charts,
+            samples=_samples(run / "samples"),
+            epochs=_epoch_table(epochs),
+            recipe=recipe,
+            environment=_environment(run / "environment.json"),
+        )
+        run.mkdir(parents=True, exist_ok=True)
+        write_file(run / PAGE, page.encode())
+        return run / PAGE
+
+    def _draw(self, steps: Sequence[Record], epochs: Sequence[Record]) -> None:
+        import matplotlib.figure  # noqa: F401  # so that loading it is not in the time measured
+
+        start = time.monotonic()
+        self._charts = draw_charts(steps, epochs)
+        end = time.monotonic()
+        self._draw_at_s = end + _REST * (end - start)
 
 
 def _facts(standing: Standing, epochs: Sequence[Record]) -> dict[str, str]:
