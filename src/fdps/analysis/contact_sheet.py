@@ -47,17 +47,17 @@ def _cell(scene: Scene, width: int) -> Image.Image:
     picture = Image.fromarray(read_picture(scene.path))
     scale = width / picture.width
     picture = picture.resize((width, max(round(picture.height * scale), 1)))
-    name = text_block(scene.name, width, size_px=_FONT)
-    cell, top = below_each_other([name, picture]), name.height
+    caption = text_block(scene.name, width, size_px=_FONT)
+    cell, above = below_each_other([caption, picture]), caption.height
     draw, font = ImageDraw.Draw(cell), ImageFont.load_default(_FONT)
     for box, person_id in zip(scene.boxes.tolist(), scene.person_ids.tolist(), strict=True):
         colour = _UNNAMED if person_id == UNLABELLED else _NAMED[person_id % len(_NAMED)]
         x1, y1, x2, y2 = (edge * scale for edge in box)
-        corners = (x1, y1 + top, max(x2, x1 + 1), max(y2, y1 + 1) + top)
+        corners = (x1, y1 + above, max(x2, x1 + 1), max(y2, y1 + 1) + above)
         draw.rectangle(corners, outline=colour, width=2)
         name = "?" if person_id == UNLABELLED else str(person_id)
         # Above the box where there is room, so that nobody's head is covered.
-        place = (x1 + 2, max(y1 + top - _FONT - 4, top))
+        place = (x1 + 2, max(y1 + above - _FONT - 4, above))
         left, top, right, bottom = draw.textbbox(place, name, font=font)
         draw.rectangle((left - 2, top - 1, right + 2, bottom + 1), fill=colour)
         draw.text(place, name, fill=PAPER, font=font)

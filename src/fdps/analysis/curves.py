@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -194,20 +194,22 @@ def new_figure(
     title: str,
     *,
     size: tuple[float, float] = (6.4, 4.2),
-    layout: Literal["constrained", "none"] = "constrained",
+    has_margins: bool = False,
 ) -> tuple[Figure, Axes]:
     """Make an empty figure.
 
     Args:
         title: Printed above the axes.
         size: Width and height in inches.
-        layout: How matplotlib finds the margins.
+        has_margins: Leave the margins to the caller, which takes half the time of finding them.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout=layout, facecolor="white")
+        figure = Figure(
+            figsize=size, layout=None if has_margins else "constrained", facecolor="white"
+        )
         axes = figure.add_subplot()
         axes.set_title(title)
     return figure, axes

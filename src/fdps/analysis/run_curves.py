@@ -26,7 +26,7 @@ FRACTIONS = (*VALIDATION, "data_share")
 MAX_POINTS = 400
 """Points of a curve; more could not be told apart in a figure of this width."""
 
-_SIZE = (5.2, 3.5)  # inches; the margins are fixed, because finding them doubles the time
+_SIZE = (5.2, 3.5)  # inches
 _FEW = 20  # points, each of which gets a marker
 _SMOOTHED_SHARE = 0.05  # of a noisy curve: the width of its running mean
 _LEAST_LOG_RATIO = (
@@ -125,7 +125,7 @@ def _draw(plan: _Plan, records: Sequence[Record], x_end: float) -> Chart | None:
         return None
     from matplotlib.ticker import LogLocator
 
-    figure, axes = new_figure(plan.title, size=_SIZE, layout="none")
+    figure, axes = new_figure(plan.title, size=_SIZE, has_margins=True)
     has_legend = len(curves) > 1  # a single curve is named by the title
     figure.subplots_adjust(left=0.2, right=0.97, top=0.87, bottom=0.29 if has_legend else 0.17)
     for number, (name, (x, y)) in enumerate(curves.items()):
