@@ -27,7 +27,7 @@ def scenes(tmp_path: Path) -> SceneSet:
 def test_a_histogram_counts_everything(scenes: SceneSet) -> None:
     figures = plot_histograms({"test": scenes, "none": SceneSet("mine/none", ())})
     assert list(figures) == ["boxes_per_image", "heights", "boxes_per_identity"]
-    labels = [text.get_text() for text in figures["heights"].axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figures["heights"].legends[0].get_texts()]
     assert labels == ["test (2)", "none (0)"]
 
 
