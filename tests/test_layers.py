@@ -46,8 +46,8 @@ BELOW = {
 }
 """What each part may import besides itself; the command line may import everything."""
 
-OPTIONAL = ["av", "beartype", "matplotlib", "milvus_lite", "onnxruntime", "pillow_heif", "pydantic"]
-OPTIONAL += ["pymilvus", "ray", "rich", "tensorboard", "tomli_w", "typer"]
+OPTIONAL = ["av", "beartype", "jinja2", "matplotlib", "milvus_lite", "onnxruntime", "pillow_heif"]
+OPTIONAL += ["pydantic", "pymilvus", "ray", "rich", "tensorboard", "tomli_w", "typer"]
 WITHOUT_OPTIONAL = [
     "durable",
     "names",

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fdps.analysis.candidate_sheet import LEVEL_COLOURS, Shown, candidate_sheet
-from fdps.analysis.tiles import without_bystanders
+from fdps.analysis.tiles import text_block, without_bystanders
 from fdps.errors import UsageError
 
 BOX = np.array([40.0, 30.0, 70.0, 110.0], dtype=np.float32)
@@ -14,8 +15,8 @@ def noise(seed: int = 0, height: int = 120, width: int = 160) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def shown(picture: np.ndarray | str, level: str = "") -> Shown:
-    return Shown("1   0.87", "hall/a.jpg", BOX, picture, level)
+def shown(picture: np.ndarray | str, level: str = "", caption: str = "hall/a.jpg") -> Shown:
+    return Shown("1   0.87", caption, BOX, picture, level)
 
 
 def test_only_the_person_stays_sharp() -> None:
@@ -80,6 +81,38 @@ def test_panoramas_are_cut_around_the_person() -> None:
     normal = candidate_sheet([], [shown(noise())], height_px=120)
     sheet = candidate_sheet([], [shown(wide)], height_px=120)
     assert sheet.width < normal.width + 160
+
+
+def inked(block: Image.Image) -> list[np.ndarray]:
+    """The inked part of every line of a text."""
+    lines = np.split(np.asarray(block).min(axis=2) < 200, block.height // 22)
+    return [line[:, line.any(axis=0)] for line in lines]
+
+
+@pytest.mark.parametrize("text", ["recordings/2026/gate one/north.mp4#t=12.5", "0" * 90])
+def test_no_letter_of_a_caption_is_cut_off(text: str) -> None:
+    in_one_line = text_block(text, 2000, size_px=15)
+    block = text_block(text, 120, size_px=15)
+    assert in_one_line.height == 22
+    assert block.width == 120
+    assert len(inked(block)) > 2
+    columns = sum(line.shape[1] for line in inked(block))
+    assert columns == pytest.approx(inked(in_one_line)[0].shape[1], rel=0.05)
+
+
+def test_a_long_name_makes_its_tile_higher() -> None:
+    short, long = (
+        candidate_sheet([], [shown(noise(), caption=name)], height_px=64)
+        for name in ("a.jpg", "cameras/north gate/a.jpg" * 9)
+    )
+    assert long.width == short.width
+    assert long.height > short.height + 100
+
+
+def test_control_characters_of_a_name_are_written_as_escapes() -> None:
+    hostile = candidate_sheet([], [shown(noise(), caption="a\n\x1b[31mb")], height_px=64)
+    spelled = candidate_sheet([], [shown(noise(), caption=r"a\n\x1b[31mb")], height_px=64)
+    np.testing.assert_array_equal(np.asarray(hostile), np.asarray(spelled))
 
 
 def test_nobody_and_nonsense() -> None:

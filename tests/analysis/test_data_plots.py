@@ -1,5 +1,6 @@
 """Histograms of a data set, the table of counts, and the contact sheet."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def scenes(tmp_path: Path) -> SceneSet:
 def test_a_histogram_counts_everything(scenes: SceneSet) -> None:
     figures = plot_histograms({"test": scenes, "none": SceneSet("mine/none", ())})
     assert list(figures) == ["boxes_per_image", "heights", "boxes_per_identity"]
-    labels = [text.get_text() for text in figures["heights"].axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figures["heights"].legends[0].get_texts()]
     assert labels == ["test (2)", "none (0)"]
 
 
@@ -41,11 +42,20 @@ def test_table(scenes: SceneSet) -> None:
 
 def test_sheet_shows_boxes_where_they_are(scenes: SceneSet) -> None:
     sheet = np.asarray(draw_sheet(scenes.scenes, columns=2, width=100))  # half size
-    assert sheet.shape == (2 * (50 + 20 + 8) + 8, 2 * 108 + 8, 3)
-    left, top = 8, 8 + 20  # of the first picture
+    assert sheet.shape == (2 * (50 + 20 + 12) + 12, 2 * 112 + 12, 3)
+    left, top = 12, 12 + 20  # of the first picture
     assert sheet[top + 40, left + 10].tolist() != [200, 200, 200]  # left edge of the box
     assert sheet[top + 40, left + 30].tolist() != sheet[top + 40, left + 20].tolist()
-    assert (sheet[top + 1 : top + 49, 108 + left + 1 : 108 + left + 99] == 200).all()  # nobody
+    assert (sheet[top + 1 : top + 49, 112 + left + 1 : 112 + left + 99] == 200).all()  # nobody
+
+
+def test_every_box_of_a_scene_is_where_it_belongs(scenes: SceneSet) -> None:
+    boxes = np.array([[20, 60, 40, 90], [120, 60, 140, 90]], dtype=np.float32)
+    pair = replace(scenes.scenes[0], boxes=boxes, person_ids=np.array([0, 0]))
+    sheet = np.asarray(draw_sheet([pair], width=200))
+    picture = sheet[12 + 20 : 12 + 120, 12:212]
+    assert (picture[61:90, 18:42] == picture[61:90, 118:142]).all()
+    assert (picture[62:88, 20] != 200).any(axis=1).all()
 
 
 def test_choice_is_drawn_and_in_order(scenes: SceneSet) -> None:

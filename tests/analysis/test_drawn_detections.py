@@ -146,7 +146,7 @@ def sample(name="scene", truth=None, height=220):
     ],
 )
 def test_pictures_stand_side_by_side_in_rows(n, columns, size):
-    sheet = sample_sheet([sample()] * n, columns=columns, width=100)
+    sheet = sample_sheet([sample("a")] * n, columns=columns, width=100)
     assert sheet.size == size
     left = np.asarray(sheet)[:, 12:112]
     assert (left[40:120] == GREY).all(axis=2).mean() > 0.4
@@ -159,7 +159,7 @@ def test_a_row_is_as_high_as_its_highest_picture():
 
 def test_no_picture_gives_a_sheet_that_says_so():
     sheet = sample_sheet([])
-    assert sheet.size == (504, 72)
+    assert sheet.size == (504, 70)
     assert (np.asarray(sheet) < 128).any()
 
 
@@ -174,12 +174,13 @@ def test_a_caption_has_the_name_and_the_counts():
     assert (counted[:, 200:] != named[:, 200:]).any()
 
 
-def test_a_long_name_leaves_room_for_the_counts():
+def test_a_long_name_wraps_beside_the_counts():
     name = "a/very/long/path/" * 9
     short, long = (sample_sheet([sample(n)], width=300) for n in ("x", name))
     right = slice(12 + 300 - 55, None)
     np.testing.assert_array_equal(np.asarray(short)[:36, right], np.asarray(long)[:36, right])
     assert (np.asarray(long)[14:34, 12:200] < 128).any()
+    assert long.height > short.height + 80
 
 
 def test_the_legend_speaks_of_annotations_where_there_are_some():

@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image
 
 from fdps.analysis.curves import plot_cmc
-from fdps.analysis.page import Plot, Strip, Table, write_page
+from fdps.analysis.page import Plot, Strip, Table, Tile, write_page
 
 HOSTILE = '<script>alert("&")</script>'
 
@@ -41,7 +41,7 @@ def write(path, text="plain"):
         tables=[Table(text, ("system", text), ((text, "0.5"), ("colour", "0.1")), note=text)],
         plots=[Plot(plot_cmc({"ours": np.array([0.5, 1.0])}), text)],
         breakdowns=[Table(text, (text,), ((text,),), note=text)],
-        strips=[Strip(Image.new("RGB", (400, 90), "white"), text, text)],
+        strips=[Strip(text, [Tile(Image.new("RGB", (400, 90), "white"), text, text, "right")])],
         strips_heading=text,
         notes={text: text},
     )
@@ -64,18 +64,20 @@ def test_page_is_well_formed_and_holds_every_part(tmp_path):
 
 
 def test_every_picture_is_inside_and_has_a_text_alternative(tmp_path):
-    images = Page(write(tmp_path / "page.html")).all("img")
-    assert [image["src"].split(";")[0] for image in images] == [
-        "data:image/svg+xml",
-        "data:image/jpeg",
-    ]
-    assert all(image["alt"] for image in images)
+    page = Page(write(tmp_path / "page.html"))
+    (photo,) = page.all("img")
+    assert photo["src"].startswith("data:image/jpeg;base64,")
+    assert photo["alt"] == "plain"
+    (drawing,) = (attrs for attrs in page.all("div") if attrs.get("role") == "img")
+    assert drawing["aria-label"] == "plain"
+    assert len(page.all("svg")) == 1
 
 
 def test_page_loads_nothing_and_runs_nothing(tmp_path):
     path = write(tmp_path / "page.html")
     text, page = path.read_text(encoding="utf-8"), Page(path)
-    assert not re.search(r"https?://|@import|url\(", text)
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)  # names of SVG, which nothing loads
+    assert not re.search(r"https?://|@import|url\((?!#)", text)
     assert not {"script", "link", "iframe", "object", "embed", "base"} & {t for t, _ in page.tags}
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
 
@@ -86,7 +88,19 @@ def test_every_text_is_escaped(tmp_path):
     page = Page(path)
     assert page.open == []
     assert page.text.count(HOSTILE) >= 8
-    assert [image["alt"] for image in page.all("img")] == [HOSTILE] * 2
+    assert [image["alt"] for image in page.all("img")] == [HOSTILE]
+
+
+def test_control_characters_become_visible(tmp_path):
+    path = write(tmp_path / "page.html", "a\x1b[31mb\nc\u202ed\udce9")
+    page = Page(path)
+    assert page.text.count(r"a\x1b[31mb\nc\u202ed\xe9") >= 8
+    assert not set("\x1b\u202e") & set(path.read_text(encoding="utf-8"))
+
+
+def test_equal_reports_are_equal_bytes(tmp_path):
+    one, other = write(tmp_path / "one.html"), write(tmp_path / "other.html")
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_empty_sections_are_left_out(tmp_path):
@@ -102,7 +116,7 @@ def test_older_report_is_replaced_and_nothing_else_is_left(tmp_path):
 
 
 def test_many_strips_are_folded_away(tmp_path):
-    strip = Strip(Image.new("RGB", (40, 9), "white"), "a strip", "a strip")
+    strip = Strip("a strip", [])
     write_page(tmp_path / "page.html", "many", strips=[strip] * 13)
     page = Page(tmp_path / "page.html")
     assert page.open == []

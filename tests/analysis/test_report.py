@@ -8,6 +8,7 @@ from PIL import Image
 
 from fdps.analysis.report import (
     System,
+    query_strip,
     results_table,
     spread_queries,
     write_report,
@@ -104,7 +105,7 @@ def test_report_shows_all_systems_and_strips(systems, scenes, tmp_path):
     path = tmp_path / "report.html"
     write_report(path, "A test", systems, scenes, training=log, notes={"Seed": "7"}, n_strips=2)
     text = unescape(path.read_text(encoding="utf-8"))
-    assert text.count("<figure>") == 4
+    assert text.count("<figcaption>") == 4
     assert text.count('class="strip"') == 2
     assert re.search(r"<dt>Seed</dt><dd>7</dd>", text)
     assert "torch 2" in text
@@ -116,3 +117,16 @@ def test_lost_picture_is_named_and_no_report_is_left(systems, scenes, tmp_path):
     with pytest.raises(MissingDataError, match=r"0\.png"):
         write_report(tmp_path / "report.html", "A test", systems, scenes)
     assert not list(tmp_path.glob("report.html*"))
+
+
+def test_a_query_without_hits_says_so(systems, scenes, tmp_path):
+    nobody = replace(
+        systems[0].predictions,
+        boxes=empty_boxes(),
+        scores=np.zeros(0, np.float32),
+        embeddings=np.zeros((0, 2), np.float32),
+        scene=np.zeros(0, np.int64),
+    )
+    strip = query_strip(System("none", evaluate(nobody, scenes), nobody), 0, scenes)
+    assert strip.heading == "Person 3: nobody was found in the gallery"
+    assert [tile.kind for tile in strip.tiles] == ["query"]

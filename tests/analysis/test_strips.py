@@ -5,14 +5,12 @@ import pytest
 from PIL import Image
 
 from fdps.analysis.strips import (
-    INK,
     RIGHT,
     UNKNOWN,
     WRONG,
     JudgedHit,
     compute_hits,
-    describe_strip,
-    ranked_strip,
+    draw_strip,
 )
 from fdps.errors import MissingDataError, PictureError
 from fdps.evaluation import evaluate
@@ -20,7 +18,7 @@ from fdps.predictions import Predictions
 from fdps.structures import Hit, Query, Scene, SceneSet
 
 BOX = np.array([20, 10, 50, 90], np.float32)
-FRAME, LABEL = 6, 34  # of a tile, pixels
+FRAME = 6  # pixels between the person and the scene
 
 
 @pytest.fixture
@@ -43,71 +41,54 @@ def query():
     return Query("0.png", BOX, person_id=3)
 
 
-def frame_colours(strip):
-    """Colours of the runs of frame pixels in the row just below the labels."""
-    row = [tuple(pixel) for pixel in np.asarray(strip)[LABEL + 1]]
-    runs = [colour for i, colour in enumerate(row) if i == 0 or colour != row[i - 1]]
-    return [colour for colour in runs if colour in {RIGHT, WRONG, UNKNOWN, INK}]
+def draw(pictures, *judgements):
+    return draw_strip(query(), hits(*judgements), pictures, height_px=120)
 
 
-def test_frames_follow_the_judgement(pictures):
-    strip = ranked_strip(query(), hits(True, False, None), pictures)
-    assert strip.mode == "RGB"
-    assert frame_colours(strip) == [INK, RIGHT, WRONG, UNKNOWN]
+def test_every_tile_says_what_it_shows(pictures):
+    tiles = draw(pictures, True, False, None)
+    assert [tile.kind for tile in tiles] == ["query", "right", "wrong", "unknown"]
+    assert [tile.label for tile in tiles] == ["Query", "1 · 0.85", "2 · 0.80", "3 · 0.75"]
+    assert [tile.description for tile in tiles] == [
+        "The person looked for: person 3 of 0.png.",
+        "Rank 1: 1.png, similarity 0.85, right.",
+        "Rank 2: 2.png, similarity 0.80, wrong.",
+        "Rank 3: 3.png, similarity 0.75, not judged.",
+    ]
 
 
-def test_judgement_is_marked_by_a_shape_too(pictures):
-    # In grey, the two tiles still differ: a tick and a cross.
-    right = ranked_strip(query(), hits(True), pictures).crop((0, 0, 400, LABEL))
-    wrong = ranked_strip(query(), hits(False), pictures).crop((0, 0, 400, LABEL))
-    is_paper = [np.asarray(image.convert("L")) > 230 for image in (right, wrong)]
-    assert (is_paper[0] != is_paper[1]).sum() > 40
-
-
-def test_hit_box_is_drawn_in_the_scene(pictures):
-    strip = np.asarray(ranked_strip(query(), hits(True), pictures, height_px=120))
-    # Scale 1: the scene is the last thing in the row, its frame ends at the edge.
-    left, top = strip.shape[1] - FRAME - 160, LABEL + FRAME
+@pytest.mark.parametrize(("judgement", "colour"), [(True, RIGHT), (False, WRONG), (None, UNKNOWN)])
+def test_hit_box_is_drawn_in_the_scene(pictures, judgement, colour):
+    image = draw(pictures, judgement)[1].image
+    assert image.mode == "RGB"
+    assert image.size == (60 + FRAME + 160, 120)
+    tile = np.asarray(image)[:, 60 + FRAME :]  # the scene at scale 1
     x1, y1, x2, y2 = (int(edge) for edge in BOX)
     for x, y in [(x1, 50), (x2, 50), (35, y1), (35, y2)]:
-        assert tuple(strip[top + y, left + x]) == RIGHT
-    assert tuple(strip[top + 50, left + 35]) == (200, 199, 190)
-
-
-@pytest.mark.parametrize(
-    ("n_hits", "n_rows"),
-    [(1, 1), (5, 1), (6, 2), (10, 2)],
-)
-def test_size_grows_by_rows_of_tiles(pictures, n_hits, n_rows):
-    strip = ranked_strip(query(), hits(*[True] * n_hits), pictures, columns=5, height_px=120)
-    tile_height = LABEL + 120 + 2 * FRAME
-    assert strip.height == n_rows * tile_height + (n_rows - 1) * 12
-    tile_width = 60 + 160 + 3 * FRAME
-    query_width = (strip.height - LABEL - 2 * FRAME) // 2 + 2 * FRAME
-    assert strip.width == query_width + 24 + min(n_hits, 5) * (tile_width + 12)
+        assert tuple(tile[y, x]) == colour
+    assert tuple(tile[50, 35]) == (200, 199, 190)
 
 
 def test_no_hits_still_shows_the_query(pictures):
-    strip = ranked_strip(query(), [], pictures)
-    assert frame_colours(strip) == [INK]
-    assert describe_strip(query(), []) == "Person 3 of 0.png: no hits."
+    assert [tile.kind for tile in draw(pictures)] == ["query"]
 
 
 def test_box_at_the_border_and_thinner_than_a_pixel(pictures):
     thin = Hit("1.png", np.array([159.5, 0, 160, 120], np.float32), similarity=1.0, score=1.0)
-    assert frame_colours(ranked_strip(query(), [JudgedHit(thin)], pictures)) == [INK, UNKNOWN]
+    tiles = draw_strip(query(), [JudgedHit(thin)], pictures, height_px=120)
+    assert tiles[1].image.size == (60 + FRAME + 160, 120)
 
 
 def test_missing_picture_is_named(pictures):
     pictures["1.png"].unlink()
     with pytest.raises(MissingDataError, match=re.escape("1.png")):
-        ranked_strip(query(), hits(True), pictures)
+        draw(pictures, True)
 
 
 def test_unreadable_picture_is_named(pictures):
     pictures["1.png"].write_bytes(b"no picture")
     with pytest.raises(PictureError, match=re.escape("1.png")):
-        ranked_strip(query(), hits(True), pictures)
+        draw(pictures, True)
 
 
 @pytest.fixture

@@ -9,14 +9,15 @@ from PIL import Image, ImageDraw
 
 from fdps.analysis.tiles import (
     FRAME,
-    GAP,
     INK,
-    LABEL,
     PAPER,
+    below_each_other,
     framed,
+    in_rows,
     person_panel,
+    sheet_of,
+    text_block,
     without_bystanders,
-    write,
 )
 from fdps.errors import UsageError
 from fdps.structures import Picture
@@ -25,7 +26,7 @@ LEVEL_COLOURS = {"strong": (0, 130, 80), "worth a look": (190, 120, 0), "weak": 
 """Of the frames; the level is also written above."""
 
 _MARK = (86, 190, 240)  # seen on any picture, and told from all levels
-_CAPTION, _SMALL = 22, 15  # pixels
+_FONT, _SMALL = 22, 15  # pixels
 _WIDEST = 2.4  # a scene is at most so many times as wide as high
 
 
@@ -73,14 +74,12 @@ def candidate_sheet(
     """
     if columns < 1 or height_px < 32:
         raise UsageError(f"a sheet needs a column and 32 pixels, got {columns} and {height_px}")
-    rows = [[_person(shown, height_px, bystanders) for shown in query]] if query else []
+    rows = in_rows([_person(shown, height_px, bystanders) for shown in query], max(len(query), 1))
     tiles = [_candidate(shown, height_px, bystanders) for shown in candidates]
-    rows += [tiles[k : k + columns] for k in range(0, len(tiles), columns)]
+    rows += in_rows(tiles, columns)
     if not tiles:
-        nobody = Image.new("RGB", (480, LABEL), PAPER)
-        write(nobody, (0, 4), "Nobody in the archive fits.")
-        rows.append([nobody])
-    return _stacked(rows)
+        rows.append([text_block("Nobody in the archive fits.", 480, size_px=_FONT)])
+    return sheet_of(rows)
 
 
 def _person(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
@@ -99,7 +98,8 @@ def _candidate(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
 def _panel(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
     if isinstance(shown.picture, str):
         panel = Image.new("RGB", (2 * height_px, height_px), PAPER)
-        write(panel, (4, height_px // 2), shown.picture, size_px=_SMALL)
+        reason = text_block(shown.picture, panel.width - 2 * FRAME, size_px=_SMALL)
+        panel.paste(reason, (FRAME, max(0, (height_px - reason.height) // 2)))
         return panel
     picture = shown.picture if bystanders else without_bystanders(shown.picture, shown.box)
     return person_panel(picture, shown.box, height_px)
@@ -125,22 +125,5 @@ def _scene(
 
 
 def _labelled(tile: Image.Image, shown: Shown) -> Image.Image:
-    labelled = Image.new("RGB", (tile.width, tile.height + _CAPTION), PAPER)
-    labelled.paste(tile, (0, 0))
-    write(labelled, (FRAME, 4), shown.heading)
-    write(labelled, (FRAME, tile.height + 2), shown.caption, size_px=_SMALL)
-    return labelled
-
-
-def _stacked(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    width = max(sum(tile.width + GAP for tile in row) for row in rows) + GAP
-    heights = [max(tile.height for tile in row) for row in rows]
-    sheet = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) + 1)), PAPER)
-    top = GAP
-    for row, height in zip(rows, heights, strict=True):
-        left = GAP
-        for tile in row:
-            sheet.paste(tile, (left, top))
-            left += tile.width + GAP
-        top += height + GAP
-    return sheet
+    heading = text_block(shown.heading, tile.width, size_px=_FONT)
+    return below_each_other([heading, tile, text_block(shown.caption, tile.width, size_px=_SMALL)])

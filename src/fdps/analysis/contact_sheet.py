@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from fdps.analysis.tiles import PAPER, below_each_other, in_rows, sheet_of, text_block
 from fdps.errors import UsageError
 from fdps.pictures import read_picture
 from fdps.structures import UNLABELLED, Scene, SceneSet
 
-_PAPER, _INK, _UNNAMED = (255, 255, 255), (28, 32, 38), (110, 118, 128)
+_UNNAMED = (110, 118, 128)
 _NAMED = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (123, 79, 163), (184, 134, 11))
-_GAP, _LABEL, _FONT = 8, 20, 13  # pixels
+_FONT = 13  # pixels
 
 
 def choose(scenes: SceneSet, n: int, seed: int) -> list[Scene]:
@@ -39,38 +40,25 @@ def draw_sheet(scenes: Sequence[Scene], *, columns: int = 4, width: int = 320) -
             f"a sheet needs a scene, a column and 16 pixels, got {len(scenes)}, {columns}, {width}"
         )
     cells = [_cell(scene, width) for scene in scenes]
-    rows = [cells[k : k + columns] for k in range(0, len(cells), columns)]
-    heights = [max(cell.height for cell in row) for row in rows]
-    size = (
-        min(columns, len(cells)) * (width + _GAP) + _GAP,
-        sum(heights) + _GAP * (len(rows) + 1),
-    )
-    sheet = Image.new("RGB", size, _PAPER)
-    y = _GAP
-    for row, height in zip(rows, heights, strict=True):
-        for column, cell in enumerate(row):
-            sheet.paste(cell, (_GAP + column * (width + _GAP), y))
-        y += height + _GAP
-    return sheet
+    return sheet_of(in_rows(cells, columns))
 
 
 def _cell(scene: Scene, width: int) -> Image.Image:
     picture = Image.fromarray(read_picture(scene.path))
     scale = width / picture.width
     picture = picture.resize((width, max(round(picture.height * scale), 1)))
-    cell = Image.new("RGB", (width, picture.height + _LABEL), _PAPER)
-    cell.paste(picture, (0, _LABEL))
+    caption = text_block(scene.name, width, size_px=_FONT)
+    cell, above = below_each_other([caption, picture]), caption.height
     draw, font = ImageDraw.Draw(cell), ImageFont.load_default(_FONT)
-    draw.text((0, 2), scene.name[-width // 8 :], fill=_INK, font=font)
     for box, person_id in zip(scene.boxes.tolist(), scene.person_ids.tolist(), strict=True):
         colour = _UNNAMED if person_id == UNLABELLED else _NAMED[person_id % len(_NAMED)]
         x1, y1, x2, y2 = (edge * scale for edge in box)
-        corners = (x1, y1 + _LABEL, max(x2, x1 + 1), max(y2, y1 + 1) + _LABEL)
+        corners = (x1, y1 + above, max(x2, x1 + 1), max(y2, y1 + 1) + above)
         draw.rectangle(corners, outline=colour, width=2)
         name = "?" if person_id == UNLABELLED else str(person_id)
         # Above the box where there is room, so that nobody's head is covered.
-        place = (x1 + 2, max(y1 + _LABEL - _FONT - 4, _LABEL))
+        place = (x1 + 2, max(y1 + above - _FONT - 4, above))
         left, top, right, bottom = draw.textbbox(place, name, font=font)
         draw.rectangle((left - 2, top - 1, right + 2, bottom + 1), fill=colour)
-        draw.text(place, name, fill=_PAPER, font=font)
+        draw.text(place, name, fill=PAPER, font=font)
     return cell

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int64
 
 from fdps.evaluation.grouping import Found, group_by_scene
 from fdps.evaluation.matching import mutual_matches
+from fdps.names import printable
 from fdps.predictions import Predictions
 from fdps.structures import UNLABELLED, SceneSet
 
@@ -97,7 +98,7 @@ def plot_precision_recall(
         if len(recall):
             # From recall 0, so that a detector with a single score has a line too.
             x, y = np.insert(recall, 0, 0.0), np.insert(precision, 0, precision[0])
-            axes.plot(x, y, label=name, **line_style(i))
+            axes.plot(x, y, label=legend_name(name), **line_style(i))
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
     return finish(figure, axes, any(len(p) for p, _ in curves.values()))
 
@@ -110,7 +111,14 @@ def plot_cmc(curves: Mapping[str, Float[np.ndarray, " K"]]) -> Figure:
     """
     figure, axes = new_figure("Search")
     for i, (name, cmc) in enumerate(curves.items()):
-        axes.plot(np.arange(1, len(cmc) + 1), cmc, marker="o", ms=4, label=name, **line_style(i))
+        axes.plot(
+            np.arange(1, len(cmc) + 1),
+            cmc,
+            marker="o",
+            ms=4,
+            label=legend_name(name),
+            **line_style(i),
+        )
     axes.set(xlabel="rank k", ylabel="queries answered within k hits", ylim=(0, 1.02))
     axes.locator_params(axis="x", integer=True)
     return finish(figure, axes, any(len(cmc) for cmc in curves.values()))
@@ -134,7 +142,7 @@ def plot_training(
         points = [(line["step"], line[name]) for line in records if name in line]
         if points:
             steps, values = np.array(points, dtype=np.float64).T
-            axes.plot(steps, _running_mean(values, smooth), label=name, **line_style(i))
+            axes.plot(steps, running_mean(values, smooth), label=legend_name(name), **line_style(i))
     axes.set(xlabel="step", ylabel="loss")
     if any(line.get(name, 0) > 0 for line in records for name in names):
         axes.set_yscale("log")  # a box loss of 0.01 and a re-ID loss of 10 in one picture
@@ -170,8 +178,8 @@ def _identify(found: Found, scenes: SceneSet) -> Int64[np.ndarray, " N"]:
     return ids
 
 
-def _running_mean(values: Float[np.ndarray, " N"], width: int) -> Float[np.ndarray, " N"]:
-    """Centred mean; at the ends over the values that exist."""
+def running_mean(values: Float[np.ndarray, " N"], width: int) -> Float[np.ndarray, " N"]:
+    """Return the centred mean over so many values; at the ends over those that exist."""
     kernel = np.ones(min(width, len(values)))
     return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
 
@@ -182,23 +190,44 @@ def line_style(index: int) -> dict[str, Any]:
     return {"color": _COLOURS[index % len(_COLOURS)], "ls": style, "lw": 2.2}
 
 
-def new_figure(title: str) -> tuple[Figure, Axes]:
-    """Make an empty figure of the report."""
+def new_figure(
+    title: str,
+    *,
+    size: tuple[float, float] = (6.4, 4.2),
+    has_margins: bool = False,
+) -> tuple[Figure, Axes]:
+    """Make an empty figure.
+
+    Args:
+        title: Printed above the axes.
+        size: Width and height in inches.
+        has_margins: Leave the margins to the caller, which takes half the time of finding them.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained", facecolor="white")
+        figure = Figure(
+            figsize=size, layout=None if has_margins else "constrained", facecolor="white"
+        )
         axes = figure.add_subplot()
         axes.set_title(title)
     return figure, axes
 
 
+def legend_name(name: str) -> str:
+    """Write a name of a system as a legend prints it: matplotlib hides a leading underscore."""
+    return ("\u200b" if name.startswith("_") else "") + printable(name)  # a space without width
+
+
 def finish(figure: Figure, axes: Axes, has_data: bool) -> Figure:
     """Add the legend, or say that there is nothing to draw."""
+    import matplotlib as mpl
+
     if has_data:
-        # Below the axes: no curve runs there.
-        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=12)
+        # Below the axes no curve runs. A name with dollar signs is no formula.
+        with mpl.rc_context({"text.parse_math": False}):
+            figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=12)
     else:
         axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)
     return figure

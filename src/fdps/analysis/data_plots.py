@@ -41,24 +41,24 @@ def plot_histograms(splits: Mapping[str, SceneSet]) -> dict[str, Figure]:
     Args:
         splits: Scene set of each split.
     """
-    from matplotlib.figure import Figure
+    # Counting needs none of what curves are computed with.
+    from fdps.analysis.curves import finish, legend_name, new_figure
 
     figures = {}
     for name, (values_of, unit, what) in _HISTOGRAMS.items():
         values = {split: values_of(scenes) for split, scenes in splits.items()}
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axes = figure.subplots()
+        figure, axes = new_figure(f"{what} by {unit}".capitalize())
         highest = max((float(v.max()) for v in values.values() if v.size), default=1.0)
         bins = np.linspace(0.0, max(highest, 1.0), _N_BINS + 1)
         for (split, drawn), colour in zip(
             values.items(), _COLOURS * (1 + len(values) // 4), strict=False
         ):
             axes.hist(drawn, bins=bins.tolist(), histtype="step", linewidth=2, color=colour)
-            axes.plot([], [], color=colour, linewidth=2, label=f"{split} ({drawn.size:,})")
+            label = legend_name(f"{split} ({drawn.size:,})")
+            axes.plot([], [], color=colour, linewidth=2, label=label)
         axes.set_xlabel(unit)
         axes.set_ylabel(what)
-        axes.legend(frameon=False)
-        figures[name] = figure
+        figures[name] = finish(figure, axes, bool(values))
     return figures
 
 

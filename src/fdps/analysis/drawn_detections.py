@@ -9,14 +9,22 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from fdps.analysis.tiles import INK
+from fdps.analysis.tiles import (
+    GAP,
+    INK,
+    PAPER,
+    below_each_other,
+    in_rows,
+    sheet_of,
+    text_block,
+)
 from fdps.structures import Boxes, Detections, Picture
 
 FOUND, ANNOTATED = (190, 72, 0), (86, 190, 240)
 """Colours of the frames, which colour-blind readers tell apart."""
 
-_PAPER, _SOFT = (255, 255, 255), (84, 93, 105)
-_GAP, _LABEL, _FONT, _SCORE_FONT = 12, 24, 15, 12  # pixels
+_SOFT = (84, 93, 105)
+_LABEL, _FONT, _SCORE_FONT = 24, 15, 12  # pixels
 _DASH, _SPACE = 7, 9  # pixels of a dashed frame
 
 
@@ -58,7 +66,7 @@ def draw_detections(
     pen = ImageDraw.Draw(drawn)
     boxes, scores = (found.boxes * scale).tolist(), found.scores.tolist()
     for x1, y1, x2, y2 in reversed(boxes):  # the best on top
-        pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline=_PAPER, width=4)  # on any ground
+        pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline=PAPER, width=4)  # on any ground
         pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=FOUND, width=2)
     for box in () if truth is None else (truth * scale).tolist():
         _dashed_frame(pen, box)
@@ -78,44 +86,27 @@ def sample_sheet(samples: Sequence[Sample], *, columns: int = 3, width: int = 48
     Returns:
         An RGB picture; it is neither shown nor saved.
     """
-    cells = [_cell(sample, width) for sample in samples] or [_no_samples(width)]
-    rows = [cells[k : k + columns] for k in range(0, len(cells), columns)]
-    tops = [_GAP]
-    for row in rows:
-        tops.append(tops[-1] + max(cell.height for cell in row) + _GAP)
-    across = min(columns, len(cells)) * (width + _GAP) + _GAP
-    sheet = Image.new("RGB", (across, tops[-1] + _LABEL), _PAPER)
-    for row, top in zip(rows, tops, strict=False):
-        for column, cell in enumerate(row):
-            sheet.paste(cell, (_GAP + column * (width + _GAP), top))
+    cells = [_cell(sample, width) for sample in samples]
+    nobody = text_block("No picture was chosen.", width, size_px=_FONT)
+    legend = Image.new("RGB", (width, _LABEL), PAPER)
+    sheet = below_each_other([sheet_of(in_rows(cells or [nobody], columns)), legend])
     if samples:
-        _write_legend(sheet, tops[-1], has_truth=any(s.truth is not None for s in samples))
+        top = sheet.height - _LABEL
+        _write_legend(sheet, top, has_truth=any(s.truth is not None for s in samples))
     return sheet
 
 
 def _cell(sample: Sample, width: int) -> Image.Image:
     picture = draw_detections(sample.image, sample.found, sample.truth, width=width)
-    cell = Image.new("RGB", (width, _LABEL + picture.height), _PAPER)
-    cell.paste(picture, (0, _LABEL))
-    pen, font = ImageDraw.Draw(cell), ImageFont.load_default(_FONT)
     counts = f"{len(sample.found)} found"
     if sample.truth is not None:
         counts += f", {len(sample.truth)} annotated"
-    left = width - pen.textlength(counts, font=font)
-    pen.text((left, 2), counts, fill=_SOFT, font=font)
-    name = sample.name
-    while name and pen.textlength(name, font=font) > left - _GAP:
-        name = "…" + name.lstrip("…")[1:] if len(name) > 2 else ""  # its end says more
-    pen.text((0, 2), name, fill=INK, font=font)
-    return cell
-
-
-def _no_samples(width: int) -> Image.Image:
-    cell = Image.new("RGB", (width, _LABEL), _PAPER)
-    ImageDraw.Draw(cell).text(
-        (0, 2), "No picture was chosen.", fill=INK, font=ImageFont.load_default(_FONT)
-    )
-    return cell
+    needed = round(ImageFont.load_default(_FONT).getlength(counts)) + 1
+    name = text_block(sample.name, max(width - needed - GAP, _FONT), size_px=_FONT)
+    label = Image.new("RGB", (width, max(name.height, _LABEL)), PAPER)
+    label.paste(name, (0, 0))
+    label.paste(text_block(counts, needed, size_px=_FONT, ink=_SOFT), (width - needed, 0))
+    return below_each_other([label, picture])
 
 
 def _write_score(pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str) -> None:
@@ -125,7 +116,7 @@ def _write_score(pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: st
     y = y if y >= 0 else corner[1] + 2
     left, top, right, bottom = pen.textbbox((x, y), text, font=font)
     pen.rectangle((left - 3, top - 2, right + 2, bottom + 2), fill=FOUND)
-    pen.text((x, y), text, fill=_PAPER, font=font)
+    pen.text((x, y), text, fill=PAPER, font=font)
 
 
 def _dashed_frame(pen: ImageDraw.ImageDraw, box: Sequence[int | float]) -> None:
@@ -145,10 +136,10 @@ def _starts(first: int, last: int) -> range:
 def _write_legend(sheet: Image.Image, top: int, *, has_truth: bool) -> None:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
     middle = top + 8
-    pen.rectangle((_GAP, middle - 1, _GAP + 42, middle), fill=FOUND)
+    pen.rectangle((GAP, middle - 1, GAP + 42, middle), fill=FOUND)
     text = "found, with score"
-    pen.text((_GAP + 52, top - 2), text, fill=_SOFT, font=font)
+    pen.text((GAP + 52, top - 2), text, fill=_SOFT, font=font)
     if has_truth:
-        left = _GAP + 52 + round(pen.textlength(text, font=font)) + 3 * _GAP
+        left = GAP + 52 + round(pen.textlength(text, font=font)) + 3 * GAP
         _dashed_frame(pen, (left, middle, left + 42, middle))
         pen.text((left + 52, top - 2), "annotated", fill=_SOFT, font=font)

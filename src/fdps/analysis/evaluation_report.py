@@ -136,10 +136,16 @@ def wrong_hits_table(rows: Sequence[WrongHits]) -> Table:
 
 
 def _summary(report: EvaluationReport, name: str) -> str:
-    return (
-        f"How {name} finds {report.detection.n_people:,} people in {report.n_scenes:,} scenes, "
-        f"and finds {len(report.search):,} of them again in galleries of "
+    """Say what was compared; how much of it was found is for the figures to say."""
+    n_detections, n_queries = report.detection.n_detections, len(report.search)
+    searched = (
+        f"Each of {n_queries:,} queries looks for a person in a gallery of "
         f"{report.gallery_size:,} scenes."
+    )
+    return (
+        f"In {report.n_scenes:,} scenes {report.detection.n_people:,} people are annotated; {name} "
+        f"made {n_detections:,} detection{'' if n_detections == 1 else 's'} there. "
+        f"{searched if n_queries else 'There are no queries.'}"
     )
 
 

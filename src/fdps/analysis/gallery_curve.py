@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fdps.analysis.curves import finish, line_style, new_figure
+from fdps.analysis.curves import finish, legend_name, line_style, new_figure
 from fdps.analysis.published import AT_100, GALLERY_SIZES, ONE_STEP, TWO_STEP
 from fdps.errors import UsageError
 from fdps.evaluation import EvaluationReport, evaluate
@@ -79,7 +79,11 @@ def plot_gallery_curve(
         ends = [bootstrap_intervals(query_values(r.search)[:, :1])[0] for _, r in points]
         style = line_style(i)
         axes.plot(
-            sizes, [100 * r.search.mean_ap for _, r in points], marker="o", label=name, **style
+            sizes,
+            [100 * r.search.mean_ap for _, r in points],
+            marker="o",
+            label=legend_name(name),
+            **style,
         )
         low, high = ([100 * getattr(end, side) for end in ends] for side in ("low", "high"))
         axes.fill_between(sizes, low, high, color=style["color"], alpha=0.15, lw=0)

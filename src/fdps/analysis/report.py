@@ -16,7 +16,7 @@ from fdps.analysis.curves import (
     plot_training,
 )
 from fdps.analysis.page import Plot, Strip, Table, write_page
-from fdps.analysis.strips import compute_hits, describe_strip, ranked_strip
+from fdps.analysis.strips import compute_hits, draw_strip
 from fdps.evaluation import EvaluationReport, SearchResult
 from fdps.predictions import Predictions
 from fdps.structures import SceneSet
@@ -105,7 +105,7 @@ def results_table(systems: Sequence[System]) -> Table:
         f"{ignored} protocol {shown.protocol}, detections from score {threshold:g}."
     )
     caption = f"{shown.data}, {shown.n_scenes} scenes"
-    return Table(caption, ("system", *COLUMNS), tuple(rows), note, is_first_bold=True)
+    return Table(caption, ("system", *COLUMNS), tuple(rows), note, bold_row=0)
 
 
 def spread_queries(result: SearchResult, n: int) -> list[int]:
@@ -167,13 +167,17 @@ def query_strip(system: System, row: int, scenes: SceneSet, *, top: int = 10) ->
     result = system.evaluation.search
     query = scenes.queries[int(result.queries[row])]
     hits = compute_hits(result, row, system.predictions, top=top)
-    n_right, n_relevant = sum(j.is_right is True for j in hits), int(result.n_relevant[row])
-    heading = (
-        f"Person {query.person_id}: {n_right} of {n_relevant} right scenes among the first "
-        f"{len(hits)} hits, average precision {result.average_precisions[row]:.2f}"
-    )
-    image = ranked_strip(query, hits, {scene.name: scene.path for scene in scenes.scenes})
-    return Strip(image, heading, describe_strip(query, hits))
+    heading = f"Person {query.person_id}: "
+    if hits:
+        n_right = sum(judged.is_right is True for judged in hits)
+        heading += (
+            f"{n_right} of {result.n_relevant[row]} right scenes among the first {len(hits)} hits, "
+            f"average precision {result.average_precisions[row]:.2f}"
+        )
+    else:
+        heading += "nobody was found in the gallery"
+    pictures = {scene.name: scene.path for scene in scenes.scenes}
+    return Strip(heading, draw_strip(query, hits, pictures))
 
 
 def versions() -> str:

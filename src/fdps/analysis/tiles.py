@@ -1,19 +1,20 @@
-"""What sheets of people are put together from: a person enlarged, a frame, a label."""
+"""The parts of sheets of people: a person enlarged, a frame, a text, and rows of them."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from fdps.names import printable
 from fdps.structures import Picture
 
 PAPER, INK = (255, 255, 255), (28, 32, 38)
-GAP, FRAME, LABEL = 12, 6, 34
-"""Between tiles, around pictures, and above them for a line of text; pixels."""
+GAP, FRAME = 12, 6
+"""Between tiles, and around pictures; pixels."""
 
 _GREY = (232, 235, 239)
-_FONT = 22  # pixels
 _MARGIN = 0.15  # of the size of a person, added around a crop
 
 
@@ -37,26 +38,77 @@ def _moved_inside(start: float, length: float, limit: int) -> float:
 
 
 def framed(parts: Sequence[Image.Image], colour: tuple[int, int, int]) -> Image.Image:
-    """Put parts of one height side by side into a frame, with room for a label above."""
+    """Put parts of one height side by side into a frame."""
     width = sum(part.width for part in parts) + FRAME * (len(parts) + 1)
-    height = parts[0].height + 2 * FRAME
-    tile = Image.new("RGB", (width, LABEL + height), PAPER)
-    ImageDraw.Draw(tile).rectangle((0, LABEL, width - 1, LABEL + height - 1), fill=colour)
+    tile = Image.new("RGB", (width, parts[0].height + 2 * FRAME), colour)
     left = FRAME
     for part in parts:
-        tile.paste(part, (left, LABEL + FRAME))
+        tile.paste(part, (left, FRAME))
         left += part.width + FRAME
     return tile
 
 
-def write(
-    image: Image.Image, position: tuple[int, int], text: str, *, size_px: int = _FONT
-) -> None:
-    """Write a line; a text that does not fit loses its beginning."""
-    font, room = ImageFont.load_default(size=size_px), image.width - position[0]
-    while len(text) > 1 and font.getlength(text) > room:
-        text = text[1:]
-    ImageDraw.Draw(image).text(position, text, fill=INK, font=font)
+def text_block(
+    text: str, width: int, *, size_px: int, ink: tuple[int, int, int] = INK
+) -> Image.Image:
+    """Write a text in as many lines as it needs, so that nothing of it is cut off.
+
+    Args:
+        text: Control characters in it become visible escapes.
+        width: Width of the block in pixels.
+        size_px: Size of the font.
+        ink: Colour of the text.
+    """
+    font, height = ImageFont.load_default(size=size_px), round(1.5 * size_px)
+    lines = _broken(printable(text), lambda line: font.getlength(line) <= width)
+    block = Image.new("RGB", (width, height * len(lines)), PAPER)
+    pen = ImageDraw.Draw(block)
+    for number, line in enumerate(lines):
+        pen.text((0, number * height + size_px // 8), line, fill=ink, font=font)
+    return block
+
+
+def _broken(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Break a text after spaces and slashes, or anywhere in a word that is too long for a line."""
+    lines = [""]
+    for word in re.findall(r"[^ /]*[ /]?", text):
+        if not fits((lines[-1] + word).rstrip()) and lines[-1]:
+            lines.append("")
+        for letter in word:
+            if not fits(lines[-1] + letter.strip()) and lines[-1]:
+                lines.append("")
+            lines[-1] += letter
+    return lines
+
+
+def below_each_other(parts: Sequence[Image.Image]) -> Image.Image:
+    """Stack parts without a gap, aligned at the left."""
+    size = (max(part.width for part in parts), sum(part.height for part in parts))
+    stack, top = Image.new("RGB", size, PAPER), 0
+    for part in parts:
+        stack.paste(part, (0, top))
+        top += part.height
+    return stack
+
+
+def in_rows(tiles: Sequence[Image.Image], columns: int) -> list[Sequence[Image.Image]]:
+    """Split tiles into rows."""
+    return [tiles[k : k + columns] for k in range(0, len(tiles), columns)]
+
+
+def sheet_of(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Lay out rows of tiles with gaps; a row is as high as its highest tile."""
+    width = max(sum(tile.width + GAP for tile in row) for row in rows) + GAP
+    heights = [max(tile.height for tile in row) for row in rows]
+    sheet = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) + 1)), PAPER)
+    top = GAP
+    for row, height in zip(rows, heights, strict=True):
+        left = GAP
+        for tile in row:
+            sheet.paste(tile, (left, top))
+            left += tile.width + GAP
+        top += height + GAP
+    return sheet
 
 
 def without_bystanders(picture: Picture, box: Float32[np.ndarray, " 4"]) -> Picture:

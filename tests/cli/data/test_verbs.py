@@ -137,7 +137,7 @@ def test_stats_prints_and_plots(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == names
     page = (tmp_path / "plots/statistics.html").read_text()
     assert "18,048" not in page
-    assert page.count("<img") == 3
+    assert page.count("<svg") == 3
     _, out = invoke("stats", tmp_path / "prw", "--json")
     assert json.loads(out)["splits"]["test"]["heights"]["low"] > 0
 
@@ -151,4 +151,4 @@ def test_view_draws_a_sheet(tmp_path: Path) -> None:
     assert code == 0
     assert "5 of 6 scenes of coco/test" in out
     with Image.open(sheet) as picture:
-        assert picture.size == (2 * 168 + 8, 3 * (120 + 20 + 8) + 8)
+        assert picture.size == (2 * 172 + 12, 3 * (120 + 20 + 12) + 12)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fdps.analysis.run_page import RunPage
     from fdps.engine.tensorboard import TensorBoardLog
 
 _PAGE_EVERY_S = 5.0
@@ -22,6 +23,7 @@ class RunWatch:
     def __init__(self, run: Path) -> None:
         self._run, self._step, self._total_steps, self._written_s = run, 0, 0, 0.0
         self._events: TensorBoardLog | None = None
+        self._page: RunPage | None = None
 
     def begin(self, step: int, total_steps: int) -> None:
         """Show where the run stands."""
@@ -56,9 +58,11 @@ class RunWatch:
             self._write_page(is_running=False)
 
     def _write_page(self, *, is_running: bool = True) -> None:
-        from fdps.analysis.run_page import write_run_page
+        if self._page is None:
+            from fdps.analysis.run_page import RunPage
 
-        write_run_page(self._run, total_steps=self._total_steps, is_running=is_running)
+            self._page = RunPage(self._run)
+        self._page.write(total_steps=self._total_steps, is_running=is_running)
         self._written_s = time.monotonic()
 
 
