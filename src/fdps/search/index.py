@@ -23,8 +23,7 @@ from fdps.search.query.appearances import find_appearances
 from fdps.search.query.reranking import find
 from fdps.search.query.wanted import Person, wanted_people
 from fdps.search.ray.cluster import RayCluster
-from fdps.search.results.calibration import Calibration
-from fdps.search.results.kept_calibration import keep_calibration, kept_calibration
+from fdps.search.results.calibration import Calibration, keep_calibration, kept_calibration
 from fdps.search.store import (
     EVERYBODY,
     Appearance,

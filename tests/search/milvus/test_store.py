@@ -21,8 +21,8 @@ from fake.stores import DIM, MODEL, SCENES, Archive, Place, fill, listed, people
 from fdps.cli.main import main
 from fdps.errors import ArchiveError, MissingDataError, ResourceError, UsageError
 from fdps.search import Filters, Index, Store
+from fdps.search.milvus import collections as milvus_collections
 from fdps.search.milvus import journal as milvus_journal
-from fdps.search.milvus import notes as milvus_notes
 from fdps.search.milvus import search as milvus_search
 from fdps.search.milvus.address import connect, disconnect, milvus_errors, parse_address
 from fdps.search.milvus.store import MilvusStore
@@ -336,7 +336,7 @@ def test_many_people_in_one_scene(store: MilvusStore, monkeypatch: pytest.Monkey
 def test_a_note_that_was_not_finished_leaves_the_old_one(
     store: MilvusStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(milvus_notes, "PART", 3)
+    monkeypatch.setattr(milvus_collections, "PART", 3)
     store.write_note("key", "an old text")
     client = store._client
     store._client = _Interrupted(client, 2)

@@ -43,13 +43,13 @@ from fdps.search.milvus.collections import (
     person_rows,
     quoted,
     read_info,
+    read_note,
     read_stamp,
     record,
     scene_row,
+    write_note,
 )
-from fdps.search.milvus.journal import Journal, State
-from fdps.search.milvus.notes import read_note, write_note
-from fdps.search.milvus.rows import CountingRows
+from fdps.search.milvus.journal import CountingRows, Journal, State
 from fdps.search.milvus.search import FIELDS, archived_person, search_everybody
 from fdps.search.store import (
     EVERYBODY,

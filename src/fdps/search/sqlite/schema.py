@@ -23,6 +23,7 @@ from urllib.parse import quote
 from fdps.errors import ArchiveError, FdpsError, MissingDataError, ResourceError, UsageError
 from fdps.search.audit import append, stamp
 from fdps.search.sqlite.migration import migrate_1_to_2
+from fdps.search.store import IndexInfo
 
 FORMAT_VERSION = 2
 APPLICATION_ID = 0x66647073  # "fdps"; tells our files from other SQLite databases
@@ -174,6 +175,30 @@ def open_database(folder: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def read_info(connection: sqlite3.Connection, folder: Path) -> IndexInfo:
+    """The stamp.
+
+    Args:
+        connection: To the archive.
+        folder: For the message.
+
+    Raises:
+        ArchiveError: Something of it is missing.
+    """
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    try:
+        return IndexInfo(
+            format_version=FORMAT_VERSION,
+            model_hash=meta["model_hash"],
+            dim=int(meta["dim"]),
+            model=meta["model"],
+            created=meta["created"],
+            created_by=meta["created_by"],
+        )
+    except (KeyError, ValueError) as error:
+        raise ArchiveError(f"{folder} is damaged: its stamp lacks {error}") from error
 
 
 def _version(database: Path) -> int:
