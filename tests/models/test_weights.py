@@ -1,4 +1,5 @@
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from safetensors.torch import save_file
 from fake.tiny import CONFIG, LOSS, N_PERSONS, picture, tiny_network
 from fdps.config import LossConfig
 from fdps.errors import MissingDataError, ModelError
-from fdps.models.weights import describe_weights, load_weights, pack_weights, save_weights
+from fdps.models.weights import describe_weights, load_weights, save_weights
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "pack_weights.py"
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +161,7 @@ def test_packed_weights_find_the_same_and_remember_nobody(tmp_path: Path) -> Non
     net.roi_heads.criterion.update(torch.eye(16)[:3], torch.tensor([2, 0, -1]))
     trained = replace(CONFIG, backbone_weights="a/file/of/this/machine")
     save_weights(net, trained, loss, N_PERSONS, tmp_path / "w")
-    pack_weights(tmp_path / "w", tmp_path / "new" / "packed")
+    runpy.run_path(str(SCRIPT))["pack_weights"](tmp_path / "w", tmp_path / "new" / "packed")
     packed, _ = load_weights(tmp_path / "new" / "packed")
 
     assert (tmp_path / "new" / "packed").stat().st_size < 0.6 * (tmp_path / "w").stat().st_size

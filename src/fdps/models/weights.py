@@ -44,32 +44,6 @@ def save_weights(
     write_file(path, save(tensors, metadata={"fdps": json.dumps(header)}))
 
 
-def pack_weights(path: Path, out: Path) -> None:
-    """Write weights to hand on: half precision, and nothing remembered of the training people.
-
-    The re-ID loss keeps an embedding of every training identity. A network that is only searched
-    with needs none, and who passes it on should not pass those on.
-
-    Args:
-        path: A weights file as :func:`save_weights` writes it.
-        out: Replaced if it is there.
-
-    Raises:
-        MissingDataError: No such file.
-        ModelError: Not a weights file.
-    """
-    trained, _ = load_weights(path)
-    described = describe_weights(path)
-    loss = dataclasses.replace(described.loss, queue_size=0)
-    # Names no file of the machine that trained.
-    config = dataclasses.replace(described.model, backbone_weights="none")
-    packed = build_model(config, loss, 1)
-    memory = "roi_heads.criterion."
-    kept = {k: v for k, v in trained.state_dict().items() if not k.startswith(memory)}
-    packed.load_state_dict(kept, strict=False)
-    save_weights(packed.half(), config, loss, 1, out)
-
-
 def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
     """Build the network that a weights file describes, in evaluation mode on the CPU.
 
