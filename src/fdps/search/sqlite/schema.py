@@ -15,7 +15,7 @@ however that ends.
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -101,11 +101,16 @@ CREATE INDEX people_of_scene ON people (scene_id, y1, y2);
 {TRACKS}"""
 
 
+class BeingWrittenError(ArchiveError):
+    """Another process is the one writer of an archive."""
+
+
 def create_database(folder: Path, meta: Mapping[str, str]) -> None:
-    """Write an empty archive; it appears whole or not at all.
+    """Write an empty archive; it appears whole or not at all, and a failure leaves no folder.
 
     Raises:
         ArchiveError: There is an archive already, or the folder cannot be written.
+        ResourceError: The disk is full.
         UsageError: ``folder`` is a file, or holds other things.
     """
     database = folder / DATABASE
@@ -116,21 +121,48 @@ def create_database(folder: Path, meta: Mapping[str, str]) -> None:
         raise UsageError(
             f"{folder} exists and is not an archive", hint="name a new folder, such as NAME.fdps"
         )
+    with _gone_on_failure(folder, (LOCK, aside.name)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArchiveError(f"cannot create {folder}: {error.strerror}") from error
+        with writer_lock(folder), sqlite_errors(folder):
+            for leftover in folder.glob(f"{aside.name}*"):
+                leftover.unlink()
+            with closing(sqlite3.connect(aside, isolation_level=None)) as connection:
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+                connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+                append(connection, "create", details=stamp(connection))
+                connection.execute("PRAGMA journal_mode = WAL")
+            aside.replace(database)
+
+
+@contextmanager
+def _gone_on_failure(folder: Path, leftovers: tuple[str, ...]) -> Iterator[None]:
+    """Leave nothing of an archive that cannot be begun, such as on a full disk.
+
+    What another process is writing there is left alone.
+
+    Args:
+        folder: Of the archive; it is removed, with those above it, if it was not there before.
+        leftovers: Beginnings of the names of files that a creation makes.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArchiveError(f"cannot create {folder}: {error.strerror}") from error
-    with writer_lock(folder), sqlite_errors(folder):
-        for leftover in folder.glob(f"{aside.name}*"):
-            leftover.unlink()
-        with closing(sqlite3.connect(aside, isolation_level=None)) as connection:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-            connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-            append(connection, "create", details=stamp(connection))
-            connection.execute("PRAGMA journal_mode = WAL")
-        aside.replace(database)
+        yield
+    except BeingWrittenError:
+        raise
+    except BaseException:
+        if not (folder / DATABASE).exists():
+            with suppress(OSError):  # the error that brought us here is the one to be told
+                for path in folder.iterdir():
+                    if path.name.startswith(leftovers):
+                        path.unlink()
+                for path in made:
+                    path.rmdir()
+        raise
 
 
 def _is_free(folder: Path, *, leftovers: tuple[str, ...]) -> bool:
@@ -257,7 +289,7 @@ def writer_lock(folder: Path) -> Iterator[None]:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            raise ArchiveError(
+            raise BeingWrittenError(
                 f"{folder} is being written by {_holder(connection)}",
                 hint="wait until it has finished; searching is possible meanwhile",
             ) from error
