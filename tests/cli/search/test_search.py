@@ -461,6 +461,64 @@ def test_there_is_no_verdict_where_people_are_left_out(
 
 
 @pytest.mark.parametrize(
+    ("options", "nobody"),
+    [
+        (["--camera", "nope"], "--camera nope leaves nobody of the 8 people"),
+        (["--after", "2090-01-01"], "--after 2090-01-01 leaves nobody of the 8 people"),
+        (
+            ["--min-height", "1000", "--camera", "gate"],
+            "--min-height 1000 leaves nobody of the 4 people whom --camera leaves",
+        ),
+        (
+            ["--source", "*/photos/*", "--camera", "gate", "--scenes", "photos/003.png"],
+            "--scenes photos/003.png leaves nobody of the 4 people whom --camera leaves",
+        ),
+        (
+            ["--camera", "gate", "--scenes", "*0.png", "--source", "\n"],
+            "--source \\n leaves nobody of the 2 people whom --camera and --scenes leave",
+        ),
+        (["--min-similarity", "1", "--scenes", "*0.png"], "nobody reaches --min-similarity 1"),
+        (["--camera", "nope", "--appearances"], "--camera nope leaves nobody of the 8 people"),
+    ],
+)
+def test_the_filter_that_leaves_nobody_is_named(
+    calibrated: Path, options: list[str], nobody: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(calibrated, "--item", 8, *options, "--json") == 0
+    result = found(capsys)
+    assert (result.get("hits", result.get("appearances")), result["nobody"]) == ([], nobody)
+    assert result["verdict"] is None
+    assert ask(calibrated, "--item", 8, *options) == 0
+    text = capsys.readouterr().out
+    assert f"Nobody  in the archive fits: {nobody}" in text
+    assert "Probably not here" not in text
+
+
+def test_whoever_finds_somebody_reads_of_no_filter(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(folder, "--item", 1, "--camera", "gate", "--json") == 0
+    assert "nobody" not in found(capsys)
+
+
+@pytest.mark.parametrize(
+    ("camera", "meant"),
+    [
+        ("gaet", "; did you mean gate? fdps"),
+        ("HALL", "; did you mean hall? fdps"),
+        ("nope", "; fdps"),
+    ],
+)
+def test_the_nearest_camera_is_named(
+    folder: Path, camera: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(folder, "--item", 1, "--camera", camera, "--camera", "gate") == 0
+    out, err = capsys.readouterr()
+    assert f"Warning the archive has nobody of a camera called {camera}{meant} archive info" in err
+    assert "Nobody" not in out
+
+
+@pytest.mark.parametrize(
     ("options", "why"),
     [
         (["--unlike-item", "2"], "who the person is not"),

@@ -50,7 +50,7 @@ from fdps.search.milvus.collections import (
     write_note,
 )
 from fdps.search.milvus.journal import CountingRows, Journal, State
-from fdps.search.milvus.search import FIELDS, archived_person, search_everybody
+from fdps.search.milvus.search import FIELDS, archived_person, count_people, search_everybody
 from fdps.search.store import (
     EVERYBODY,
     ArchivedPerson,
@@ -330,6 +330,14 @@ class MilvusStore:
             f"somebody was removed from {self._address} during each of {MAX_SEARCHES} searches",
             hint="search again when the removal has finished",
         )
+
+    def count(self, filters: Filters) -> int:
+        """How many people a search with these filters looks at."""
+        with milvus_errors(self._address):
+            counting = self._journal.read().counts("scene", has_items=True)
+            return count_people(
+                self._client, self._address.collection, counting, filters.literal(self.find)
+            )
 
     def _cleaned(self) -> State:
         """The state, after what killed writers left has been erased."""

@@ -19,6 +19,7 @@ from fdps.errors import ArchiveError, UsageError
 from fdps.search.audit import NOTE_ACTIONS, Note, append, text_hash
 from fdps.search.seals import scene_seal, seal_scene
 from fdps.search.sqlite.erasure import erase, note_removal, without_forgotten
+from fdps.search.sqlite.filters import filter_conditions
 from fdps.search.sqlite.migration import BACKUPS
 from fdps.search.sqlite.schema import (
     create_database,
@@ -321,6 +322,17 @@ class SqliteStore:
         """The ``top`` most similar appearances to each query, best first; ties by track."""
         with self._searching(embeddings, top) as searching:
             return searching.appearances(embeddings, top, filters.literal(self.find))
+
+    def count(self, filters: Filters) -> int:
+        """How many people a search with these filters looks at."""
+        conditions, arguments = filter_conditions(filters.literal(self.find))
+        with sqlite_errors(self._folder):
+            (n_people,) = self._connection.execute(
+                "SELECT count(*) FROM scenes JOIN people ON scenes.id = people.scene_id "
+                f"WHERE {conditions}",
+                arguments,
+            ).fetchone()
+        return int(n_people)
 
     def record(self, note: Note) -> None:
         """Add an entry to the audit; also while another process writes."""
