@@ -13,7 +13,7 @@ from fdps.models import PersonSearchNet
 from fdps.models.heads import HeadOutputs
 from fdps.models.norms import SyncedBatchNorm
 from fdps.models.person_search import TrainingOutputs
-from fdps.models.roi_heads import Found
+from fdps.models.roi_heads import DetectedTensors
 from fdps.models.rpn import Proposed
 from fdps.models.sub_features import SYSTEMS
 
@@ -41,7 +41,7 @@ def total(losses: dict[str, Tensor]) -> Tensor:
     return torch.stack([*losses.values()]).sum()
 
 
-def assert_same(ours: Found, theirs: Found, *, scale: float = 1.0) -> None:
+def assert_same(ours: DetectedTensors, theirs: DetectedTensors, *, scale: float = 1.0) -> None:
     for name in ("scores", "embeddings"):
         torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-4)
     torch.testing.assert_close(ours["boxes"], theirs["boxes"] * scale, rtol=0, atol=1e-3)

@@ -22,7 +22,7 @@ from fdps.structures import UNLABELLED
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # scales of dx, dy, dw, dh, as in all of the family
 MIN_SIDE_PX = 1.0
 
-Found = dict[str, Tensor]
+DetectedTensors = dict[str, Tensor]
 """One picture: ``boxes`` (N, 4), ``scores`` (N,), ``embeddings`` (N, D), best first."""
 
 
@@ -169,7 +169,7 @@ class RoIHeads(nn.Module):
         features: Float[Tensor, "B C H W"],
         proposals: list[Tensor],
         sizes: list[tuple[int, int]],
-    ) -> list[Found]:
+    ) -> list[DetectedTensors]:
         """Find and embed the people of every picture, best first.
 
         Args:
