@@ -46,6 +46,10 @@ BELOW = {
 }
 """What each part may import besides itself; the command line may import everything."""
 
+ARCHIVE = ["times", "seals", "store", "audit", "query", "sqlite", "milvus", "open_store"]
+ARCHIVE += ["ingest", "ray", "results", "care", "index"]
+"""The rooms of ``fdps.search``, from the ground up; each may import what stands before it."""
+
 OPTIONAL = ["av", "beartype", "matplotlib", "milvus_lite", "onnxruntime", "pillow_heif", "pydantic"]
 OPTIONAL += ["pymilvus", "ray", "rich", "tensorboard", "tomli_w", "typer"]
 WITHOUT_OPTIONAL = [
@@ -103,6 +107,29 @@ def test_imports_point_downwards(file: Path) -> None:
         used = {name.split(".")[1] for name in imports(nodes) if name.startswith("fdps.")}
         forbidden = used - BELOW[part(file)] - {part(file)}
         assert not forbidden, f"{part(file)} must not import {sorted(forbidden)}"
+
+
+def is_run(node: ast.AST) -> bool:
+    """Whether a statement is more than a help for type checkers."""
+    return not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    for below in filter(is_run, ast.iter_child_nodes(node)):
+        yield below
+        yield from statements(below)
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "search").rglob("*.py")), ids=file_id)
+def test_the_rooms_of_the_archive_stand_on_each_other(file: Path) -> None:
+    room = file.relative_to(PACKAGE / "search").with_suffix("").parts[0]
+    if room == "__init__":
+        return
+    names = [name.split(".") for name in imports(statements(ast.parse(file.read_text())))]
+    used = {name[2] for name in names if name[:2] == ["fdps", "search"] and len(name) > 2}
+    assert used - {room} <= {*ARCHIVE[: ARCHIVE.index(room)]}
+    # A name taken from the package would hide which room is meant.
+    assert ["fdps", "search"] not in names
 
 
 @pytest.mark.parametrize("file", sorted((PACKAGE / "cli").rglob("*.py")), ids=file_id)

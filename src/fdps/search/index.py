@@ -14,8 +14,7 @@ from fdps.search.audit import note_search
 from fdps.search.ingest.frames import Found, Source, find_pictures
 from fdps.search.ingest.ingest import IngestOptions, IngestRules, IngestSummary, Progress, ingest
 from fdps.search.open_store import create_store, open_store
-from fdps.search.query.appearances import find_appearances
-from fdps.search.query.reranking import find
+from fdps.search.query.find import find, find_appearances
 from fdps.search.query.wanted import Person, wanted_people
 from fdps.search.ray.cluster import RayCluster
 from fdps.search.results.calibration import Calibration, keep_calibration, kept_calibration

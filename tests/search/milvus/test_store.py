@@ -275,6 +275,26 @@ def test_a_writer_that_stood_still_notices(
             store._commit(state)
 
 
+def test_the_first_error_of_a_writer_is_the_one_that_is_told(
+    store: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that went away fails again when the writer lets go of it."""
+
+    def fails(_: object) -> None:
+        raise ArchiveError("no answer")
+
+    first = KeyboardInterrupt()
+    with monkeypatch.context() as patched:
+        patched.setattr(milvus_journal.Journal, "release", fails)
+        with pytest.raises(KeyboardInterrupt) as caught, store.writing():
+            raise first
+        assert caught.value is first
+        with pytest.raises(ArchiveError, match="no answer"), store.writing():
+            pass  # nothing else went wrong
+    with store.writing():
+        pass
+
+
 def test_a_search_begins_anew_when_somebody_was_removed(
     archive: Archive, store: MilvusStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

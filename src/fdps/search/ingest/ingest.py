@@ -11,7 +11,7 @@ machine it is the thread of the network too: writing is 2 to 4 % of the time.
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from fdps.decoding.pool import Decoders
 from fdps.decoding.sampling import DEFAULT_EVERY, Sampling
@@ -23,9 +23,11 @@ from fdps.search.ingest.origins import DEFAULT_TIME_FROM, Origins
 from fdps.search.ingest.plan import FilePlan, Planner
 from fdps.search.ingest.scene_writer import IngestSummary, Progress, SceneWriter
 from fdps.search.ingest.skipped import note_skipped
-from fdps.search.ray.cluster import RayCluster
 from fdps.search.store import Store, check_model
 from fdps.structures import Embedder
+
+if TYPE_CHECKING:
+    from fdps.search.ray.cluster import RayCluster
 
 __all__ = ["IngestOptions", "IngestSummary", "Progress", "ingest"]
 
@@ -102,7 +104,7 @@ def ingest(
     *,
     options: IngestOptions | None = None,
     progress: Progress | None = None,
-    cluster: RayCluster | None = None,
+    cluster: "RayCluster | None" = None,
 ) -> IngestSummary:
     """Add every picture and every frame that is not in the archive.
 

@@ -21,7 +21,7 @@ Axes in shapes: Q queries, K candidates, D embedding dimension.
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -173,10 +173,15 @@ class MilvusStore:
         self._nested_writers += 1
         try:
             yield
-        finally:
-            self._nested_writers -= 1
+        except BaseException:  # a server that is gone fails here as well, and hides nothing
+            with suppress(Exception):
+                self._journal.release()
+            raise
+        else:
             with milvus_errors(self._address):
                 self._journal.release()
+        finally:
+            self._nested_writers -= 1
 
     def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
         """The scene that agrees with every property given, or ``None``."""
