@@ -168,9 +168,13 @@ class Index:
             progress: Told after every file, and frame of a video, how many are done, and of how
                 many.
             cluster: Machines that look at the files; by default this one does.
-            rules: In place of ``options``, what
-                :meth:`IngestOptions.parse <fdps.search.IngestOptions.parse>` reads: ``camera``,
-                ``camera_from``, ``time_from``, ``every``, ``again``, ``workers`` and ``batch``.
+            rules: In place of ``options``, what ``IngestOptions.parse`` reads: ``camera``, the name
+                of the camera; ``camera_from``, a regular expression for paths, whose group
+                ``camera`` is the name; ``time_from``, where times come from (``exif``,
+                ``container``, ``name:PATTERN``, separated by commas); ``every``, which frames of a
+                video are looked at (``0.5s``, ``500ms``, ``10f`` or ``keyframes``); ``again``, to
+                look also at what is in the archive, and replace it; ``workers``, processes that
+                decode; ``batch``, frames of one size that the network looks at together.
 
         Returns:
             How many files became what, and why some were skipped.

@@ -1,5 +1,7 @@
 import json
 import shutil
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,10 @@ from fake.network import write_network
 from fake.photos import write_photos
 from fake.videos import people_frames, write_video
 from fdps.cli.index import report as index_report
+from fdps.cli.index.options import Rules
 from fdps.cli.main import main
-from fdps.search import Index, Store
+from fdps.search import Index, IngestOptions, Store
+from fdps.search.ingest.ingest import IngestRules
 from fdps.search.open_store import open_store
 
 PEOPLE = 2
@@ -205,3 +209,11 @@ def test_the_archive_is_opened_once(
     for n_times in (1, 2):  # the first finds nothing to open
         assert index(photos, "-o", archive, "--model", network) == 0
         assert len(opened) == n_times
+
+
+def test_options_and_rules_agree() -> None:
+    rules = {field.name: field.default for field in fields(Rules)}
+    asked = signature(IngestOptions.parse).parameters
+    assert rules == {name: parameter.default for name, parameter in asked.items()}
+    assert set(rules) == set(IngestRules.__annotations__)
+    assert Rules().parsed() == IngestOptions()

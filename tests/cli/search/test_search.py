@@ -2,7 +2,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from fake.photos import write_photos
 from fake.videos import walking_frames, write_video
 from fdps.cli.main import main
 from fdps.cli.search.answer import NOTE
-from fdps.search import Index
+from fdps.cli.search.options import Where
+from fdps.search import Filters, Index
 from fdps.search.results.calibration import Calibration
+from fdps.search.store import FilterWords
 from fdps.searcher import load
 
 
@@ -138,6 +140,7 @@ def test_the_only_person_needs_no_choice(
         (["--box", "1,2,3"], 2, "--box takes x1,y1,x2,y2 in pixels, got '1,2,3'"),
         (["--point", "left"], 2, "--point takes x,y in pixels, got 'left'"),
         (["--box", "90,10,40,70"], 2, "has no area inside the picture (160×120)"),
+        (["--point", "-5,3"], 2, "nobody found at point (-5, 3)\n  --person 1  ("),
         (["--person", "1", "--top", "0"], 2, "top must be at least 1, got 0"),
         (["--min-score", "0.9"], 3, "nobody found in the query picture"),
     ],
@@ -499,6 +502,13 @@ def test_whoever_finds_somebody_reads_of_no_filter(
 ) -> None:
     assert ask(folder, "--item", 1, "--camera", "gate", "--json") == 0
     assert "nobody" not in found(capsys)
+
+
+def test_options_keywords_and_fields_of_filters_agree() -> None:
+    words = set(FilterWords.__annotations__)
+    assert {field.name for field in fields(Where)} == {field.name for field in fields(Filters)}
+    assert {field.name for field in fields(Filters)} == words
+    assert Where(cameras=["gate"], min_height=5.0).filters() == Filters(("gate",), min_height=5.0)
 
 
 @pytest.mark.parametrize(
