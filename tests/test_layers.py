@@ -46,6 +46,10 @@ BELOW = {
 }
 """What each part may import besides itself; the command line may import everything."""
 
+ARCHIVE = ["times", "seals", "store", "audit", "query", "sqlite", "milvus", "open_store"]
+ARCHIVE += ["ingest", "ray", "results", "care", "index"]
+"""The rooms of ``fdps.search``, from the ground up; each may import what stands before it."""
+
 OPTIONAL = ["av", "beartype", "jinja2", "matplotlib", "milvus_lite", "onnxruntime", "pillow_heif"]
 OPTIONAL += ["pydantic", "pymilvus", "ray", "rich", "tensorboard", "tomli_w", "typer"]
 WITHOUT_OPTIONAL = [
@@ -76,11 +80,11 @@ def imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
-def names_from_root(nodes: Iterable[ast.AST]) -> set[str]:
+def names_from(package: str, nodes: Iterable[ast.AST]) -> set[str]:
     return {
         alias.name
         for node in nodes
-        if isinstance(node, ast.ImportFrom) and node.module == "fdps"
+        if isinstance(node, ast.ImportFrom) and node.module == package
         for alias in node.names
     }
 
@@ -97,12 +101,36 @@ def test_every_part_has_its_place_in_the_table() -> None:
 def test_imports_point_downwards(file: Path) -> None:
     nodes = list(ast.walk(ast.parse(file.read_text())))
     # The root is loaded lazily: a name taken from it would hide which part is meant.
-    assert names_from_root(nodes) <= {"__version__"}
+    assert names_from("fdps", nodes) <= {"__version__"}
     assert not [name for name in imports(nodes) if name.startswith(".")], "imports are absolute"
     if part(file) in BELOW:
         used = {name.split(".")[1] for name in imports(nodes) if name.startswith("fdps.")}
         forbidden = used - BELOW[part(file)] - {part(file)}
         assert not forbidden, f"{part(file)} must not import {sorted(forbidden)}"
+
+
+def is_run(node: ast.AST) -> bool:
+    """Whether a statement is more than a help for type checkers."""
+    return not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    for below in filter(is_run, ast.iter_child_nodes(node)):
+        yield below
+        yield from statements(below)
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "search").rglob("*.py")), ids=file_id)
+def test_the_rooms_of_the_archive_stand_on_each_other(file: Path) -> None:
+    room = file.relative_to(PACKAGE / "search").with_suffix("").parts[0]
+    if room == "__init__":
+        return
+    nodes = list(statements(ast.parse(file.read_text())))
+    names = [name.split(".") for name in imports(nodes)]
+    used = {name[2] for name in names if name[:2] == ["fdps", "search"] and len(name) > 2}
+    # From the package itself only rooms are taken: other names would hide which one is meant.
+    used |= names_from("fdps.search", nodes)
+    assert used - {room} <= {*ARCHIVE[: ARCHIVE.index(room)]}
 
 
 @pytest.mark.parametrize("file", sorted((PACKAGE / "cli").rglob("*.py")), ids=file_id)

@@ -138,7 +138,7 @@ def test_a_point_on_nobody(searcher: PersonSearcher, picture: Picture) -> None:
 
 
 def test_of_several_people_one_must_be_chosen(searcher: PersonSearcher, picture: Picture) -> None:
-    with pytest.raises(UsageError, match="4 people found") as caught:
+    with pytest.raises(UsageError, match="4 people found, none chosen") as caught:
         searcher.query(picture)
     assert "point=" in caught.value.hint
 

@@ -63,12 +63,25 @@ class Searcher(Protocol):
         """Choose the person to look for."""
 
 
+class NotChosenError(UsageError):
+    """Nobody, or nobody in particular, was chosen in a picture.
+
+    Attributes:
+        found: Everybody who was detected there, so that whoever asks can show them.
+    """
+
+    def __init__(self, message: str, found: Detections, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.found = found
+
+
 def choose_person(
     embedder: Embedder,
     image: Picture,
     *,
     box: tuple[float, float, float, float] | None = None,
     point: tuple[float, float] | None = None,
+    number: int | None = None,
 ) -> QueryPerson:
     """Choose the person to look for.
 
@@ -76,17 +89,19 @@ def choose_person(
         embedder: Finds and embeds people.
         image: RGB.
         box: The person, drawn by hand.
-        point: A pixel on the person; the smallest detection around it is taken. Without box and
-            point the picture must show one person.
+        point: A pixel on the person; the smallest detection around it is taken.
+        number: Number of the person among the detections, best first, from 1. Without box, point
+            and number the picture must show one person.
 
     Raises:
-        UsageError: Nobody is there, or several people are and none was chosen.
+        UsageError: Nobody is there, or several people are and none was chosen
+            (:class:`NotChosenError`); or a box has no area inside the picture.
     """
     if box is not None:
         drawn = np.array([box], dtype=np.float32)
         return QueryPerson(drawn[0], 1.0, embedder.embed(image, drawn)[0])
     found = embedder.detect(image)
-    row = _choose(found, point)
+    row = _choose(found, point, number)
     return QueryPerson(found.boxes[row], float(found.scores[row]), found.embeddings[row])
 
 
@@ -150,13 +165,21 @@ def boxes_inside(image: Picture, boxes: Boxes) -> Boxes:
     return inside
 
 
-def _choose(found: Detections, point: tuple[float, float] | None) -> int:
+def _choose(found: Detections, point: tuple[float, float] | None, number: int | None = None) -> int:
+    draw = "draw the box yourself: box="
     if len(found) == 0:
-        raise UsageError("nobody found in the query picture", hint="draw the box yourself: box=")
+        raise NotChosenError("nobody found in the query picture", found, hint=draw)
+    if number is not None:
+        if not 1 <= number <= len(found):
+            raise NotChosenError(
+                f"the picture has no person {number}; it has {len(found)}", found, hint=draw
+            )
+        return number - 1
     if point is None:
         if len(found) > 1:
-            raise UsageError(
-                f"{len(found)} people found in the query picture, none chosen",
+            raise NotChosenError(
+                f"{len(found)} people found, none chosen",
+                found,
                 hint="choose one with box= or point=",
             )
         return 0
@@ -164,8 +187,6 @@ def _choose(found: Detections, point: tuple[float, float] | None) -> int:
     left, top, right, bottom = found.boxes.T
     around = (left <= x) & (x < right) & (top <= y) & (y < bottom)
     if not around.any():
-        raise UsageError(
-            f"nobody found at point ({x:g}, {y:g})", hint="draw the box yourself: box="
-        )
+        raise NotChosenError(f"nobody found at point ({x:g}, {y:g})", found, hint=draw)
     areas = np.where(around, (right - left) * (bottom - top), np.inf)
     return int(areas.argmin())

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from fake.found import Found, predictions, query, scene
+from fake.found import FoundPerson, predictions, query, scene
 from fake.geometry import SMALL_PRW, draw_predictions, draw_scenes
 from fdps.evaluation import RerankOptions, evaluate
 from fdps.evaluation.context import context_match
@@ -38,10 +38,10 @@ def test_nobody_to_match() -> None:
     assert context_match(np.zeros((2, 0))) is None
 
 
-def friends() -> tuple[SceneSet, list[list[Found]]]:
+def friends() -> tuple[SceneSet, list[list[FoundPerson]]]:
     """A hit with the query's companion beside it, and a slightly better one without."""
     scenes = [scene("q", [(A, 0), (B, 1)]), scene("a", [(A, 2)]), scene("b", [(A, 0), (B, 1)])]
-    found: list[list[Found]] = [
+    found: list[list[FoundPerson]] = [
         [(A, 0.9, ME), (B, 0.8, FRIEND)],
         [(A, 0.9, [0.8, 0.0, 0.6])],
         [(A, 0.9, [0.7, 0.0, -0.714]), (B, 0.9, [0.0, 0.99, 0.14])],
@@ -144,7 +144,7 @@ def test_neighbours_raise_the_figures_of_noisy_embeddings() -> None:
 def test_a_query_becomes_the_mean_of_itself_and_its_hits() -> None:
     scenes = [scene("q", [(A, 0)]), scene("a", [(A, 0)]), scene("b", [(A, 0)]), scene("c", [])]
     whole = SceneSet("s", tuple(scenes), (query(scenes[0], 0),))
-    found: list[list[Found]] = [
+    found: list[list[FoundPerson]] = [
         [],
         [(A, 1.0, [0.8, 0.6])],
         [(A, 1.0, [0.0, 1.0])],

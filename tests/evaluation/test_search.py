@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from fake.found import Found, perfect, predictions, query, scene
+from fake.found import FoundPerson, perfect, predictions, query, scene
 from fdps.evaluation.grouping import group_by_scene
 from fdps.evaluation.protocols import EvaluationOptions
 from fdps.evaluation.search import N_RANKED, SearchResult, evaluate_search
@@ -28,7 +28,7 @@ def person_in(*rows: bool, gallery: tuple[str, ...] | None = None) -> SceneSet:
     return SceneSet("set", tuple(scenes), (query(scenes[0], 0, gallery),))
 
 
-def found_in(*rows: list[Found]) -> list[list[Found]]:
+def found_in(*rows: list[FoundPerson]) -> list[list[FoundPerson]]:
     return [[(A, 1.0, LIKE)], *rows]
 
 

@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from fake.found import Found, perfect, predictions, query, scene
+from fake.found import FoundPerson, perfect, predictions, query, scene
 from fake.geometry import SMALL_CUHK, SMALL_PRW, draw_scenes
 from fdps.evaluation import REFERENCE, STRICT, EvaluationReport, evaluate
 from fdps.predictions import Predictions
@@ -141,7 +141,7 @@ def test_a_list_does_not_make_a_right_hit_wrong() -> None:
     scenes = [scene("q", [(A, 0)]), scene("a", [(A, 0)]), scene("b", [(A, 0)])]
     person = replace(query(scenes[0], 0, ("a", "b")), gallery_boxes={1: scenes[2].boxes[0]})
     listed = SceneSet("s", tuple(scenes), (person,))
-    close: list[list[Found]] = [[], [(A, 1.0, LIKE)], [(A, 1.0, [0.8, 0.6])]]
+    close: list[list[FoundPerson]] = [[], [(A, 1.0, LIKE)], [(A, 1.0, [0.8, 0.6])]]
     file = predictions(listed, close, [LIKE])
     reference, strict = both(listed, file, trust_lists=False)
     assert (reference.search.mean_ap, strict.search.mean_ap) == (0.5, 1)
@@ -150,7 +150,7 @@ def test_a_list_does_not_make_a_right_hit_wrong() -> None:
 def test_a_person_shown_twice_may_be_found_twice() -> None:
     scenes = [scene("q", [(A, 0)]), scene("a", [(A, 0), (B, 0)]), scene("b", [(A, 0)])]
     whole = SceneSet("s", tuple(scenes), (query(scenes[0], 0),))
-    people: list[list[Found]] = [
+    people: list[list[FoundPerson]] = [
         [],
         [(A, 1.0, [0.8, 0.6]), (B, 1.0, LIKE)],
         [(A, 1.0, [0.6, 0.8])],

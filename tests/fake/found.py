@@ -9,7 +9,7 @@ from fdps.structures import Query, Scene, SceneSet
 
 Box = tuple[float, float, float, float]
 Person = tuple[Box, int]
-Found = tuple[Box, float, list[float]]
+FoundPerson = tuple[Box, float, list[float]]
 
 
 def scene(
@@ -27,7 +27,11 @@ def query(scene: Scene, row: int, gallery: tuple[str, ...] | None = None) -> Que
 
 
 def predictions(
-    scenes: SceneSet, found: list[list[Found]], wanted: list[list[float]], *, hashed: bool = True
+    scenes: SceneSet,
+    found: list[list[FoundPerson]],
+    wanted: list[list[float]],
+    *,
+    hashed: bool = True,
 ) -> Predictions:
     """Predictions of (box, score, embedding) triples per scene; embeddings become unit rows."""
     rows = [triple for triples in found for triple in triples]

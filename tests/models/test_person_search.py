@@ -12,7 +12,7 @@ from fdps.config import LossConfig
 from fdps.losses import Criterion
 from fdps.models import PersonSearchNet
 from fdps.models.norms import SyncedBatchNorm
-from fdps.models.outputs import Found, MeanLoss, TrainingOutputs
+from fdps.models.outputs import DetectedTensors, MeanLoss, TrainingOutputs
 from fdps.models.rpn import Proposed
 from fdps.models.sub_features import SYSTEMS
 
@@ -40,7 +40,7 @@ def total(losses: dict[str, MeanLoss]) -> Tensor:
     return torch.stack([loss.value for loss in losses.values()]).sum()
 
 
-def assert_same(ours: Found, theirs: Found, *, scale: float = 1.0) -> None:
+def assert_same(ours: DetectedTensors, theirs: DetectedTensors, *, scale: float = 1.0) -> None:
     for name in ("scores", "embeddings"):
         torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-4)
     torch.testing.assert_close(ours["boxes"], theirs["boxes"] * scale, rtol=0, atol=1e-3)

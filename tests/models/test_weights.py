@@ -1,4 +1,5 @@
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from safetensors.torch import save_file
 from fake.tiny import CONFIG, LOSS, N_PERSONS, picture, tiny_network
 from fdps.errors import MissingDataError, ModelError
 from fdps.models.weights import describe_weights, load_weights, save_weights
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "pack_weights.py"
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +162,20 @@ def test_a_file_of_the_first_version_is_read_without_what_its_loss_remembered(
     current, _ = load_weights(saved)
     assert read.state_dict().keys() == current.state_dict().keys()
     assert describe_weights(older) == describe_weights(saved)
+
+
+def test_packed_weights_find_the_same_in_half_the_space(saved: Path, tmp_path: Path) -> None:
+    net, _ = load_weights(saved)
+    runpy.run_path(str(SCRIPT))["pack_weights"](saved, tmp_path / "new" / "packed")
+    packed, _ = load_weights(tmp_path / "new" / "packed")
+    assert (tmp_path / "new" / "packed").stat().st_size < 0.6 * saved.stat().st_size
+    assert describe_weights(tmp_path / "new" / "packed").model == CONFIG
+
+    image = picture()
+    boxes = [torch.tensor([[5.0, 5, 40, 60], [20, 2, 70, 50]])]
+    (ours,), (theirs,) = net.embed([image], boxes), packed.embed([image], boxes)
+    torch.testing.assert_close(ours, theirs, atol=5e-3, rtol=0)
+    assert (theirs[0] - theirs[1]).norm() > 0.02  # far more than half precision takes
 
 
 def test_a_description_is_read_without_the_network(saved: Path, tmp_path: Path) -> None:

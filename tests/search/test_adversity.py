@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fake.photos import random_people
+from fake.embedder import ColourEmbedder
+from fake.photos import random_people, write_photos
 from fake.stores import DIM, MODEL, fill, listed, people_of, scene
 from fdps.errors import ArchiveError, FdpsError, ResourceError
 from fdps.search import Index, SqliteStore
@@ -19,6 +20,8 @@ from fdps.search.care.compaction import compact
 from fdps.search.care.forget import forget
 from fdps.search.care.retention import Retention, apply_retention, set_retention
 from fdps.search.care.verify import verify
+from fdps.search.ingest import skipped
+from fdps.search.sqlite.schema import writer_lock
 
 VERBS: dict[str, Callable[[SqliteStore], object]] = {
     "index": lambda store: store.add(scene(30), random_people(np.random.default_rng(0), 500)),
@@ -66,6 +69,77 @@ def test_a_full_disk_is_told_and_nothing_is_lost(
         assert everything(store) == before
         verb(store)  # there is room again
     assert verify(folder).faults == ()
+
+
+@pytest.mark.parametrize("room", [0, 400, 2000, 8300, 20_000, 40_000])
+@pytest.mark.parametrize("is_there", [False, True], ids=["a new folder", "an empty folder"])
+def test_an_archive_that_cannot_be_begun_leaves_nothing(
+    room: int, is_there: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "of/the day/event.fdps"
+    if is_there:
+        folder.mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    with no_file_above(room), pytest.raises(ResourceError, match="cannot write"):
+        SqliteStore.create(folder, model_hash=MODEL, dim=DIM)
+    assert sorted(tmp_path.rglob("*")) == before
+    with SqliteStore.create(folder, model_hash=MODEL, dim=DIM) as store:  # there is room again
+        fill(store)
+    assert verify(folder).faults == ()
+
+
+def test_what_another_process_begins_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "event.fdps"
+    folder.mkdir()
+    with writer_lock(folder):
+        (folder / "index.sqlite.part").write_bytes(b"half")
+        with pytest.raises(ArchiveError, match="is being written by process"):
+            SqliteStore.create(folder, model_hash=MODEL, dim=DIM)
+        assert {path.name for path in folder.iterdir()} >= {"index.sqlite.part", "writer.lock"}
+
+
+def test_the_first_error_of_an_ingest_reaches_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up in the middle, so the list of skipped files cannot be written either."""
+    write_photos(tmp_path / "photos", 6)
+    (tmp_path / "photos/003.png").write_bytes(b"torn")
+    failed: list[str] = []
+
+    def fails(path: Path, *_: object) -> None:
+        failed.append(path.name)
+        raise OSError(28, "No space left on device")
+
+    def fill_up(done: int, total: int) -> None:
+        if done == 4:
+            raise ResourceError("the disk is full")
+
+    with Index.create(tmp_path / "event.fdps", ColourEmbedder()) as index:
+        with monkeypatch.context() as patched:
+            patched.setattr(skipped, "write_file", fails)
+            with pytest.raises(ResourceError, match="the disk is full") as caught:
+                index.add(tmp_path / "photos", progress=fill_up)
+            assert (failed, caught.value.__cause__) == (["skipped.csv"], None)
+            with pytest.raises(ResourceError, match=r"cannot write .*skipped\.csv: No space"):
+                index.add(tmp_path / "photos")  # nothing else went wrong, so this is told
+        assert index.add(tmp_path / "photos").n_known == 5
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ArchiveError("first")])
+def test_notes_that_fail_hide_no_interruption(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photos(tmp_path / "photos", 2)
+    (tmp_path / "event.fdps/skipped.csv").parent.mkdir()
+
+    def stop(done: int, total: int) -> None:
+        (tmp_path / "event.fdps/skipped.csv").mkdir()
+        raise error
+
+    with Index.create(tmp_path / "event.fdps", ColourEmbedder()) as index:
+        with pytest.raises(type(error)) as caught:
+            index.add(tmp_path / "photos", progress=stop)
+        assert caught.value is error
 
 
 @contextmanager

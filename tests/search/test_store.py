@@ -25,6 +25,7 @@ from fdps.errors import ArchiveError, MissingDataError, UsageError
 from fdps.search import Filters, SceneRecord, Store
 from fdps.search.care.selection import chosen_scenes
 from fdps.search.open_store import open_store
+from fdps.search.results.claims import Emptied, emptied_by
 from fdps.search.store import Notes
 
 
@@ -73,6 +74,20 @@ def test_search_equals_brute_force(
         assert [without_items(hits) for hits in found] == [
             brute_force(query, top, keep) for query in queries
         ]
+    assert unchanging.count(filters) == len(brute_force(queries[0], 1000, keep))
+
+
+def test_the_filter_that_leaves_nobody(unchanging: Store) -> None:
+    n_at_gate = unchanging.count(Filters(("gate",)))
+    for filters, emptied in (
+        (Filters(("gate",)), None),
+        (Filters(("nope",), min_height=1.0), Emptied("cameras", ("nope",), (), len(unchanging))),
+        (
+            Filters(("gate",), after="2030-01-01", source="*"),
+            Emptied("after", "2030-01-01", ("cameras",), n_at_gate),
+        ),
+    ):
+        assert emptied_by(unchanging, filters) == emptied
 
 
 def test_frames_of_one_file_are_scenes_of_their_own(store: Store) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int64
 
-from fdps.evaluation.grouping import Found, group_by_scene
+from fdps.evaluation.grouping import GroupedDetections, group_by_scene
 from fdps.evaluation.matching import mutual_matches
 from fdps.names import printable
 from fdps.predictions import Predictions
@@ -170,7 +170,7 @@ def plot_similarities(pairs: PairSimilarities, *, n_bins: int = 40) -> Figure:
     return finish(figure, axes, bool(len(both)))
 
 
-def _identify(found: Found, scenes: SceneSet) -> Int64[np.ndarray, " N"]:
+def _identify(found: GroupedDetections, scenes: SceneSet) -> Int64[np.ndarray, " N"]:
     ids = np.full(len(found), UNLABELLED, dtype=np.int64)
     for row, scene in enumerate(scenes.scenes):
         matches = mutual_matches(found.boxes[found.of(row)], scene.boxes)

@@ -1,8 +1,11 @@
 """The model of an archive: the one given on the command line, else the one it remembers."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from fdps.cli.progress import working
 from fdps.errors import MissingDataError, ModelError
@@ -38,41 +41,57 @@ def warn_of_limits(model_hash: str) -> None:
             print(f"Warning {name} {NOTES[name]}", file=sys.stderr)
 
 
-def load_model_of(
-    archive: str,
-    info: "IndexInfo",
-    model: Path | None,
-    *,
-    min_score: float | None,
-    device: str,
-    quiet: bool = False,
-) -> "Searcher":
-    """Load the model that made an archive.
+@dataclass(frozen=True)
+class ModelChoice:
+    """The options that say which model looks at pictures, where, and what it leaves out."""
 
-    Args:
-        archive: For messages.
-        info: Stamp of the archive.
-        model: As given by the user; ``None`` for the place that the archive remembers.
-        min_score: Detections below are dropped.
-        device: Where to run.
-        quiet: Show no sign of life while it is loaded.
+    model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS|CARD", help=MODEL_HELP)] = None
+    min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None
+    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu"
 
-    Raises:
-        MissingDataError: The model is not where the archive remembers it.
-        ArchiveError: ``model`` is not the one that made the archive.
-        ModelError: The weights are refused.
-    """
-    from fdps.embedders import find_model, load
-    from fdps.search.store import check_model
+    def place(self, info: "IndexInfo") -> str:
+        """Where the model of an archive is: as given, else as the archive remembers it."""
+        return str(self.model or info.model)
 
-    if model is None and not info.model:
-        raise ModelError(f"{archive} does not remember its model", hint="give it: --model RUN")
-    if model is None and not find_model(info.model).exists():
-        raise MissingDataError(
-            f"the model of {archive} is no longer at {info.model}",
-            hint="give the place where it is now: --model RUN",
-        )
-    with working(f"Loading {model or info.model}", hidden=quiet):
-        searcher = load(model or info.model, min_score=min_score, device=device)
-    check_model(info, searcher.model_hash, archive)
-    return searcher
+    def load(self, place: str | Path, *, quiet: bool = False) -> "Searcher":
+        """Load a model.
+
+        Args:
+            place: Its run folder, weights, card or name.
+            quiet: Show no sign of life while it is loaded.
+
+        Raises:
+            MissingDataError: There is no model.
+            ModelError: The weights are refused.
+        """
+        from fdps.embedders import load
+
+        with working(f"Loading {place}", hidden=quiet):
+            return load(place, min_score=self.min_score, device=self.device)
+
+    def load_for(self, archive: str, info: "IndexInfo", *, quiet: bool = False) -> "Searcher":
+        """Load the model that made an archive.
+
+        Args:
+            archive: For messages.
+            info: Stamp of the archive.
+            quiet: Show no sign of life while it is loaded.
+
+        Raises:
+            MissingDataError: The model is not where the archive remembers it.
+            ArchiveError: The model given is not the one that made the archive.
+            ModelError: The weights are refused.
+        """
+        from fdps.embedders import find_model
+        from fdps.search.store import check_model
+
+        if self.model is None and not info.model:
+            raise ModelError(f"{archive} does not remember its model", hint="give it: --model RUN")
+        if self.model is None and not find_model(info.model).exists():
+            raise MissingDataError(
+                f"the model of {archive} is no longer at {info.model}",
+                hint="give the place where it is now: --model RUN",
+            )
+        searcher = self.load(self.model or info.model, quiet=quiet)
+        check_model(info, searcher.model_hash, archive)
+        return searcher

@@ -30,15 +30,15 @@ class Annotated:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sightings:
+class QueryAnnotations:
     """The annotations of the people who are looked for, person after person.
 
     Args:
         boxes: In pixels of their scene.
         scenes: Row of the scene of each, never falling within a person.
         is_first: Whether the annotation is the first one of that person in that scene.
-        starts: First sighting of the person of each query.
-        counts: Sightings of the person of each query.
+        starts: First annotation of the person of each query.
+        counts: Annotations of the person of each query.
     """
 
     boxes: Float32[np.ndarray, "P 4"]
@@ -60,7 +60,7 @@ def flatten(scenes: SceneSet) -> Annotated:
     )
 
 
-def find_sightings(annotated: Annotated, queries: Sequence[Query]) -> Sightings:
+def annotations_of_queries(annotated: Annotated, queries: Sequence[Query]) -> QueryAnnotations:
     """Find the person of every query among the annotations."""
     wanted = np.array([query.person_id for query in queries], dtype=np.int64)
     sought = np.flatnonzero(np.isin(annotated.person_ids, wanted))
@@ -70,7 +70,7 @@ def find_sightings(annotated: Annotated, queries: Sequence[Query]) -> Sightings:
     is_first[1:] = (np.diff(person_ids) != 0) | (np.diff(scenes) != 0)
     starts = np.searchsorted(person_ids, wanted, side="left")
     ends = np.searchsorted(person_ids, wanted, side="right")
-    return Sightings(
+    return QueryAnnotations(
         boxes=annotated.boxes[rows],
         scenes=scenes,
         is_first=is_first,

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from fdps.boxes import iou
-from fdps.evaluation.grouping import Found
+from fdps.evaluation.grouping import GroupedDetections
 from fdps.evaluation.protocols import RerankOptions
 from fdps.evaluation.ranking import best_columns, rank_table
 from fdps.evaluation.table import Table
@@ -71,7 +71,7 @@ class ContextMatcher:
 
     def __init__(
         self,
-        found: Found,
+        found: GroupedDetections,
         embeddings: Float64[np.ndarray, "N D"],
         weights: Float32[np.ndarray, " N"] | None,
         options: RerankOptions,

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from fdps.evaluation.annotated import flatten
-from fdps.evaluation.grouping import Found
+from fdps.evaluation.grouping import GroupedDetections
 from fdps.evaluation.matching import mutual_matches_of_scenes
 from fdps.evaluation.ranking import average_precision
 from fdps.structures import UNLABELLED, SceneSet
@@ -41,7 +41,7 @@ class DetectionResult:
     curve_recall: Float64[np.ndarray, " T"]
 
 
-def evaluate_detection(found: Found, scenes: SceneSet) -> DetectionResult:
+def evaluate_detection(found: GroupedDetections, scenes: SceneSet) -> DetectionResult:
     """Score detections against all annotated people, labelled or not."""
     people = flatten(scenes)
     is_true = mutual_matches_of_scenes(found.boxes, found.starts, people.boxes, people.starts) >= 0

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from fdps.errors import AnnotationError, UsageError
-from fdps.evaluation.annotated import Annotated, find_sightings
+from fdps.evaluation.annotated import Annotated, annotations_of_queries
 from fdps.evaluation.drawing import draw
 from fdps.evaluation.nearby import Nearby
 from fdps.evaluation.protocols import EvaluationOptions
@@ -97,7 +97,7 @@ class GalleryMaker:
         self._rules = options.followed
         self._options = options
         self._nearby = Nearby(scenes, options)
-        self._sightings = find_sightings(annotated, queries)
+        self._of_queries = annotations_of_queries(annotated, queries)
         self._own = self._rows([query.scene for query in queries], None)
 
     def block(self, first: int, last: int) -> Galleries:
@@ -226,7 +226,7 @@ class GalleryMaker:
         size = int(self._options.gallery)
         shows = np.zeros((n, self._n_scenes), dtype=np.bool_)
         queries, rows = self._sighted(first, n)
-        shows[queries, self._sightings.scenes[rows]] = True
+        shows[queries, self._of_queries.scenes[rows]] = True
         kept = draw(
             entries.queries,
             entries.scenes,
@@ -240,8 +240,8 @@ class GalleryMaker:
 
     def _sighted(self, first: int, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Query and row of every sighting of the people of a block."""
-        counts = self._sightings.counts[first : first + n]
-        starts = self._sightings.starts[first : first + n]
+        counts = self._of_queries.counts[first : first + n]
+        starts = self._of_queries.starts[first : first + n]
         return np.repeat(np.arange(n), counts), ranges(starts, counts)
 
     def _targets(self, entries: _Listed, first: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -255,9 +255,9 @@ class GalleryMaker:
         trusted = np.array(lists, dtype=np.bool_)
         queries, rows = self._sighted(first, n)
         if self._rules.people_per_scene == "first":
-            is_first = self._sightings.is_first[rows]
+            is_first = self._of_queries.is_first[rows]
             queries, rows = queries[is_first], rows[is_first]
-        here = queries * self._n_scenes + self._sightings.scenes[rows]  # rising
+        here = queries * self._n_scenes + self._of_queries.scenes[rows]  # rising
         shown = np.zeros(n * self._n_scenes, dtype=np.bool_)
         shown[here] = True
         keys = entries.queries * self._n_scenes + entries.scenes
@@ -267,7 +267,7 @@ class GalleryMaker:
         by_list = trusted[entries.queries[entries.box_entries]]
         at = np.concatenate([np.repeat(showing, counts), entries.box_entries[by_list]])
         boxes = np.concatenate(
-            [self._sightings.boxes[rows[ranges(begin, counts)]], entries.boxes[by_list]]
+            [self._of_queries.boxes[rows[ranges(begin, counts)]], entries.boxes[by_list]]
         )
         rising = np.argsort(at, kind="stable")
         return at[rising], boxes[rising]

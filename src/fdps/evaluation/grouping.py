@@ -19,7 +19,7 @@ _MAX_APART_PX = 0.5  # a box that went through a text file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class GroupedDetections:
     """The detections of a whole data set, those of scene ``s`` at ``starts[s]:starts[s + 1]``.
 
     Args:
@@ -54,7 +54,9 @@ class Found:
         return np.asarray(self.starts[scenes + 1] - self.starts[scenes])
 
 
-def group_by_scene(predictions: Predictions, scenes: SceneSet, *, min_score: float) -> Found:
+def group_by_scene(
+    predictions: Predictions, scenes: SceneSet, *, min_score: float
+) -> GroupedDetections:
     """Keep the detections of at least ``min_score`` and sort them by scene.
 
     Within a scene they stay in the order of the file.
@@ -74,7 +76,7 @@ def group_by_scene(predictions: Predictions, scenes: SceneSet, *, min_score: flo
     scene = to_set[predictions.scene[kept]]
     order = np.argsort(scene, kind="stable")
     rows = kept[order]
-    return Found(
+    return GroupedDetections(
         boxes=predictions.boxes[rows],
         scores=predictions.scores[rows],
         embeddings=predictions.embeddings[rows],

@@ -20,7 +20,7 @@ from fdps.evaluation.annotated import flatten
 from fdps.evaluation.context import ContextMatcher
 from fdps.evaluation.expansion import expanded_queries
 from fdps.evaluation.galleries import Galleries, GalleryMaker
-from fdps.evaluation.grouping import Found
+from fdps.evaluation.grouping import GroupedDetections
 from fdps.evaluation.protocols import EvaluationOptions
 from fdps.evaluation.query_lists import Chosen, choose_queries
 from fdps.evaluation.ranking import average_precisions, best_columns, first_matches, rank_table
@@ -102,7 +102,7 @@ class _Block:
 
 
 def evaluate_search(
-    found: Found,
+    found: GroupedDetections,
     query_embeddings: Float32[np.ndarray, "M D"],
     scenes: SceneSet,
     options: EvaluationOptions,
@@ -139,7 +139,7 @@ class _Search:
 
     def __init__(
         self,
-        found: Found,
+        found: GroupedDetections,
         wanted: np.ndarray,
         scenes: SceneSet,
         chosen: Chosen,

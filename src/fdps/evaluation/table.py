@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64, Integer
 
 from fdps.boxes import iou_of_pairs
 from fdps.evaluation.galleries import Galleries
-from fdps.evaluation.grouping import Found
+from fdps.evaluation.grouping import GroupedDetections
 from fdps.evaluation.matching import search_iou
 from fdps.evaluation.ragged import best_of_groups
 
@@ -86,7 +86,7 @@ def picked_similarities(
 def table_of(
     queries: Float[np.ndarray, "B D"],
     galleries: Galleries,
-    found: Found,
+    found: GroupedDetections,
     embeddings: Float64[np.ndarray, "N D"],
     weights: Float32[np.ndarray, " N"] | None = None,
 ) -> Table:
@@ -135,7 +135,7 @@ class Candidates:
     columns: Int64[np.ndarray, " C"]
 
 
-def find_candidates(galleries: Galleries, found: Found, table: Table) -> Candidates:
+def find_candidates(galleries: Galleries, found: GroupedDetections, table: Table) -> Candidates:
     """Find the detections that overlap each box to find; none of them serves two boxes.
 
     Where a person is to be found twice in an entry, a detection stands for the box that it

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-Found = dict[str, Tensor]
+DetectedTensors = dict[str, Tensor]
 """One picture: ``boxes`` (N, 4), ``scores`` (N,), ``embeddings`` (N, D), best first."""
 
 

@@ -15,7 +15,7 @@ from torchvision.ops import clip_boxes_to_image
 from fdps.losses import Criterion
 from fdps.models.backbone import Trunk
 from fdps.models.norms import statistics_kept
-from fdps.models.outputs import EmbeddedPeople, Found, MeanLoss, TrainingOutputs
+from fdps.models.outputs import DetectedTensors, EmbeddedPeople, MeanLoss, TrainingOutputs
 from fdps.models.roi_heads import RoIHeads
 from fdps.models.rpn import ProposalNetwork
 from fdps.models.transform import PictureTransform, Size
@@ -96,7 +96,7 @@ class PersonSearchNet(nn.Module):
         )
 
     @torch.inference_mode()
-    def detect(self, images: Pictures) -> list[Found]:
+    def detect(self, images: Pictures) -> list[DetectedTensors]:
         """Find and embed everybody; boxes in pixels of the given pictures, best first.
 
         Pictures that are padded to one size in any case (the next multiples of 32) give together
@@ -108,7 +108,7 @@ class PersonSearchNet(nn.Module):
         proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
         found = self.roi_heads.detect(features, proposed.boxes, batch.image_sizes)
         given = [(image.shape[-2], image.shape[-1]) for image in images]
-        restored: list[Found] = self.transform.restore(found, batch.image_sizes, given)
+        restored: list[DetectedTensors] = self.transform.restore(found, batch.image_sizes, given)
         for people, size in zip(restored, given, strict=True):
             # On the way back, rounding takes boxes at the border a hair beyond it.
             people["boxes"] = clip_boxes_to_image(people["boxes"], size)

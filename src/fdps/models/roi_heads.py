@@ -16,7 +16,7 @@ from fdps.losses import Criterion
 from fdps.losses.detection import box_loss, classification_loss
 from fdps.models.box_coder import decode, encode
 from fdps.models.heads import TaskHeads
-from fdps.models.outputs import EmbeddedPeople, Found, MeanLoss, TrainingOutputs
+from fdps.models.outputs import DetectedTensors, EmbeddedPeople, MeanLoss, TrainingOutputs
 from fdps.models.sampling import PERSON, REGIONS, match, sample, seeded
 from fdps.structures import UNLABELLED
 
@@ -137,7 +137,7 @@ class RoIHeads(nn.Module):
         features: Float[Tensor, "B C H W"],
         proposals: list[Tensor],
         sizes: list[tuple[int, int]],
-    ) -> list[Found]:
+    ) -> list[DetectedTensors]:
         """Find and embed the people of every picture, best first.
 
         Args:

@@ -5,31 +5,25 @@ Axes in shapes: Q queries, D embedding dimension.
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import Unpack
 
-import numpy as np
-from jaxtyping import Float
-
-from fdps.decoding.sampling import DEFAULT_EVERY
 from fdps.errors import UsageError
 from fdps.search.audit import note_search
 from fdps.search.ingest.frames import Found, Source, find_pictures
-from fdps.search.ingest.ingest import IngestOptions, IngestSummary, Progress, ingest
-from fdps.search.ingest.origins import DEFAULT_TIME_FROM
+from fdps.search.ingest.ingest import IngestOptions, IngestRules, IngestSummary, Progress, ingest
 from fdps.search.open_store import create_store, open_store
-from fdps.search.query.appearances import find_appearances
-from fdps.search.query.reranking import find
+from fdps.search.query.find import find, find_appearances
 from fdps.search.query.wanted import Person, wanted_people
 from fdps.search.ray.cluster import RayCluster
-from fdps.search.results.calibration import Calibration
-from fdps.search.results.kept_calibration import keep_calibration, kept_calibration
+from fdps.search.results.calibration import Calibration, keep_calibration, kept_calibration
 from fdps.search.store import (
     EVERYBODY,
     Appearance,
     ArchivedPerson,
     Filters,
+    FilterWords,
     IndexInfo,
     SceneRecord,
     Store,
@@ -109,14 +103,24 @@ class Index:
             ArchiveError: Another model made it, it is damaged, or it cannot be reached.
             UsageError: A URI of an unknown kind, or its package is not installed.
         """
-        store = open_store(path_or_uri)
+        index = cls(open_store(path_or_uri), purpose=purpose)
         try:
             if searcher is not None:
-                check_model(store.info, searcher.model_hash, path_or_uri)
+                check_model(index.info, searcher.model_hash, path_or_uri)
+                index.use(searcher)
         except BaseException:
-            store.close()
+            index.close()
             raise
-        return cls(store, searcher, purpose=purpose)
+        return index
+
+    def use(self, searcher: Embedder) -> None:
+        """Look at pictures that are added from now on with this model.
+
+        Raises:
+            ArchiveError: Another model made the archive.
+        """
+        check_model(self.info, searcher.model_hash, self.folder or "the archive")
+        self._embedder = searcher
 
     @property
     def store(self) -> Store:
@@ -150,33 +154,27 @@ class Index:
         self,
         source: Source | Iterable[Source] | Found,
         *,
-        camera: str | None = None,
-        camera_from: str = "",
-        time_from: str = DEFAULT_TIME_FROM,
-        every: str = DEFAULT_EVERY,
-        again: bool = False,
-        workers: int = 1,
-        batch: int = 1,
+        options: IngestOptions | None = None,
         progress: Progress | None = None,
         cluster: RayCluster | None = None,
+        **rules: Unpack[IngestRules],
     ) -> IngestSummary:
         """Find everybody in pictures and videos and add them; what is known is passed over.
 
         Args:
             source: A picture, a video, a folder, a pattern such as ``photos/*.jpg``, a list of
                 these (``@list.txt``), or several.
-            camera: Name of the camera, where ``camera_from`` tells none.
-            camera_from: Regular expression for paths; its group ``camera`` is the name.
-            time_from: Where times come from: ``exif``, ``container``, ``name:PATTERN``, separated
-                by commas.
-            every: Frames of a video to look at: ``0.5s``, ``500ms``, ``10f`` or ``keyframes``.
-            again: Look also at what is in the archive, and replace it.
-            workers: Processes that decode, at least 1.
-            batch: Frames of one size that the network looks at together, at least 1; more than 1
-                keeps a GPU busy.
+            options: How files become scenes.
             progress: Told after every file, and frame of a video, how many are done, and of how
                 many.
             cluster: Machines that look at the files; by default this one does.
+            rules: In place of ``options``, what ``IngestOptions.parse`` reads: ``camera``, the name
+                of the camera; ``camera_from``, a regular expression for paths, whose group
+                ``camera`` is the name; ``time_from``, where times come from (``exif``,
+                ``container``, ``name:PATTERN``, separated by commas); ``every``, which frames of a
+                video are looked at (``0.5s``, ``500ms``, ``10f`` or ``keyframes``); ``again``, to
+                look also at what is in the archive, and replace it; ``workers``, processes that
+                decode; ``batch``, frames of one size that the network looks at together.
 
         Returns:
             How many files became what, and why some were skipped.
@@ -193,22 +191,15 @@ class Index:
                 "adding pictures needs the model that made the archive",
                 hint=f"fdps.Index.open(path, fdps.load({self.info.model!r}))",
             )
-        options = IngestOptions.parse(
-            camera=camera,
-            camera_from=camera_from,
-            time_from=time_from,
-            every=every,
-            again=again,
-            workers=workers,
-            batch=batch,
-        )
+        if options is not None and rules:
+            raise UsageError(f"{next(iter(rules))} is given beside options", hint="give either")
         found = source if isinstance(source, Found) else find_pictures(source, videos=True)
         keep_min_score(self._store, self._embedder)
         return ingest(
             self._store,
             self._embedder,
             found,
-            options=options,
+            options=options or IngestOptions.parse(**rules),
             progress=progress,
             cluster=cluster,
         )
@@ -232,14 +223,7 @@ class Index:
 
     def unknown_cameras(self, cameras: Sequence[str]) -> list[str]:
         """Those of these cameras of which the archive has nobody, so that a filter finds nobody."""
-        if not len(self):
-            return list(cameras)
-        query = np.eye(1, self.info.dim, dtype=np.float32)
-        return [
-            camera
-            for camera in cameras
-            if not self._store.search(query, top=1, filters=Filters((camera,)))[0]
-        ]
+        return [camera for camera in cameras if not self._store.count(Filters((camera,)))]
 
     def people_in(self, scene: str) -> list[ArchivedPerson]:
         """Everybody in a scene, by the name that hits show; nobody for an unknown scene."""
@@ -268,13 +252,8 @@ class Index:
         unlike: Sequence[Person] = (),
         rerank: str = "",
         min_similarity: float = -math.inf,
-        cameras: Sequence[str] = (),
-        scenes: str = "",
-        min_height: float = 0.0,
-        after: str = "",
-        before: str = "",
-        time_of_day: str = "",
-        source: str = "",
+        filters: Filters = EVERYBODY,
+        **narrowed: Unpack[FilterWords],
     ) -> list[Hit]:
         """The people most similar to one person, best first.
 
@@ -290,15 +269,9 @@ class Index:
             rerank: Order the hits by something else than similarity: ``expansion`` (similarity to
                 the query and its best hit) or ``k-reciprocal`` (common neighbours).
             min_similarity: Leave out what is less similar.
-            cameras: Look only at pictures of these cameras.
-            scenes: Look only at the scene of this name, or, where there is none, at those whose
-                names fit it as a pattern, such as ``photos/hall/*``.
-            min_height: Look only at people at least this high, in pixels.
-            after: Look only at scenes of this time, ISO 8601, or later.
-            before: Look only at scenes before this time.
-            time_of_day: Look only at scenes between these times of any day, ``HH:MM-HH:MM``.
-            source: Look only at the file of this path, or, where there is none, at those whose
-                paths fit it as a pattern, such as ``*/gate_cam.mp4``.
+            filters: Look only at the people who pass.
+            narrowed: Fields of :class:`~fdps.search.Filters`, such as ``cameras=["gate"]`` or
+                ``min_height=40.0``, in place of those of ``filters``.
 
         Raises:
             UsageError: ``top`` is below 1, ``min_similarity`` is above 1 or not a number, a time is
@@ -306,8 +279,8 @@ class Index:
                 is looked for.
         """
         _check_least(min_similarity)
+        filters = filters.narrowed(**narrowed)
         wanted, known = wanted_people(query, unlike, self.info.dim)
-        filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         hits = find(self._store, wanted, top, filters=filters, rerank=rerank, known=known)
         hits = [hit for hit in hits if hit.similarity >= min_similarity]
         self._note(hits, filters=filters, top=top)
@@ -320,13 +293,8 @@ class Index:
         *,
         unlike: Sequence[Person] = (),
         min_similarity: float = -math.inf,
-        cameras: Sequence[str] = (),
-        scenes: str = "",
-        min_height: float = 0.0,
-        after: str = "",
-        before: str = "",
-        time_of_day: str = "",
-        source: str = "",
+        filters: Filters = EVERYBODY,
+        **narrowed: Unpack[FilterWords],
     ) -> list[Appearance]:
         """The appearances most similar to one person, best first; ties by track.
 
@@ -338,25 +306,12 @@ class Index:
             UsageError: As :meth:`search`, or an archive of this kind does not know tracks.
         """
         _check_least(min_similarity)
+        filters = filters.narrowed(**narrowed)
         wanted, known = wanted_people(query, unlike, self.info.dim)
-        filters = Filters(tuple(cameras), scenes, min_height, after, before, time_of_day, source)
         found = find_appearances(self._store, wanted, top, filters=filters, known=known)
         found = [appearance for appearance in found if appearance.similarity >= min_similarity]
         self._note((one.best for one in found), filters=filters, top=top, appearances=True)
         return found
-
-    def search_many(
-        self, embeddings: Float[np.ndarray, "Q D"], top: int = 50, *, filters: Filters = EVERYBODY
-    ) -> list[list[Hit]]:
-        """The people most similar to each of many persons; all see one state of the archive.
-
-        Raises:
-            UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
-        """
-        rows = np.asarray(embeddings, dtype=np.float32)
-        hits = self._store.search(rows, top=top, filters=filters)
-        self._note(chain.from_iterable(hits), filters=filters, top=top, n_queries=len(rows))
-        return hits
 
     def _note(self, hits: Iterable[Hit], **details: object) -> None:
         self.unrecorded = note_search(

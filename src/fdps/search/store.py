@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -95,6 +95,18 @@ class Appearance:
         return len(self.items)
 
 
+class FilterWords(TypedDict, total=False):
+    """The fields of :class:`Filters` as keywords, for calls that narrow a search in passing."""
+
+    cameras: Sequence[str]
+    scenes: str
+    min_height: float
+    after: str
+    before: str
+    time_of_day: str
+    source: str
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which people a search looks at. Filters are exact: they never cost a hit that passes.
@@ -133,6 +145,16 @@ class Filters:
             instant(time)
         if self.time_of_day:
             day_range(self.time_of_day)
+
+    def narrowed(self, **words: Unpack[FilterWords]) -> "Filters":
+        """Return the same filters, but for the fields that are given.
+
+        Raises:
+            UsageError: As the class.
+        """
+        if "cameras" in words:
+            words["cameras"] = tuple(words["cameras"])
+        return replace(self, **words)  # type: ignore[arg-type]  # mypy reads a field's type for all
 
     def literal(self, find: Callable[..., SceneRecord | None]) -> "Filters":
         """Take patterns that are the name of a scene or the path of a file as just that.
@@ -273,6 +295,9 @@ class Store(Protocol):
         Raises:
             UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
         """
+
+    def count(self, filters: Filters) -> int:
+        """How many people a search with these filters looks at."""
 
     def close(self) -> None:
         """Let go of files and locks. A closed store is not used again."""

@@ -1,5 +1,7 @@
 import json
 import shutil
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,11 @@ from fake.network import write_network
 from fake.photos import write_photos
 from fake.videos import people_frames, write_video
 from fdps.cli.index import report as index_report
+from fdps.cli.index.options import Rules
 from fdps.cli.main import main
-from fdps.search import Index
+from fdps.search import Index, IngestOptions, Store
+from fdps.search.ingest.ingest import IngestRules
+from fdps.search.open_store import open_store
 
 PEOPLE = 2
 
@@ -173,7 +178,7 @@ def test_videos_cameras_and_times(
     assert scene
     assert scene.time
     assert (scene.camera, scene.time[:19], scene.offset_s) == ("gate", "2026-05-02T14:31:08", 1.0)
-    assert index(*command, "--only", "missing", "--json") == 0
+    assert index(*command, "--json") == 0
     assert json.loads(capsys.readouterr().out)["n_known"] == 4
     assert index(*command, "--all", "--json") == 0
     assert json.loads(capsys.readouterr().out)["n_replaced"] == 5
@@ -188,3 +193,27 @@ def test_rules_that_make_no_sense_are_refused(
 ) -> None:
     assert index(photos, "-o", tmp_path / "a.fdps", "--model", network, *option) == 2
     assert not (tmp_path / "a.fdps").exists()
+
+
+def test_the_archive_is_opened_once(
+    network: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+
+    def noted(path: object) -> Store:
+        opened.append(path)
+        return open_store(str(path))
+
+    monkeypatch.setattr("fdps.search.index.open_store", noted)
+    archive = tmp_path / "event.fdps"
+    for n_times in (1, 2):  # the first finds nothing to open
+        assert index(photos, "-o", archive, "--model", network) == 0
+        assert len(opened) == n_times
+
+
+def test_options_and_rules_agree() -> None:
+    rules = {field.name: field.default for field in fields(Rules)}
+    asked = signature(IngestOptions.parse).parameters
+    assert rules == {name: parameter.default for name, parameter in asked.items()}
+    assert set(rules) == set(IngestRules.__annotations__)
+    assert Rules().parsed() == IngestOptions()

@@ -2,7 +2,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from fake.photos import write_photos
 from fake.videos import walking_frames, write_video
 from fdps.cli.main import main
 from fdps.cli.search.answer import NOTE
-from fdps.search import Index
+from fdps.cli.search.options import Where
+from fdps.search import Filters, Index
 from fdps.search.results.calibration import Calibration
+from fdps.search.store import FilterWords
 from fdps.searcher import load
 
 
@@ -138,6 +140,7 @@ def test_the_only_person_needs_no_choice(
         (["--box", "1,2,3"], 2, "--box takes x1,y1,x2,y2 in pixels, got '1,2,3'"),
         (["--point", "left"], 2, "--point takes x,y in pixels, got 'left'"),
         (["--box", "90,10,40,70"], 2, "has no area inside the picture (160×120)"),
+        (["--point", "-5,3"], 2, "nobody found at point (-5, 3)\n  --person 1  ("),
         (["--person", "1", "--top", "0"], 2, "top must be at least 1, got 0"),
         (["--min-score", "0.9"], 3, "nobody found in the query picture"),
     ],
@@ -458,6 +461,71 @@ def test_there_is_no_verdict_where_people_are_left_out(
     text = capsys.readouterr().out
     assert f"No verdict on whether the person is here: {result['why']}" in text
     assert "Probably not here" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "nobody"),
+    [
+        (["--camera", "nope"], "--camera nope leaves nobody of the 8 people"),
+        (["--after", "2090-01-01"], "--after 2090-01-01 leaves nobody of the 8 people"),
+        (
+            ["--min-height", "1000", "--camera", "gate"],
+            "--min-height 1000 leaves nobody of the 4 people whom --camera leaves",
+        ),
+        (
+            ["--source", "*/photos/*", "--camera", "gate", "--scenes", "photos/003.png"],
+            "--scenes photos/003.png leaves nobody of the 4 people whom --camera leaves",
+        ),
+        (
+            ["--camera", "gate", "--scenes", "*0.png", "--source", "\n"],
+            "--source \\n leaves nobody of the 2 people whom --camera and --scenes leave",
+        ),
+        (["--min-similarity", "1", "--scenes", "*0.png"], "nobody reaches --min-similarity 1"),
+        (["--camera", "nope", "--appearances"], "--camera nope leaves nobody of the 8 people"),
+    ],
+)
+def test_the_filter_that_leaves_nobody_is_named(
+    calibrated: Path, options: list[str], nobody: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(calibrated, "--item", 8, *options, "--json") == 0
+    result = found(capsys)
+    assert (result.get("hits", result.get("appearances")), result["nobody"]) == ([], nobody)
+    assert result["verdict"] is None
+    assert ask(calibrated, "--item", 8, *options) == 0
+    text = capsys.readouterr().out
+    assert f"Nobody  in the archive fits: {nobody}" in text
+    assert "Probably not here" not in text
+
+
+def test_whoever_finds_somebody_reads_of_no_filter(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(folder, "--item", 1, "--camera", "gate", "--json") == 0
+    assert "nobody" not in found(capsys)
+
+
+def test_options_keywords_and_fields_of_filters_agree() -> None:
+    words = set(FilterWords.__annotations__)
+    assert {field.name for field in fields(Where)} == {field.name for field in fields(Filters)}
+    assert {field.name for field in fields(Filters)} == words
+    assert Where(cameras=["gate"], min_height=5.0).filters() == Filters(("gate",), min_height=5.0)
+
+
+@pytest.mark.parametrize(
+    ("camera", "meant"),
+    [
+        ("gaet", "; did you mean gate? fdps"),
+        ("HALL", "; did you mean hall? fdps"),
+        ("nope", "; fdps"),
+    ],
+)
+def test_the_nearest_camera_is_named(
+    folder: Path, camera: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(folder, "--item", 1, "--camera", camera, "--camera", "gate") == 0
+    out, err = capsys.readouterr()
+    assert f"Warning the archive has nobody of a camera called {camera}{meant} archive info" in err
+    assert "Nobody" not in out
 
 
 @pytest.mark.parametrize(

@@ -134,13 +134,13 @@ def index(tmp_path: Path, photos: Path) -> Iterator[Index]:
 
 
 def places(index: Index) -> set[tuple[object, ...]]:
-    (hits,) = index.search_many(np.eye(1, 6, dtype=np.float32), 1000)
+    (hits,) = index.store.search(np.eye(1, 6, dtype=np.float32), top=1000)
     return {(hit.scene, *hit.box.tolist()) for hit in hits}
 
 
 def test_the_forgotten_do_not_come_back_with_the_same_content(index: Index, photos: Path) -> None:
     before = places(index)
-    (gone, *_), *_ = index.search_many(np.eye(1, 6, dtype=np.float32), 1)
+    (gone, *_), *_ = index.store.search(np.eye(1, 6, dtype=np.float32), top=1)
     forget(index.store, [gone.item])
     lost = before - places(index)
     assert lost == {(gone.scene, *gone.box.tolist())}
@@ -155,7 +155,7 @@ def test_the_forgotten_do_not_come_back_with_the_same_content(index: Index, phot
 
 def test_changed_content_is_another_picture(index: Index, photos: Path) -> None:
     before = places(index)
-    (gone, *_), *_ = index.search_many(np.eye(1, 6, dtype=np.float32), 1)
+    (gone, *_), *_ = index.store.search(np.eye(1, 6, dtype=np.float32), top=1)
     forget(index.store, [gone.item])
     path = photos.parent / gone.scene
     path.write_bytes(path.read_bytes() + b"\0")  # the same pixels, other bytes
@@ -165,14 +165,14 @@ def test_changed_content_is_another_picture(index: Index, photos: Path) -> None:
 
 def test_a_person_who_was_removed_and_not_forgotten_comes_back(index: Index, photos: Path) -> None:
     before = places(index)
-    (gone, *_), *_ = index.search_many(np.eye(1, 6, dtype=np.float32), 1)
+    (gone, *_), *_ = index.store.search(np.eye(1, 6, dtype=np.float32), top=1)
     index.remove(items=[gone.item])
     index.add(photos, again=True)
     assert places(index) == before
 
 
 def test_the_files_that_show_them_are_named(index: Index, tmp_path: Path) -> None:
-    (hits,) = index.search_many(np.eye(1, 6, dtype=np.float32), 3)
+    (hits,) = index.store.search(np.eye(1, 6, dtype=np.float32), top=3)
     found = candidates_of_hits(hits)
     n_files = write_candidates(index.store, found, tmp_path / "out")
     with (tmp_path / "out/originals.csv").open(newline="") as file:

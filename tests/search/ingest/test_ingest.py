@@ -19,7 +19,7 @@ from fake.processes import index_photos, pipe, running
 from fake.videos import grey_steps, people_frames, write_video
 from fdps.errors import ArchiveError, DataError, UsageError
 from fdps.pictures import read_picture
-from fdps.search import Index, find_pictures
+from fdps.search import Filters, Index, IngestOptions, find_pictures
 from fdps.searcher import load
 
 N_PHOTOS = 12
@@ -39,7 +39,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 def contents(index: Index) -> list[tuple[object, ...]]:
     """Everything a search can tell, in the order of one query."""
-    (hits,) = index.search_many(unit_rows(np.random.default_rng(0), 1), top=10_000)
+    (hits,) = index.store.search(unit_rows(np.random.default_rng(0), 1), top=10_000)
     return [(h.scene, h.box.tolist(), h.similarity, h.score, h.item) for h in hits]
 
 
@@ -95,6 +95,10 @@ def test_the_camera_is_kept(index: Index, photos: Path) -> None:
     embedding = unit_rows(np.random.default_rng(0), 1)[0]
     assert {h.scene for h in index.search(embedding, cameras=["gate"])} == {"photos/000.png"}
     assert len(index.search(embedding, cameras=["gate", "hall"])) == len(index)
+    both = Filters(("gate",), scenes="photos/001.png")
+    assert index.search(embedding, filters=both) == []
+    (one, *_) = index.search(embedding, filters=both, cameras=["hall"])
+    assert one.scene == "photos/001.png"
 
 
 def test_files_that_are_not_indexed_are_named(index: Index, photos: Path, tmp_path: Path) -> None:
@@ -186,6 +190,23 @@ def test_adding_needs_a_model(index: Index, photos: Path, tmp_path: Path) -> Non
         pytest.raises(UsageError, match="adding pictures needs the model"),
     ):
         opened.add(photos)
+
+
+def test_a_model_may_come_later(index: Index, photos: Path, tmp_path: Path) -> None:
+    index.close()
+    with Index.open(tmp_path / "event.fdps") as opened:
+        with pytest.raises(ArchiveError, match="similarities between two models mean nothing"):
+            opened.use(ColourEmbedder("other"))
+        opened.use(ColourEmbedder())
+        assert opened.add(photos, options=IngestOptions.parse(camera="gate")).n_added == N_PHOTOS
+        scene = opened.scene("photos/000.png")
+    assert scene
+    assert scene.camera == "gate"
+
+
+def test_rules_are_given_once(index: Index, photos: Path) -> None:
+    with pytest.raises(UsageError, match="camera is given beside options"):
+        index.add(photos, options=IngestOptions(), camera="gate")
 
 
 def test_an_empty_folder_is_refused(index: Index, tmp_path: Path) -> None:

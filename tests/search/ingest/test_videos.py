@@ -40,7 +40,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 def contents(index: Index) -> list[tuple[object, ...]]:
     query = unit_rows(np.random.default_rng(0), 1)
-    (hits,) = index.search_many(query, top=10_000)
+    (hits,) = index.store.search(query, top=10_000)
     tracks = [(a.similarity, a.items) for a in index.search_appearances(query[0], 10_000)]
     return [(h.scene, h.box.tolist(), h.similarity, h.score, h.item) for h in hits] + tracks
 

@@ -21,8 +21,8 @@ from fake.stores import DIM, MODEL, SCENES, Archive, Place, fill, listed, people
 from fdps.cli.main import main
 from fdps.errors import ArchiveError, MissingDataError, ResourceError, UsageError
 from fdps.search import Filters, Index, Store
+from fdps.search.milvus import collections as milvus_collections
 from fdps.search.milvus import journal as milvus_journal
-from fdps.search.milvus import notes as milvus_notes
 from fdps.search.milvus import search as milvus_search
 from fdps.search.milvus.address import connect, disconnect, milvus_errors, parse_address
 from fdps.search.milvus.store import MilvusStore
@@ -275,6 +275,26 @@ def test_a_writer_that_stood_still_notices(
             store._commit(state)
 
 
+def test_the_first_error_of_a_writer_is_the_one_that_is_told(
+    store: MilvusStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that went away fails again when the writer lets go of it."""
+
+    def fails(_: object) -> None:
+        raise ArchiveError("no answer")
+
+    first = KeyboardInterrupt()
+    with monkeypatch.context() as patched:
+        patched.setattr(milvus_journal.Journal, "release", fails)
+        with pytest.raises(KeyboardInterrupt) as caught, store.writing():
+            raise first
+        assert caught.value is first
+        with pytest.raises(ArchiveError, match="no answer"), store.writing():
+            pass  # nothing else went wrong
+    with store.writing():
+        pass
+
+
 def test_a_search_begins_anew_when_somebody_was_removed(
     archive: Archive, store: MilvusStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,7 +356,7 @@ def test_many_people_in_one_scene(store: MilvusStore, monkeypatch: pytest.Monkey
 def test_a_note_that_was_not_finished_leaves_the_old_one(
     store: MilvusStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(milvus_notes, "PART", 3)
+    monkeypatch.setattr(milvus_collections, "PART", 3)
     store.write_note("key", "an old text")
     client = store._client
     store._client = _Interrupted(client, 2)

@@ -11,7 +11,7 @@ from fdps.errors import UsageError
 from fdps.evaluation.protocols import RerankOptions
 from fdps.evaluation.reciprocal import k_reciprocal_distance
 from fdps.search import Index, SceneRecord, SqliteStore
-from fdps.search.query.reranking import SHORTLIST
+from fdps.search.query.find import SHORTLIST
 from fdps.search.query.wanted import UNLIKE_WEIGHT, Wanted
 
 DIM, N_SCENES = 6, 60

@@ -58,7 +58,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(index: Index) -> list[tuple[object, ...]]:
-    (hits,) = index.search_many(unit_rows(np.random.default_rng(0), 1), top=10_000)
+    (hits,) = index.store.search(unit_rows(np.random.default_rng(0), 1), top=10_000)
     return [
         (h.scene, h.box.tolist(), h.similarity, h.score, h.item, index.scene(h.scene)) for h in hits
     ]

@@ -10,9 +10,10 @@ import typer
 
 from fdps.cli.archive.erase import Archive, DryRun, Json, Yes, confirm, report_erased
 from fdps.cli.archive.sheet import draw_sheet
-from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, MODEL_HELP, load_model_of
+from fdps.cli.archive_model import ModelChoice
 from fdps.cli.folders import make_folder
-from fdps.cli.search.query_person import Choice, described, query_person
+from fdps.cli.option_groups import grouped
+from fdps.cli.search.question import Choice, described, query_person
 from fdps.errors import UsageError
 from fdps.names import printable
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from fdps.search.care.forget import ToForget
 
 
+@grouped
 def forget(
     archive: Archive,
+    model: ModelChoice,
     like: Annotated[Path | None, typer.Option(metavar="PICTURE", help="Shows the person.")] = None,
     box: Annotated[
         str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="The person, in pixels.")
@@ -49,9 +52,6 @@ def forget(
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
-    model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS|CARD", help=MODEL_HELP)] = None,
-    min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
-    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
     json_output: Json = False,
 ) -> None:
     """Erase somebody for good: from every file of the archive, and from what is indexed again.
@@ -68,7 +68,7 @@ def forget(
         raise UsageError("--like and --min-similarity belong together")
     with Index.open(archive, purpose=reason or "forget") as index:
         if like is not None and min_similarity is not None:
-            searcher = load_model_of(archive, index.info, model, min_score=min_score, device=device)
+            searcher = model.load_for(archive, index.info)
             wanted = query_person(searcher, Choice(like, box, point, person))
             index.asked = [str(like)]
             found = _alike(index, wanted.embedding, min_similarity)

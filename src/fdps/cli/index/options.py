@@ -1,8 +1,12 @@
 """The options of ``fdps index``: what becomes of files on their way into an archive."""
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from fdps.search import IngestOptions
 
 Sources = Annotated[
     list[str],
@@ -10,26 +14,6 @@ Sources = Annotated[
 ]
 Out = Annotated[
     str, typer.Option("--out", "-o", metavar="NAME.fdps", help="Archive, new or to continue.")
-]
-Camera = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Camera that took these pictures.")
-]
-CameraFrom = Annotated[
-    str, typer.Option(metavar="REGEX", help="Camera by the path: '(?P<camera>gate|hall)'.")
-]
-TimeFrom = Annotated[
-    str, typer.Option(metavar="SOURCES", help="Times: exif, container, name:%Y%m%d_%H%M%S.")
-]
-Every = Annotated[
-    str, typer.Option(metavar="STEP", help="Frames of videos: 0.5s, 500ms, 10f, keyframes.")
-]
-Only = Annotated[  # the default, for those who want to spell it out; --all is the other
-    Literal["missing"], typer.Option(help="Look at what is not in the archive.")
-]
-All = Annotated[bool, typer.Option("--all", help="Look at everything again, and replace it.")]
-Workers = Annotated[int, typer.Option(metavar="N", min=1, help="Processes that decode.")]
-Batch = Annotated[
-    int, typer.Option(metavar="N", min=1, help="Frames that the network looks at together.")
 ]
 Ray = Annotated[
     str, typer.Option(metavar="ADDRESS", help="Use a Ray cluster: local, auto, ray://HOST:PORT.")
@@ -40,3 +24,38 @@ Keep = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 4 if a file was skipped.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object when done.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The options about files; they are called as the rules that ``IngestOptions.parse`` reads."""
+
+    camera: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Camera that took these pictures.")
+    ] = None
+    camera_from: Annotated[
+        str, typer.Option(metavar="REGEX", help="Camera by the path: '(?P<camera>gate|hall)'.")
+    ] = ""
+    time_from: Annotated[
+        str, typer.Option(metavar="SOURCES", help="Times: exif, container, name:%Y%m%d_%H%M%S.")
+    ] = "exif,container"
+    every: Annotated[
+        str, typer.Option(metavar="STEP", help="Frames of videos: 0.5s, 500ms, 10f, keyframes.")
+    ] = "0.5s"
+    again: Annotated[
+        bool, typer.Option("--all", help="Look at everything again, and replace it.")
+    ] = False
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that decode.")] = 1
+    batch: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Frames that the network looks at together.")
+    ] = 1
+
+    def parsed(self) -> "IngestOptions":
+        """Read them.
+
+        Raises:
+            UsageError: A rule is malformed.
+        """
+        from fdps.search import IngestOptions
+
+        return IngestOptions.parse(**vars(self))

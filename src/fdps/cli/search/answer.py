@@ -6,28 +6,26 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from fdps.cli.folders import make_folder
-from fdps.cli.reading import reading, reading_figures
-from fdps.cli.search.appearances_table import appearance_rows, show_appearances
-from fdps.cli.search.hits_table import show_hits, shown_time
+from fdps.cli.search.hits_table import appearance_rows, show_appearances, show_hits, shown_time
+from fdps.cli.search.options import Format
 from fdps.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from fdps.analysis.candidate_sheet import Shown
+    from fdps.cli.reading import Reading
     from fdps.cli.search.question import Asked
     from fdps.search import Appearance, Index
-    from fdps.search.results.calibration import Calibration
     from fdps.search.results.candidates import Candidate
 
 NOTE = (
     "Similarity is of appearance, mostly clothing; it is no proof of identity. "
     "These are candidates: check each one yourself."
 )
-Format = Literal["table", "json", "csv", "coco", "mot"]
 SHEET = "sheet.jpg"
 _FILES: dict[str, Format] = {
     "results.json": "json",
@@ -46,46 +44,31 @@ class Answer:
         index: Open.
         asked: Whom the search looked for.
         found: Best first.
-        calibration: Of the model, if there is one.
-        model: As the user names it.
-        why: Why there is no calibration, if there might be one.
+        reading: What may be said about them.
         appearances: Where the search was for these; ``found`` is then the best sighting of each.
-        no_levels: Why the model's calibration does not apply; ``calibration`` is then ``None``.
-        no_verdict: Why it cannot be told whether the person is in the archive.
     """
 
     archive: str
     index: "Index"
     asked: "Sequence[Asked]"
     found: "Sequence[Candidate]"
-    calibration: "Calibration | None"
-    model: str
-    why: str = ""
+    reading: "Reading"
     appearances: "Sequence[Appearance] | None" = None
-    no_levels: str = ""
-    no_verdict: str = ""
 
     def show(self) -> None:
         """Print it for people."""
         for asked in self.asked:
             print(f"{'Unlike ' if asked.is_unlike else 'Query  '} {asked}")
-        n_people = len(self.index)
+        n_people = self.reading.n_people
         print(f"Archive {self.archive}: {n_people} people in {self.index.n_scenes} pictures")
-        if self.appearances is None:
+        if not self.found:
+            nobody = self.reading.nobody
+            print(f"Nobody  in the archive fits{f': {nobody}' if nobody else ''}")
+        elif self.appearances is None:
             show_hits(self.found)
         else:
-            show_appearances(self.appearances, self.calibration)
-        hits = [candidate.hit for candidate in self.found]
-        lines = reading(
-            self.calibration,
-            hits,
-            n_people,
-            self.model,
-            self.why,
-            no_levels=self.no_levels,
-            no_verdict=self.no_verdict,
-        )
-        print("\n".join(lines))
+            show_appearances(self.appearances, self.reading.calibration)
+        print("\n".join(self.reading.lines([candidate.hit for candidate in self.found])))
         print(f"Note    {NOTE}")
 
     def text(self, format_: Format) -> str:
@@ -130,20 +113,18 @@ class Answer:
     def _figures(self) -> dict[str, Any]:
         from fdps.search.results.candidates import as_json
 
-        hits = [candidate.hit for candidate in self.found]
         in_a_row = {}
         if self.appearances is not None:
-            in_a_row["appearances"] = appearance_rows(self.appearances, self.calibration)
+            rows = appearance_rows(self.appearances, self.reading.calibration)
+            in_a_row["appearances"] = rows
         return {
             "archive": self.archive,
-            "n_people": len(self.index),
+            "n_people": self.reading.n_people,
             "n_scenes": self.index.n_scenes,
             "queries": [asked.figures() for asked in self.asked],
             **(in_a_row or {"hits": as_json(self.found)}),
             "note": NOTE,
-        } | reading_figures(
-            self.calibration, hits, len(self.index), self.no_levels or self.why, self.no_verdict
-        )
+        } | self.reading.figures([candidate.hit for candidate in self.found])
 
     def _draw(self, bystanders: bool) -> "Image":
         from fdps.analysis.candidate_sheet import candidate_sheet

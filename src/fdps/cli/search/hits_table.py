@@ -1,12 +1,14 @@
-"""The table of candidates that ``fdps search`` prints."""
+"""The tables that ``fdps search`` prints: hits, or the appearances of ``--appearances``."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fdps.cli.search.query_person import described
+from fdps.cli.search.question import described
 from fdps.names import printable
 
 if TYPE_CHECKING:
+    from fdps.search import Appearance, SceneRecord
+    from fdps.search.results.calibration import Calibration
     from fdps.search.results.candidates import Candidate
 
 UNKNOWN = "—"
@@ -14,9 +16,6 @@ UNKNOWN = "—"
 
 def show_hits(found: "Sequence[Candidate]") -> None:
     """Print candidates, best first, with what is known of them: level, time and camera."""
-    if not found:
-        print("Nobody  in the archive fits")
-        return
     columns = {
         "item": [str(candidate.hit.item) for candidate in found],
         "level": [candidate.level or UNKNOWN for candidate in found],
@@ -24,7 +23,7 @@ def show_hits(found: "Sequence[Candidate]") -> None:
         "camera": [(c.scene and c.scene.camera) or UNKNOWN for c in found],
         "scene": [candidate.hit.scene for candidate in found],
     }
-    print_ranked(
+    _print_ranked(
         [candidate.hit.similarity for candidate in found],
         columns,
         "box",
@@ -32,7 +31,58 @@ def show_hits(found: "Sequence[Candidate]") -> None:
     )
 
 
-def print_ranked(
+def show_appearances(
+    appearances: "Sequence[Appearance]", calibration: "Calibration | None" = None
+) -> None:
+    """Print appearances, best first, with what is known of them: level, times and camera.
+
+    Args:
+        appearances: Of a search.
+        calibration: Of the model. It counted single sightings, so the level is that of the best.
+    """
+    columns = {
+        "item": [str(found.best.item) for found in appearances],
+        "level": [_level(found, calibration) or UNKNOWN for found in appearances],
+        "when": [_when(found) or UNKNOWN for found in appearances],
+        "camera": [found.first.camera or UNKNOWN for found in appearances],
+        "seen": [f"{len(found)}×" for found in appearances],
+        "from-to": [_from_to(found) for found in appearances],
+    }
+    _print_ranked(
+        [found.similarity for found in appearances],
+        columns,
+        "best",
+        [_best(found) for found in appearances],
+    )
+
+
+def appearance_rows(
+    appearances: "Sequence[Appearance]", calibration: "Calibration | None" = None
+) -> list[dict[str, Any]]:
+    """For JSON: one object per appearance, best first."""
+    return [
+        {
+            "rank": rank,
+            "similarity": found.similarity,
+            "level": _level(found, calibration),
+            "n_sightings": len(found),
+            "items": list(found.items),
+            "camera": found.first.camera,
+            "first": _end(found.first),
+            "last": _end(found.last),
+            "best": {
+                "scene": found.best.scene,
+                "box": [round(value, 1) for value in found.best.box.tolist()],
+                "similarity": found.best.similarity,
+                "score": found.best.score,
+                "item": found.best.item,
+            },
+        }
+        for rank, found in enumerate(appearances, start=1)
+    ]
+
+
+def _print_ranked(
     similarities: Sequence[float], columns: dict[str, list[str]], last: str, places: Sequence[str]
 ) -> None:
     """Print rows by rank: similarity, columns, and a last column that is not padded.
@@ -59,3 +109,41 @@ def print_ranked(
 def shown_time(time: str) -> str:
     """On the clock of the camera, to the second."""
     return time[:19].replace("T", " ")
+
+
+def _level(found: "Appearance", calibration: "Calibration | None") -> str | None:
+    return calibration.level(found.best.similarity) if calibration else None
+
+
+def _end(scene: "SceneRecord") -> dict[str, Any]:
+    return {
+        "scene": scene.name,
+        "path": scene.path,
+        "offset_s": scene.offset_s,
+        "time": scene.time,
+    }
+
+
+def _when(found: "Appearance") -> str:
+    """On the clock of the camera; the date once, if it is one day."""
+    if not found.first.time:
+        return ""
+    start, end = shown_time(found.first.time), shown_time(found.last.time or found.first.time)
+    if start == end:
+        return start
+    return f"{start} - {end[11:] if start[:10] == end[:10] else end}"
+
+
+def _from_to(found: "Appearance") -> str:
+    """Names of the scenes; of a video only once."""
+    first, last = found.first.name, found.last.name
+    if first == last:
+        return first
+    video, _, moment = last.rpartition("@")
+    return f"{first} - {moment if first.startswith(f'{video}@') else last}"
+
+
+def _best(found: "Appearance") -> str:
+    """Where the best sighting is: the moment, if there are others, and the box."""
+    box = described(found.best.box.tolist())
+    return box if len(found) == 1 else f"@{found.best.scene.rpartition('@')[2]} {box}"

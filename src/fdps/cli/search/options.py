@@ -1,70 +1,112 @@
-"""The options of ``fdps search``: whom it looks for, where, and how it answers."""
+"""The options of ``fdps search``: where it looks, which hits it gives, and how it answers.
 
+Whom it looks for is :class:`~fdps.cli.search.question.Question`.
+"""
+
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-Query = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PICTURE[@WHO]",
-        help="Picture of the person; repeatable. WHO is a number, x,y or x1,y1,x2,y2.",
-    ),
-]
-Box = Annotated[str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="The person, in pixels.")]
-Point = Annotated[str | None, typer.Option(metavar="X,Y", help="A pixel on the person.")]
-Person = Annotated[
-    int | None, typer.Option(metavar="N", help="Person N of those found, best first.")
-]
-Item = Annotated[
-    list[int] | None,
-    typer.Option(metavar="ITEM", help="Somebody of the archive who is the person; repeatable."),
-]
-Unlike = Annotated[
-    list[str] | None,
-    typer.Option(metavar="PICTURE[@WHO]", help="Picture of somebody else; repeatable."),
-]
-UnlikeItem = Annotated[
-    list[int] | None,
-    typer.Option(metavar="ITEM", help="Somebody of the archive who is not; repeatable."),
-]
-Rerank = Annotated[
-    str, typer.Option(metavar="NAME", help="Order otherwise: expansion, k-reciprocal.")
-]
-Appearances = Annotated[
-    bool,
-    typer.Option("--appearances", help="Join sightings in a row: a result is from-to in a video."),
-]
-Top = Annotated[int, typer.Option(metavar="N", help="Results wanted.")]
-MinSimilarity = Annotated[float | None, typer.Option(help="Leave out results below, in [-1, 1].")]
-Cameras = Annotated[
-    list[str] | None,
-    typer.Option("--camera", metavar="NAME", help="Only this camera; repeatable."),
-]
-Scenes = Annotated[
-    str, typer.Option(metavar="PATTERN", help="Only scenes named so, as 'photos/hall/*'.")
-]
-MinHeight = Annotated[float, typer.Option(metavar="PIXELS", help="Only people at least so high.")]
-After = Annotated[str, typer.Option(metavar="TIME", help="Only at this time, or later.")]
-Before = Annotated[str, typer.Option(metavar="TIME", help="Only before this time.")]
-TimeOfDay = Annotated[
-    str, typer.Option(metavar="HH:MM-HH:MM", help="Only at these hours of any day.")
-]
-From = Annotated[
-    str, typer.Option(metavar="PATTERN", help="Only files whose path fits, as '*/gate.mp4'.")
-]
-Save = Annotated[
-    Path | None,
-    typer.Option(metavar="FOLDER", help="Also write all formats, and a contact sheet."),
-]
-Bystanders = Annotated[
-    bool, typer.Option("--bystanders", help="Do not blur other people on the sheet.")
-]
-Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
-Purpose = Annotated[
-    str, typer.Option(metavar="TEXT", help="What for; noted in the audit of the archive.")
-]
-FailIfNone = Annotated[
-    bool, typer.Option("--fail-if-none", help="Exit with 10 if there is no result.")
-]
+from fdps.errors import UsageError
+
+if TYPE_CHECKING:
+    from fdps.search import Filters
+
+Format = Literal["table", "json", "csv", "coco", "mot"]
+
+
+@dataclass(frozen=True)
+class Where:
+    """The options that filter; they are called as the fields of :class:`fdps.search.Filters`."""
+
+    cameras: Annotated[
+        list[str] | None,
+        typer.Option("--camera", metavar="NAME", help="Only this camera; repeatable."),
+    ] = None
+    scenes: Annotated[
+        str, typer.Option(metavar="PATTERN", help="Only scenes named so, as 'photos/hall/*'.")
+    ] = ""
+    min_height: Annotated[
+        float, typer.Option(metavar="PIXELS", help="Only people at least so high.")
+    ] = 0.0
+    after: Annotated[str, typer.Option(metavar="TIME", help="Only at this time, or later.")] = ""
+    before: Annotated[str, typer.Option(metavar="TIME", help="Only before this time.")] = ""
+    time_of_day: Annotated[
+        str, typer.Option(metavar="HH:MM-HH:MM", help="Only at these hours of any day.")
+    ] = ""
+    source: Annotated[
+        str, typer.Option(metavar="PATTERN", help="Only files whose path fits, as '*/gate.mp4'.")
+    ] = ""
+
+    def filters(self) -> "Filters":
+        """Read them.
+
+        Raises:
+            UsageError: A time is malformed, or a number is none.
+        """
+        from fdps.search import Filters
+
+        return Filters(**{**vars(self), "cameras": tuple(self.cameras or ())})
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The options that say which hits are given, and in which order."""
+
+    rerank: Annotated[
+        str, typer.Option(metavar="NAME", help="Order otherwise: expansion, k-reciprocal.")
+    ] = ""
+    appearances: Annotated[
+        bool,
+        typer.Option(
+            "--appearances", help="Join sightings in a row: a result is from-to in a video."
+        ),
+    ] = False
+    top: Annotated[int, typer.Option(metavar="N", help="Results wanted.")] = 10
+    min_similarity: Annotated[
+        float | None, typer.Option(help="Leave out results below, in [-1, 1].")
+    ] = None
+
+    @property
+    def least(self) -> float:
+        """The least similarity of a hit; where none is wanted, less than any."""
+        return -math.inf if self.min_similarity is None else self.min_similarity
+
+    def check(self) -> None:
+        """Refuse what makes no sense, before a model is loaded.
+
+        Raises:
+            UsageError: The least similarity is none, or appearances are to be re-ranked.
+        """
+        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:  # nor is NaN
+            raise UsageError(
+                f"--min-similarity is from -1 to 1, got {self.min_similarity:g}",
+                hint="leave it out to see the best hits, however similar they are",
+            )
+        if self.appearances and self.rerank:
+            raise UsageError(
+                "appearances are not re-ranked", hint="leave out one of the two options"
+            )
+
+
+@dataclass(frozen=True)
+class Output:
+    """The options that say how the answer is given."""
+
+    format_: Annotated[Format, typer.Option("--format", help="How to print the results.")] = "table"
+    json_output: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also write all formats, and a contact sheet."),
+    ] = None
+    bystanders: Annotated[
+        bool, typer.Option("--bystanders", help="Do not blur other people on the sheet.")
+    ] = False
+
+    @property
+    def format(self) -> Format:
+        """What is printed."""
+        return "json" if self.json_output else self.format_

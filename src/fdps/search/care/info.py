@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -66,6 +67,24 @@ def describe(store: Store) -> ArchiveInfo:
     if isinstance(store, SqliteStore) and store.folder:
         contents = _contents(store, store.folder)
     return ArchiveInfo(store.info, len(store), store.n_scenes, contents)
+
+
+def nearest_camera(store: Store, name: str) -> str:
+    """Find the camera of an archive that is called most like a name, for one who mistyped it.
+
+    Returns:
+        Its name; empty where none is called alike, or the archive is on a server, which cannot list
+        its cameras without reading all scenes.
+    """
+    if not isinstance(store, SqliteStore):
+        return ""
+    with store.reading() as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT camera FROM scenes WHERE camera IS NOT NULL ORDER BY camera"
+        ).fetchall()
+    known = {camera.casefold(): camera for (camera,) in rows}
+    alike = get_close_matches(name.casefold(), known, n=1)
+    return known[alike[0]] if alike else ""
 
 
 def _contents(store: SqliteStore, folder: Path) -> Contents:

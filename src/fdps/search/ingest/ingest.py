@@ -8,9 +8,10 @@ Whoever looks at the files (:mod:`~fdps.search.ingest.looking`), one thread plan
 machine it is the thread of the network too: writing is 2 to 4 % of the time.
 """
 
-from collections.abc import Generator, Iterable
-from contextlib import closing, suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypedDict
 
 from fdps.decoding.pool import Decoders
 from fdps.decoding.sampling import DEFAULT_EVERY, Sampling
@@ -22,11 +23,25 @@ from fdps.search.ingest.origins import DEFAULT_TIME_FROM, Origins
 from fdps.search.ingest.plan import FilePlan, Planner
 from fdps.search.ingest.scene_writer import IngestSummary, Progress, SceneWriter
 from fdps.search.ingest.skipped import note_skipped
-from fdps.search.ray.cluster import RayCluster
 from fdps.search.store import Store, check_model
 from fdps.structures import Embedder
 
+if TYPE_CHECKING:
+    from fdps.search.ray.cluster import RayCluster
+
 __all__ = ["IngestOptions", "IngestSummary", "Progress", "ingest"]
+
+
+class IngestRules(TypedDict, total=False):
+    """The rules of :meth:`IngestOptions.parse` as keywords, as users write them."""
+
+    camera: str | None
+    camera_from: str
+    time_from: str
+    every: str
+    again: bool
+    workers: int
+    batch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,18 @@ class IngestOptions:
         workers: int = 1,
         batch: int = 1,
     ) -> "IngestOptions":
-        """Read the rules as users write them; they are those of ``Index.add``.
+        """Read the rules as users write them.
+
+        Args:
+            camera: Name of the camera, where ``camera_from`` tells none.
+            camera_from: Regular expression for paths; its group ``camera`` is the name.
+            time_from: Where times come from: ``exif``, ``container``, ``name:PATTERN``, separated
+                by commas.
+            every: Frames of a video to look at: ``0.5s``, ``500ms``, ``10f`` or ``keyframes``.
+            again: Look also at what is in the archive, and replace it.
+            workers: Processes that decode, at least 1.
+            batch: Frames of one size that the network looks at together, at least 1; more than 1
+                keeps a GPU busy.
 
         Raises:
             UsageError: A rule is malformed.
@@ -78,7 +104,7 @@ def ingest(
     *,
     options: IngestOptions | None = None,
     progress: Progress | None = None,
-    cluster: RayCluster | None = None,
+    cluster: "RayCluster | None" = None,
 ) -> IngestSummary:
     """Add every picture and every frame that is not in the archive.
 
@@ -115,18 +141,38 @@ def ingest(
         )
     with store.writing(), closing(looked):
         note_ingest(store, "index", n_files=len(found.frames), again=options.again)
-        try:
+        with _noted(store, writer):
             for plan, events in looked:
                 writer.write(plan, events)
             if writer.outdated:
                 for plan, events in _here(planner, embedder, writer.outdated, options):
                     writer.write(plan, events)
-        finally:
-            if store.folder:
-                note_skipped(store.folder, writer.skipped, writer.done)
-            with suppress(ResourceError):  # a full disk has been reported, and hides nothing
-                note_ingest(store, "indexed", **writer.counts())
     return writer.summary()
+
+
+@contextmanager
+def _noted(store: Store, writer: SceneWriter) -> Iterator[None]:
+    """Note at the end what became of the files, also after an error or an interruption.
+
+    What ended the ingest says what to do, and often it keeps the notes from being written as well:
+    a full disk, a medium that is gone. So a note that fails then is left out without a word.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            _note_skipped(store, writer)
+        with suppress(Exception):
+            note_ingest(store, "indexed", **writer.counts())
+        raise
+    _note_skipped(store, writer)
+    with suppress(ResourceError):  # the files are in the archive, whether this is noted or not
+        note_ingest(store, "indexed", **writer.counts())
+
+
+def _note_skipped(store: Store, writer: SceneWriter) -> None:
+    if store.folder:
+        note_skipped(store.folder, writer.skipped, writer.done)
 
 
 def _here(

@@ -1,5 +1,5 @@
 """The archive on a Milvus server, with the promises of the archive in a folder.
 
 ``store`` is the :class:`~fdps.search.store.Store`. The other modules are its parts: addresses,
-collections, the journal that makes transactions, and searches.
+the collections and their rows, the journal that makes transactions, and searches.
 """

@@ -10,6 +10,9 @@
                    state   what is committed; the row with the highest ``number`` counts
                    claim   a writer at work
                    note    part of a text that is kept with the stamp
+
+A text is cut into parts that fit a field. A version counts when all its parts are there; the
+highest of those is the text, so a writer that is killed leaves the text as it was.
 """
 
 import json
@@ -41,6 +44,7 @@ MAX_TEXT = 65_535  # bytes; the most that Milvus takes
 STRONG = "Strong"  # a read sees all that was written before it, by whomever
 NO_VECTOR = [0.0, 1.0]  # Milvus wants a vector in every collection
 PAGE = 1000  # rows of one answer, where all are read
+PART = 10_000  # letters of a text; at most six bytes each in a field of 65,535
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/.-")
 
 
@@ -254,3 +258,52 @@ def read_info(client: "MilvusClient", address: MilvusAddress) -> IndexInfo:
             hint="use the version of fdps that wrote it, or index the pictures again",
         )
     return IndexInfo(**stamp)
+
+
+def read_note(client: "MilvusClient", address: MilvusAddress, key: str) -> str | None:
+    """The text of a key, or ``None``."""
+    complete = _versions(client, address, key, only_complete=True)
+    if not complete:
+        return None
+    parts = sorted(complete[max(complete)], key=lambda part: int(part["part"]))
+    return "".join(part["text"] for part in parts)
+
+
+def write_note(client: "MilvusClient", address: MilvusAddress, key: str, text: str) -> None:
+    """Replace the text of a key."""
+    texts = [text[start : start + PART] for start in range(0, len(text), PART)] or [""]
+    version = 1 + max(_versions(client, address, key, only_complete=False), default=0)
+    rows = [
+        record(
+            "note",
+            f"{key}:{version}:{number}",
+            {"part": number, "n_parts": len(texts), "text": part},
+            number=version,
+            name=key,
+        )
+        for number, part in enumerate(texts)
+    ]
+    for row in rows:
+        client.insert(address.records, [row])
+    client.delete(address.records, filter=f"{_of_key(key)} and number < {version}")
+
+
+def _versions(
+    client: "MilvusClient", address: MilvusAddress, key: str, *, only_complete: bool
+) -> dict[int, list[dict[str, Any]]]:
+    rows = client.query(
+        address.records,
+        filter=_of_key(key),
+        output_fields=["number", "payload"],
+        consistency_level=STRONG,
+    )
+    parts: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        parts.setdefault(int(row["number"]), []).append(json.loads(row["payload"]))
+    if not only_complete:
+        return parts
+    return {number: found for number, found in parts.items() if len(found) == found[0]["n_parts"]}
+
+
+def _of_key(key: str) -> str:
+    return f'kind == "note" and name == {quoted(key)}'

@@ -70,6 +70,38 @@ def search_everybody(
     return [found[number] for number in range(len(embeddings))]
 
 
+def count_people(client: "MilvusClient", collection: str, counting: str, filters: Filters) -> int:
+    """How many of the people that count pass the filters.
+
+    Args:
+        client: Connected.
+        collection: Of people.
+        counting: Expression for those that count.
+        filters: Whom to count.
+    """
+    condition = " and ".join([counting, *filter_conditions(filters)])
+    if not (filters.scenes or filters.source):
+        (row,) = client.query(
+            collection, filter=condition, output_fields=["count(*)"], consistency_level=STRONG
+        )
+        return int(row["count(*)"])
+    pages = client.query_iterator(
+        collection,
+        filter=condition,
+        batch_size=PAGE,
+        output_fields=["name", "source"],
+        consistency_level=STRONG,
+    )
+    n_people = 0
+    try:
+        with GlobPatterns(filters) as patterns:
+            while rows := pages.next():
+                n_people += sum(map(patterns.fit, rows))
+    finally:
+        pages.close()
+    return n_people
+
+
 def _best_by_milvus(
     client: "MilvusClient", collection: str, condition: str, queries: np.ndarray, depth: int
 ) -> list[list[Row]]:

@@ -21,7 +21,7 @@ Axes in shapes: Q queries, K candidates, D embedding dimension.
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -43,14 +43,14 @@ from fdps.search.milvus.collections import (
     person_rows,
     quoted,
     read_info,
+    read_note,
     read_stamp,
     record,
     scene_row,
+    write_note,
 )
-from fdps.search.milvus.journal import Journal, State
-from fdps.search.milvus.notes import read_note, write_note
-from fdps.search.milvus.rows import CountingRows
-from fdps.search.milvus.search import FIELDS, archived_person, search_everybody
+from fdps.search.milvus.journal import CountingRows, Journal, State
+from fdps.search.milvus.search import FIELDS, archived_person, count_people, search_everybody
 from fdps.search.store import (
     EVERYBODY,
     ArchivedPerson,
@@ -173,10 +173,15 @@ class MilvusStore:
         self._nested_writers += 1
         try:
             yield
-        finally:
-            self._nested_writers -= 1
+        except BaseException:  # a server that is gone fails here as well, and hides nothing
+            with suppress(Exception):
+                self._journal.release()
+            raise
+        else:
             with milvus_errors(self._address):
                 self._journal.release()
+        finally:
+            self._nested_writers -= 1
 
     def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
         """The scene that agrees with every property given, or ``None``."""
@@ -330,6 +335,14 @@ class MilvusStore:
             f"somebody was removed from {self._address} during each of {MAX_SEARCHES} searches",
             hint="search again when the removal has finished",
         )
+
+    def count(self, filters: Filters) -> int:
+        """How many people a search with these filters looks at."""
+        with milvus_errors(self._address):
+            counting = self._journal.read().counts("scene", has_items=True)
+            return count_people(
+                self._client, self._address.collection, counting, filters.literal(self.find)
+            )
 
     def _cleaned(self) -> State:
         """The state, after what killed writers left has been erased."""

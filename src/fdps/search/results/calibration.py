@@ -16,8 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from fdps.errors import DataError, ModelError
+from fdps.errors import DataError, ModelError, UsageError
 from fdps.search.results.comparisons import Comparisons
+from fdps.search.store import Notes, Store, check_model
 
 FORMAT, VERSION = "fdps-calibration", 1
 ARCHIVE_SIZE = 10_000
@@ -35,6 +36,7 @@ TAIL_COUNT = 200
 MIN_COMPARED = 1000
 _RESAMPLES = 200
 _INTERVAL = (2.5, 97.5)  # percentiles
+_NOTE = "calibration"  # under which an archive keeps it
 _LEAST_RATE = 1e-15  # stands for never, so that logarithms exist
 
 Level = Literal["strong", "worth a look", "weak"]
@@ -237,6 +239,33 @@ def from_json(text: str, *, where: object, model_hash: str | None = None) -> Cal
             hint="make it again: fdps models calibrate",
         )
     return calibration
+
+
+def kept_calibration(store: Store) -> Calibration | None:
+    """How sure similarities are, as the archive remembers it; ``None`` if it does not.
+
+    Raises:
+        ModelError: What it remembers is malformed or of another model.
+    """
+    text = store.note(_NOTE) if isinstance(store, Notes) else None
+    if text is None:
+        return None
+    where = f"the archive of {store.info.model or 'this model'}"
+    return from_json(text, where=where, model_hash=store.info.model_hash)
+
+
+def keep_calibration(store: Store, calibration: Calibration) -> None:
+    """Let an archive remember it.
+
+    Raises:
+        ArchiveError: It is the calibration of another model, another process writes, or the
+            archive is read-only.
+        UsageError: An archive of this kind cannot keep it.
+    """
+    check_model(store.info, calibration.model_hash, "the archive")
+    if not isinstance(store, Notes):
+        raise UsageError("an archive of this kind cannot keep a calibration")
+    store.write_note(_NOTE, to_json(calibration))
 
 
 def _check(calibration: Calibration) -> None:

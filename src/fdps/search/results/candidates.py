@@ -4,14 +4,16 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fdps.errors import UsageError
-from fdps.search.index import Index
 from fdps.search.results.calibration import Calibration, Level
 from fdps.search.results.formats import COCO_CATEGORIES, coco_annotation, mot_line
 from fdps.search.store import SceneRecord
 from fdps.structures import Hit
+
+if TYPE_CHECKING:
+    from fdps.search.index import Index
 
 LOOKED_FOR = 1  # the one identity of a MOT file
 CSV_COLUMNS = (
@@ -38,7 +40,7 @@ class Candidate:
 
 
 def candidates(
-    index: Index, hits: Sequence[Hit], calibration: Calibration | None = None
+    index: "Index", hits: Sequence[Hit], calibration: Calibration | None = None
 ) -> list[Candidate]:
     """Look up what an archive knows about hits.
 

@@ -1,6 +1,9 @@
 """What a search may claim: levels and a verdict hold only for what the calibration counted."""
 
-from fdps.search.store import EVERYBODY, Filters
+from dataclasses import dataclass, fields
+from typing import Any
+
+from fdps.search.store import EVERYBODY, Filters, Store
 
 
 def why_no_levels(n_like: int, n_unlike: int, rerank: str) -> str:
@@ -40,3 +43,45 @@ def why_no_verdict(filters: Filters, min_similarity: float, *, is_in_a_row: bool
     if min_similarity > -1:
         return f"hits below {min_similarity:g} are left out"
     return "appearances are not ordered by their best sighting" if is_in_a_row else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """The filter that leaves nobody, where filters are applied one after the other.
+
+    Args:
+        name: Field of :class:`~fdps.search.Filters`.
+        value: What it asks for.
+        before: Fields of the filters that were applied before it.
+        n_before: People whom these leave.
+    """
+
+    name: str
+    value: Any
+    before: tuple[str, ...]
+    n_before: int
+
+
+def emptied_by(store: Store, filters: Filters) -> Emptied | None:
+    """Tell which filter leaves nobody, so that users know which one to loosen.
+
+    Args:
+        store: The archive that was searched.
+        filters: Of the search.
+
+    Returns:
+        The first filter after which nobody is left, in the order of their fields; ``None`` where
+        somebody passes all of them.
+    """
+    passed, n_before = EVERYBODY, len(store)
+    before: tuple[str, ...] = ()
+    for field in fields(Filters):
+        value = getattr(filters, field.name)
+        if value == getattr(EVERYBODY, field.name):
+            continue
+        passed = passed.narrowed(**{field.name: value})
+        n_people = store.count(passed)
+        if not n_people:
+            return Emptied(field.name, value, before, n_before)
+        before, n_before = (*before, field.name), n_people
+    return None

@@ -15,7 +15,7 @@ however that ends.
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from urllib.parse import quote
 from fdps.errors import ArchiveError, FdpsError, MissingDataError, ResourceError, UsageError
 from fdps.search.audit import append, stamp
 from fdps.search.sqlite.migration import migrate_1_to_2
+from fdps.search.store import IndexInfo
 
 FORMAT_VERSION = 2
 APPLICATION_ID = 0x66647073  # "fdps"; tells our files from other SQLite databases
@@ -100,11 +101,16 @@ CREATE INDEX people_of_scene ON people (scene_id, y1, y2);
 {TRACKS}"""
 
 
+class BeingWrittenError(ArchiveError):
+    """Another process is the one writer of an archive."""
+
+
 def create_database(folder: Path, meta: Mapping[str, str]) -> None:
-    """Write an empty archive; it appears whole or not at all.
+    """Write an empty archive; it appears whole or not at all, and a failure leaves no folder.
 
     Raises:
         ArchiveError: There is an archive already, or the folder cannot be written.
+        ResourceError: The disk is full.
         UsageError: ``folder`` is a file, or holds other things.
     """
     database = folder / DATABASE
@@ -115,21 +121,48 @@ def create_database(folder: Path, meta: Mapping[str, str]) -> None:
         raise UsageError(
             f"{folder} exists and is not an archive", hint="name a new folder, such as NAME.fdps"
         )
+    with _gone_on_failure(folder, (LOCK, aside.name)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArchiveError(f"cannot create {folder}: {error.strerror}") from error
+        with writer_lock(folder), sqlite_errors(folder):
+            for leftover in folder.glob(f"{aside.name}*"):
+                leftover.unlink()
+            with closing(sqlite3.connect(aside, isolation_level=None)) as connection:
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+                connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+                append(connection, "create", details=stamp(connection))
+                connection.execute("PRAGMA journal_mode = WAL")
+            aside.replace(database)
+
+
+@contextmanager
+def _gone_on_failure(folder: Path, leftovers: tuple[str, ...]) -> Iterator[None]:
+    """Leave nothing of an archive that cannot be begun, such as on a full disk.
+
+    What another process is writing there is left alone.
+
+    Args:
+        folder: Of the archive; it is removed, with those above it, if it was not there before.
+        leftovers: Beginnings of the names of files that a creation makes.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArchiveError(f"cannot create {folder}: {error.strerror}") from error
-    with writer_lock(folder), sqlite_errors(folder):
-        for leftover in folder.glob(f"{aside.name}*"):
-            leftover.unlink()
-        with closing(sqlite3.connect(aside, isolation_level=None)) as connection:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-            connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-            append(connection, "create", details=stamp(connection))
-            connection.execute("PRAGMA journal_mode = WAL")
-        aside.replace(database)
+        yield
+    except BeingWrittenError:
+        raise
+    except BaseException:
+        if not (folder / DATABASE).exists():
+            with suppress(OSError):  # the error that brought us here is the one to be told
+                for path in folder.iterdir():
+                    if path.name.startswith(leftovers):
+                        path.unlink()
+                for path in made:
+                    path.rmdir()
+        raise
 
 
 def _is_free(folder: Path, *, leftovers: tuple[str, ...]) -> bool:
@@ -174,6 +207,30 @@ def open_database(folder: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def read_info(connection: sqlite3.Connection, folder: Path) -> IndexInfo:
+    """The stamp.
+
+    Args:
+        connection: To the archive.
+        folder: For the message.
+
+    Raises:
+        ArchiveError: Something of it is missing.
+    """
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    try:
+        return IndexInfo(
+            format_version=FORMAT_VERSION,
+            model_hash=meta["model_hash"],
+            dim=int(meta["dim"]),
+            model=meta["model"],
+            created=meta["created"],
+            created_by=meta["created_by"],
+        )
+    except (KeyError, ValueError) as error:
+        raise ArchiveError(f"{folder} is damaged: its stamp lacks {error}") from error
 
 
 def _version(database: Path) -> int:
@@ -232,7 +289,7 @@ def writer_lock(folder: Path) -> Iterator[None]:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            raise ArchiveError(
+            raise BeingWrittenError(
                 f"{folder} is being written by {_holder(connection)}",
                 hint="wait until it has finished; searching is possible meanwhile",
             ) from error

@@ -15,15 +15,16 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps import __version__
-from fdps.errors import UsageError
+from fdps.errors import ArchiveError, UsageError
 from fdps.search.audit import NOTE_ACTIONS, Note, append, text_hash
-from fdps.search.seals import seal_scene
+from fdps.search.seals import scene_seal, seal_scene
 from fdps.search.sqlite.erasure import erase, note_removal, without_forgotten
+from fdps.search.sqlite.filters import filter_conditions
 from fdps.search.sqlite.migration import BACKUPS
-from fdps.search.sqlite.rows import read_info, read_people
 from fdps.search.sqlite.schema import (
     create_database,
     open_database,
+    read_info,
     sqlite_errors,
     writer_lock,
 )
@@ -153,13 +154,13 @@ class SqliteStore:
     def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
         """People by their numbers, in the order asked for; whoever is not there is left out."""
         with sqlite_errors(self._folder):
-            found = [read_people(self._connection, "people.id = ?", int(item)) for item in items]
+            found = [_read_people(self._connection, "people.id = ?", int(item)) for item in items]
         return [person for of_item in found for person in of_item]
 
     def people_in(self, scene: str) -> list[ArchivedPerson]:
         """Everybody in a scene, by item."""
         with sqlite_errors(self._folder):
-            return read_people(self._connection, "scenes.name = ?", scene)
+            return _read_people(self._connection, "scenes.name = ?", scene)
 
     def is_finished(self, sha256: str, sampling: str) -> bool:
         """Whether every frame that a sampling takes of a video is in the archive."""
@@ -322,6 +323,17 @@ class SqliteStore:
         with self._searching(embeddings, top) as searching:
             return searching.appearances(embeddings, top, filters.literal(self.find))
 
+    def count(self, filters: Filters) -> int:
+        """How many people a search with these filters looks at."""
+        conditions, arguments = filter_conditions(filters.literal(self.find))
+        with sqlite_errors(self._folder):
+            (n_people,) = self._connection.execute(
+                "SELECT count(*) FROM scenes JOIN people ON scenes.id = people.scene_id "
+                f"WHERE {conditions}",
+                arguments,
+            ).fetchone()
+        return int(n_people)
+
     def record(self, note: Note) -> None:
         """Add an entry to the audit; also while another process writes."""
         with self._audited(note):
@@ -402,3 +414,34 @@ class SqliteStore:
                 tuple(given.values()),
             ).fetchall()
         return [SceneRecord(*row) for row in rows]
+
+
+def _read_people(
+    connection: sqlite3.Connection, condition: str, value: int | str
+) -> list[ArchivedPerson]:
+    """Those of ``scenes JOIN people`` who fulfil a condition, by item.
+
+    Raises:
+        ArchiveError: The seal of their scene is broken.
+    """
+    rows = connection.execute(
+        "SELECT scenes.id, seal, people.id, name, x1, y1, x2, y2, score, embedding FROM people "
+        f"JOIN scenes ON scenes.id = people.scene_id WHERE {condition} ORDER BY people.id",
+        (value,),
+    ).fetchall()
+    for scene_id, seal in {row[:2] for row in rows}:
+        if scene_seal(connection, scene_id) != seal:
+            raise ArchiveError(
+                "the archive is damaged: somebody in it is not what was added",
+                hint="fdps archive verify names all that is damaged; remove it, then index again",
+            )
+    return [
+        ArchivedPerson(
+            item,
+            name,
+            np.array(box, dtype=np.float32),
+            score,
+            np.frombuffer(embedding, dtype="<f4").astype(np.float32),
+        )
+        for _, _, item, name, *box, score, embedding in rows
+    ]

@@ -1,4 +1,4 @@
-"""One search from beginning to end: the hits of a query, in the order asked for.
+"""One search from beginning to end: the hits of a query in the order asked for, or its appearances.
 
 Re-ranking changes the order only. The similarities stay those of the query, so that levels keep
 their meaning.
@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 
 from fdps.errors import UsageError
 from fdps.search.query.wanted import Wanted, unit_rows
-from fdps.search.store import Filters, Store
+from fdps.search.store import Appearance, Filters, Store, Tracks
 from fdps.structures import Hit
 
 Rerank = Literal["", "expansion", "k-reciprocal"]
@@ -72,6 +72,44 @@ def find(
         return hits
     both = Wanted.of(np.stack([wanted.direction, best[0].embedding]))
     return _as_similar_to(store, wanted, _search(store, both, top, filters, known))
+
+
+def find_appearances(
+    store: Store, wanted: Wanted, top: int, *, filters: Filters, known: Set[int] = frozenset()
+) -> list[Appearance]:
+    """The best appearances of one query.
+
+    Args:
+        store: The archive.
+        wanted: Whom to look for.
+        top: Results wanted.
+        filters: Whom to look at.
+        known: Items of which the query was made; appearances with them are no results.
+
+    Raises:
+        UsageError: ``top`` is below 1, the embedding does not fit the archive, or the archive does
+            not know tracks.
+    """
+    if not isinstance(store, Tracks):
+        raise UsageError(
+            "an archive of this kind cannot search appearances",
+            hint="search people instead, or index the videos into an archive in a folder",
+        )
+    if top < 1:
+        raise UsageError(f"top must be at least 1, got {top}")
+    rows = wanted.direction[np.newaxis]
+    (found,) = store.search_appearances(rows, top=top + len(known), filters=filters)
+    unknown = [appearance for appearance in found if known.isdisjoint(appearance.items)][:top]
+    if wanted.length == 1.0:
+        return unknown
+    return [
+        replace(
+            appearance,
+            similarity=appearance.similarity * wanted.length,
+            best=replace(appearance.best, similarity=appearance.best.similarity * wanted.length),
+        )
+        for appearance in unknown
+    ]
 
 
 def _search(store: Store, wanted: Wanted, top: int, filters: Filters, known: Set[int]) -> list[Hit]:
