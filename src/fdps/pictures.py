@@ -32,7 +32,7 @@ else:
     pillow_heif.register_heif_opener(thumbnails=False)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", *(() if pillow_heif is None else ("HEIF",)))
-"""What is decoded; Pillow knows many more, some of which start other programs."""
+"""The formats that are decoded; Pillow knows many more, some of which start other programs."""
 
 MAX_PIXELS = 89_478_485
 """A picture of more pixels is refused: 256 MiB as RGB, where Pillow begins to warn."""

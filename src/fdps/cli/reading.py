@@ -1,4 +1,4 @@
-"""How to read the hits of a search: levels, wrong candidates to expect, and the verdict."""
+"""Explain the hits of a search: levels, wrong candidates to expect, and the verdict."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def calibration_of(index: "Index", model: str) -> "tuple[Calibration | None, str]":
-    """What the archive remembers, else what lies beside the model; if neither, why.
+    """Return the calibration of the archive, else that of the model; if there is none, say why.
 
     Raises:
         ModelError: What the archive remembers is malformed.
@@ -78,9 +78,9 @@ def reading(
 
     Args:
         calibration: If there is one.
-        hits: Of the search.
+        hits: Hits of the search.
         n_people: In the archive.
-        model: As the user names it.
+        model: The name that the user gave.
         why: Why there is no calibration, if there might be one.
         no_levels: Why the calibration does not apply to these hits.
         no_verdict: Why it cannot be told whether the person is in the archive.

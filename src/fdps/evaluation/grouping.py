@@ -59,7 +59,7 @@ def group_by_scene(predictions: Predictions, scenes: SceneSet, *, min_score: flo
     Within a scene they stay in the order of the file.
 
     Args:
-        predictions: Of exactly these scenes, in any order.
+        predictions: Predictions of exactly these scenes, in any order.
         scenes: The annotations.
         min_score: Least detector confidence, in [0, 1].
 

@@ -70,7 +70,9 @@ def verify(archive: Archive, expect: Expect = "", json_output: Json = False) -> 
 @app.command()
 def audit(
     archive: Archive,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="So many of the newest.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of entries, the newest.")
+    ] = 20,
     expect: Expect = "",
     json_output: Json = False,
 ) -> None:

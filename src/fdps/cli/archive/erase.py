@@ -26,11 +26,11 @@ def remove(
     archive: Archive,
     scenes: Annotated[
         list[str] | None,
-        typer.Option("--scene", metavar="PATTERN", help="Scenes named so; repeatable."),
+        typer.Option("--scene", metavar="PATTERN", help="Scenes whose name fits; repeatable."),
     ] = None,
     items: Annotated[
         list[int] | None,
-        typer.Option("--item", metavar="N", help="This person alone; repeatable."),
+        typer.Option("--item", metavar="N", help="Erase this person alone; repeatable."),
     ] = None,
     source: Annotated[
         str, typer.Option(metavar="PATTERN", help="Scenes of files whose path fits.")
@@ -39,8 +39,12 @@ def remove(
         list[str] | None,
         typer.Option("--camera", metavar="NAME", help="Scenes of this camera; repeatable."),
     ] = None,
-    before: Annotated[str, typer.Option(metavar="TIME", help="Scenes taken before.")] = "",
-    purpose: Annotated[str, typer.Option(metavar="TEXT", help="Why; for the audit.")] = "",
+    before: Annotated[
+        str, typer.Option(metavar="TIME", help="Scenes taken before this time.")
+    ] = "",
+    purpose: Annotated[
+        str, typer.Option(metavar="TEXT", help="The reason, noted in the audit.")
+    ] = "",
     dry_run: DryRun = False,
     yes: Yes = False,
     json_output: Json = False,

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 def forget(
     archive: Archive,
-    like: Annotated[Path | None, typer.Option(metavar="PICTURE", help="Shows the person.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(metavar="PICTURE", help="Picture that shows the person.")
+    ] = None,
     box: Annotated[
         str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="The person, in pixels.")
     ] = None,
@@ -37,15 +39,22 @@ def forget(
         float | None, typer.Option(help="With --like: everybody at least so similar.")
     ] = None,
     items: Annotated[
-        list[int] | None, typer.Option("--item", metavar="N", help="This person; repeatable.")
+        list[int] | None, typer.Option("--item", metavar="N", help="Erase this person; repeatable.")
     ] = None,
     ids_file: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="People of the column item.")
+        Path | None, typer.Option(metavar="CSV", help="Erase the people in its column item.")
     ] = None,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; for the audit.")] = "",
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="The reason, noted in the audit.")
+    ] = "",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FOLDER", help="[default: runs/forget/TIME]"),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for lists and sheet. [default: runs/forget/TIME]",
+        ),
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 def retention(
     archive: Archive,
     keep: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Keep so long: 12h, 30d, 2w, or forever.")
+        str | None,
+        typer.Option(metavar="TIME", help="Keep scenes for this time: 12h, 30d, 2w, or forever."),
     ] = None,
     by: Annotated[
-        Literal["added", "taken"], typer.Option(help="Counted from when it was added, or taken.")
+        Literal["added", "taken"], typer.Option(help="Count from when a scene was added, or taken.")
     ] = "added",
     apply: Annotated[bool, typer.Option("--apply", help="Erase what is older.")] = False,
     yes: Yes = False,
@@ -60,7 +61,7 @@ def retention(
 
 
 def warn_of_overdue(archive: str, store: "Store") -> None:
-    """One line on stderr if scenes are kept longer than the archive may."""
+    """Print a line on stderr if scenes are kept longer than the archive may."""
     from fdps.search.care.retention import overdue
 
     if line := overdue(store, archive):

@@ -35,7 +35,7 @@ app.command()(view)
 def synth(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
     preset: Annotated[
-        str, typer.Option(help="What the other options start from: demo or synthetic-1k.")
+        str, typer.Option(help="Settings that the other options change: demo or synthetic-1k.")
     ] = "demo",
     scenes: Annotated[
         int | None, typer.Option(help="Training pictures. [default: 300; 1k: 8000]")
@@ -53,7 +53,9 @@ def synth(
     cameras: Annotated[
         int | None, typer.Option(help="Places, each with its own camera. [default: 6]")
     ] = None,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Of a picture, pixels.")] = "480x320",
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Size of a picture in pixels.")
+    ] = "480x320",
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that draw; the files do not depend on it.")
     ] = 1,
@@ -122,7 +124,7 @@ def _draw(config: "SyntheticConfig", out: Path, *, force: bool, quiet: bool, wor
 
 
 def _summary(root: Path) -> dict[str, dict[str, int]]:
-    """What was written, read back."""
+    """Read back what was written, and count it."""
     from fdps.data.folder import read
 
     summary = {}

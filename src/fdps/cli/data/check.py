@@ -18,7 +18,7 @@ def check(
     kind: Annotated[str | None, typer.Option("--data", help=KIND_HELP)] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option(help="Which part; repeatable. [default: all of them]"),
+        typer.Option(help="Split to read; repeatable. [default: all of them]"),
     ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every picture, not only its header.")

@@ -49,11 +49,11 @@ def view(
         Path, typer.Option("--out", "-o", help="Picture to write, .jpg or .png.")
     ] = Path("sheet.jpg"),
     kind: KindOption = None,
-    split: Annotated[str | None, typer.Option(help="Which part. [default: the first]")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to show. [default: the first]")] = None,
     scenes: Annotated[int, typer.Option(min=1, help="Scenes to show.")] = 12,
     columns: Annotated[int, typer.Option(min=1, help="Scenes in a row.")] = 4,
-    width: Annotated[int, typer.Option(min=16, help="Of a scene, pixels.")] = 320,
-    seed: Annotated[int, typer.Option(help="Of the choice of scenes.")] = 0,
+    width: Annotated[int, typer.Option(min=16, help="Width of a scene in pixels.")] = 320,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of scenes.")] = 0,
 ) -> None:
     """Draw a contact sheet: scenes with their boxes and identities."""
     from fdps.analysis.contact_sheet import choose, draw_sheet

@@ -24,7 +24,7 @@ def convert(
     to: FormatOption = "folder",
     kind: KindOption = None,
     split: Annotated[
-        list[str] | None, typer.Option(help="Which part; repeatable. [default: all of them]")
+        list[str] | None, typer.Option(help="Split to read; repeatable. [default: all of them]")
     ] = None,
     json_output: JsonOption = False,
 ) -> None:

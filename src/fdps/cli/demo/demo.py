@@ -22,7 +22,7 @@ def demo(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for everything.")
     ] = Path("demo"),
     # The bundled weights know the places of seed 0.
-    seed: Annotated[int, typer.Option(min=0, help="Of the scenes and of the training.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes and of the training.")] = 1,
     train: Annotated[
         bool,
         typer.Option("--train", help="Train a network from nothing first, instead of the bundled."),

@@ -27,7 +27,9 @@ def doctor(
     ] = None,
     scenes: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Training scenes, where the data are not there yet."),
+        typer.Option(
+            metavar="N", min=1, help="Number of training scenes, where the data are not there yet."
+        ),
     ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object when done.")

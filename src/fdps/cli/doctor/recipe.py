@@ -75,7 +75,7 @@ def report(
 
     Raises:
         ResourceError: The steps did not fit into the memory.
-        FdpsError: As reading recipe and data raises; data that are not there are no error.
+        FdpsError: Recipe or data cannot be read; data that are not there are no error.
     """
     import json
     from dataclasses import asdict
@@ -98,11 +98,11 @@ def look_ahead(recipe: "Recipe", n_scenes: int | None) -> Outlook:
     """Take three steps of a training, and carry them on to the whole.
 
     Args:
-        recipe: Of the training.
+        recipe: Recipe of the training.
         n_scenes: Where it is given, it counts instead of the scenes that are found.
 
     Raises:
-        FdpsError: As :func:`fdps.engine.trial.try_steps` and reading the data raise.
+        FdpsError: The data cannot be read, or :func:`fdps.engine.trial.try_steps` fails.
     """
     import tempfile
 

@@ -51,7 +51,7 @@ class Files:
             draws: Bootstrap samples of the intervals in the reports; 0 for the usual number.
 
         Raises:
-            FdpsError: As :meth:`fdps.analysis.scored.Evaluation.html` raises.
+            FdpsError: The same as :meth:`fdps.analysis.scored.Evaluation.html`.
         """
         from fdps.evaluation.statistics import N_DRAWS
 

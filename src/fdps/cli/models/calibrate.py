@@ -30,11 +30,17 @@ def calibrate(
     ] = None,
     min_frame_gap: Annotated[
         int,
-        typer.Option(min=0, metavar="FRAMES", help="Leave out frames so near to the query."),
+        typer.Option(
+            min=0, metavar="FRAMES", help="Leave out frames within so many numbers of the query."
+        ),
     ] = 0,
     archives: Annotated[
         list[str] | None,
-        typer.Option("--archive", metavar="NAME.fdps", help="Keep it there too; repeatable."),
+        typer.Option(
+            "--archive",
+            metavar="NAME.fdps",
+            help="Keep the calibration in this archive too; repeatable.",
+        ),
     ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, nothing else.")

@@ -21,12 +21,15 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="[default: predictions.safetensors in the run]"
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Predictions file. [default: predictions.safetensors in the run]",
         ),
     ] = None,
     min_score: Annotated[
         float | None,
-        typer.Option(help="Leave out detections below. [default: that of the recipe]"),
+        typer.Option(help="Leave out detections of a lower score. [default: the recipe's]"),
     ] = None,
     ground_truth_boxes: Annotated[
         bool,
@@ -34,7 +37,9 @@ def predict(
             "--ground-truth-boxes", help="Embed the annotated people instead of detecting."
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="Where to run: cpu, cuda, cuda:1.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Device to run on: cpu, cuda, cuda:1, mps or auto.")
+    ] = "cpu",
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object when done.")
     ] = False,

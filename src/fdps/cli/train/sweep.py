@@ -59,7 +59,7 @@ def sweep_runs(
 
     Args:
         recipes: By name.
-        folder: Of the whole sweep.
+        folder: Folder of the whole sweep.
         quiet: Show no progress.
         json_output: Print one JSON object in place of the table.
 

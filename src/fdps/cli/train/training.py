@@ -80,7 +80,7 @@ def training_scenes(recipe: "Recipe", cache: Path | None = None) -> "SceneSet":
 
     Raises:
         ConfigError: The recipe names none.
-        FdpsError: As :func:`fdps.data.load_scenes` raises.
+        FdpsError: The same as :func:`fdps.data.load_scenes`.
     """
     from fdps.data.identities import concatenate
 
