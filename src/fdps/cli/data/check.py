@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fdps.cli.progress import working
+
 if TYPE_CHECKING:
     from fdps.data.check import SplitReport
 
@@ -34,12 +36,13 @@ def check(
     import json
     from dataclasses import asdict
 
-    from fdps.data.check import check as check_splits
-    from fdps.data.detect_kind import kind_of, splits_of
+    with working(f"Checking {root}", hidden=json_output):
+        from fdps.data.check import check as check_splits
+        from fdps.data.detect_kind import kind_of, splits_of
 
-    kind = kind or kind_of(root)
-    splits = tuple(split or splits_of(kind, root))
-    reports = check_splits(kind, root, splits, decode=decode, all_lists=all_lists)
+        kind = kind or kind_of(root)
+        splits = tuple(split or splits_of(kind, root))
+        reports = check_splits(kind, root, splits, decode=decode, all_lists=all_lists)
     if json_output:
         found = {report.split: asdict(report) for report in reports}
         print(json.dumps({"kind": kind, "root": str(root), "splits": found}))

@@ -7,6 +7,7 @@ import typer
 
 from fdps.cli.data.check import aligned
 from fdps.cli.data.write import KindOption, RootArgument, read_all
+from fdps.cli.progress import working
 
 
 def stats(
@@ -26,12 +27,13 @@ def stats(
     import json
     from dataclasses import asdict
 
-    from fdps.analysis.data_plots import statistics_table, write_data_page
-    from fdps.data.statistics import PUBLISHED, count
+    with working(f"Reading {root}", hidden=json_output):
+        from fdps.analysis.data_plots import statistics_table, write_data_page
+        from fdps.data.statistics import PUBLISHED, count
 
-    kind, sets = read_all(root, kind, None)
-    counted = {split: count(scenes) for split, scenes in sets.items()}
-    files = write_data_page(plot, f"{kind} {root.name}", sets) if plot is not None else []
+        kind, sets = read_all(root, kind, None)
+        counted = {split: count(scenes) for split, scenes in sets.items()}
+        files = write_data_page(plot, f"{kind} {root.name}", sets) if plot is not None else []
     if json_output:
         found = {split: asdict(statistics) for split, statistics in counted.items()}
         print(json.dumps({"kind": kind, "splits": found, "files": [str(file) for file in files]}))
@@ -64,10 +66,11 @@ def view(
 
     if out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise UsageError(f"--out must end in .jpg or .png, got {out}")
-    kind = kind or kind_of(root)
-    chosen = load_scenes(kind, root, split or splits_of(kind, root)[0])
-    shown = choose(chosen, scenes, seed)
-    sheet = draw_sheet(shown, columns=columns, width=width)
+    with working(f"Drawing scenes of {root}"):
+        kind = kind or kind_of(root)
+        chosen = load_scenes(kind, root, split or splits_of(kind, root)[0])
+        shown = choose(chosen, scenes, seed)
+        sheet = draw_sheet(shown, columns=columns, width=width)
     out.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(out) as aside:
         sheet.save(aside, "PNG" if out.suffix.lower() == ".png" else "JPEG")

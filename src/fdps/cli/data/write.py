@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fdps.cli.data.check import KIND_HELP
+from fdps.cli.progress import working
 from fdps.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def convert(
 ) -> None:
     """Write a data set, with its pictures, in our folder format or as COCO JSON."""
     _check_target(to, out)
-    kind, sets = read_all(root, kind, split)
-    _write(to, out, sets, name=root.resolve().stem, notes=f"converted from {kind}")
+    with working(f"Converting {root}", hidden=json_output):
+        kind, sets = read_all(root, kind, split)
+        _write(to, out, sets, name=root.resolve().stem, notes=f"converted from {kind}")
     _report(out, sets, json_output)
 
 
@@ -62,14 +64,15 @@ def split(
         raise UsageError(f"--by must be person, got {by!r}")
     shares = _shares(parts)
     _check_target(to, out)
-    kind, sets = read_all(root, kind, [of] if of else None)
-    whole = concatenate(list(sets.values()), f"{kind}/all") if len(sets) > 1 else _only(sets)
-    division = split_by_person(replace(whole, queries=(), query_lists={}), shares, seed)
-    divided = {
-        name: part if name == "train" else replace(part, queries=tuple(by_rule(part)))
-        for name, part in division.parts.items()
-    }
-    _write(to, out, divided, name=root.resolve().stem, notes=f"divided by person, seed {seed}")
+    with working(f"Dividing {root}", hidden=json_output):
+        kind, sets = read_all(root, kind, [of] if of else None)
+        whole = concatenate(list(sets.values()), f"{kind}/all") if len(sets) > 1 else _only(sets)
+        division = split_by_person(replace(whole, queries=(), query_lists={}), shares, seed)
+        divided = {
+            name: part if name == "train" else replace(part, queries=tuple(by_rule(part)))
+            for name, part in division.parts.items()
+        }
+        _write(to, out, divided, name=root.resolve().stem, notes=f"divided by person, seed {seed}")
     _report(out, divided, json_output, n_unnamed=division.n_unnamed)
 
 

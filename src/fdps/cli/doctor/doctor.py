@@ -7,6 +7,7 @@ import typer
 
 from fdps.cli.chosen_data import Roots
 from fdps.cli.doctor.checks import findings
+from fdps.cli.progress import working
 from fdps.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def doctor(
             "--root, --set and --scenes tell about a training", hint="name it: --recipe FILE"
         )
     else:
-        is_fine = _report(findings(Path.cwd()), json_output=json_output)
+        with working("Looking at packages and devices", hidden=json_output):
+            found = findings(Path.cwd())
+        is_fine = _report(found, json_output=json_output)
     if not is_fine:
         raise typer.Exit(NO_RESOURCES)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fdps.cli.models.calibrate import calibrate
+from fdps.cli.progress import working
 
 if TYPE_CHECKING:
     from fdps.embedders.info import ModelInfo
@@ -75,9 +76,10 @@ def info_(model: Model, json_output: Json = False) -> None:
 @app.command()
 def verify(model: Model, json_output: Json = False) -> None:
     """Read every byte of a model, compare pinned hashes, load it and let it look at a picture."""
-    from fdps.embedders.info import verify as verify_model
+    with working(f"Loading {model}", hidden=json_output):
+        from fdps.embedders.info import verify as verify_model
 
-    info = verify_model(model)
+        info = verify_model(model)
     if json_output:
         print(json.dumps(_figures(info) | {"verified": True}))
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fdps.cli.chosen_data import RECIPE_FILE, cache_of
+from fdps.cli.progress import working
 from fdps.cli.train.run_watch import watched
 from fdps.cli.train.samples import SampleSheets
 from fdps.errors import ConfigError
@@ -28,11 +29,14 @@ def train_run(recipe: "Recipe", run: Path, *, quiet: bool) -> Path:
     Returns:
         The weights file.
     """
-    from fdps.engine.train import train
+    with working("Loading torch", hidden=quiet or not is_first_process()):
+        from fdps.engine.train import train
 
     # It announces precision and processes; what matters of that, we say ourselves.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    scenes, validation = training_scenes(recipe, cache_of(run)), _validation_scenes(recipe, run)
+    with working("Reading the data", hidden=quiet or not is_first_process()):
+        cache = cache_of(run)
+        scenes, validation = training_scenes(recipe, cache), _validation_scenes(recipe, run)
     if not quiet and is_first_process():
         n_persons, n_boxes = len(scenes.person_ids), scenes.n_boxes
         print(f"Data    {len(scenes)} scenes, {n_boxes} people, {n_persons} ids", file=sys.stderr)
