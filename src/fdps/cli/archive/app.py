@@ -60,7 +60,7 @@ def verify(archive: Archive, expect: Expect = "", json_output: Json = False) -> 
         for note in found.notes:
             print(f"Note    {printable(note)}")
         counts = f"{found.n_people} people in {found.n_scenes} scenes"
-        print(f"{'Damaged' if found.faults else 'Whole  '} {archive}: {counts}")
+        print(f"{'Damaged' if found.faults else 'Whole  '} {printable(archive)}: {counts}")
         if found.faults:
             print("Next    restore it from a backup, or index the pictures again")
     if found.faults:
@@ -125,7 +125,9 @@ def compact(archive: Archive, json_output: Json = False) -> None:
         print(json.dumps({"archive": archive, **asdict(sizes)}))
         return
     won = (sizes.before - sizes.after) / 1e6
-    print(f"Compact {archive}: {sizes.after / 1e6:.1f} MB, {won:.1f} MB less than before")
+    print(
+        f"Compact {printable(archive)}: {sizes.after / 1e6:.1f} MB, {won:.1f} MB less than before"
+    )
 
 
 app.command()(remove)

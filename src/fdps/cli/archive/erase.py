@@ -106,7 +106,7 @@ def report_erased(
         print(json.dumps({"archive": archive, **figures}))
     else:
         scenes = f" in {n_scenes} scenes" if n_scenes else ""
-        print(f"Erased  {n_people} people{scenes} from {archive}")
+        print(f"Erased  {n_people} people{scenes} from {printable(archive)}")
     if not is_log_empty:
         print(
             "warning: another process is reading: the log keeps what was erased until it closes "
@@ -123,4 +123,4 @@ def _list(archive: str, chosen: Sequence[str | int], what: str, json_output: boo
         print(f"  {printable(one)}")
     if len(chosen) > _SHOWN:
         print(f"  ... {len(chosen) - _SHOWN} more; --json names each")
-    print(f"Would erase {what} from {archive}. Nothing changed.")
+    print(f"Would erase {what} from {printable(archive)}. Nothing changed.")

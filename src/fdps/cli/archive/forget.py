@@ -92,7 +92,7 @@ def forget(
             draw_sheet(index, found, folder / "sheet.jpg")
             if not json_output:
                 names = "sheet.jpg, people.csv, originals.csv"
-                print(f"Saved   {folder}: {names}; {n_files} files show them")
+                print(f"Saved   {printable(folder)}: {names}; {n_files} files show them")
         if dry_run or not found:
             _say_dry(archive, found, json_output)
             return
@@ -100,7 +100,7 @@ def forget(
         n_people = forget_people(index.store, [one.item for one in found], reason=reason)
         report_erased(archive, index.store, n_people, 0, json_output=json_output)
     if not json_output:
-        print(f"Note    the files were not touched; {folder}/originals.csv names them")
+        print(f"Note    the files were not touched; {printable(folder)}/originals.csv names them")
 
 
 def _alike(index: "Index", embedding: "np.ndarray", min_similarity: float) -> "list[ToForget]":
@@ -131,5 +131,5 @@ def _say_dry(archive: str, found: "list[ToForget]", json_output: bool) -> None:
         rows = [asdict(one) for one in found]
         print(json.dumps({"archive": archive, "would_forget": rows}))
         return
-    n_scenes = len({one.scene for one in found})
-    print(f"Would erase {len(found)} people in {n_scenes} scenes of {archive}. Nothing changed.")
+    what = f"{len(found)} people in {len({one.scene for one in found})} scenes"
+    print(f"Would erase {what} of {printable(archive)}. Nothing changed.")

@@ -8,6 +8,7 @@ import typer
 
 from fdps.cli.archive.erase import Archive, Json, Yes, confirm, report_erased
 from fdps.errors import UsageError
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.search import Store
@@ -54,9 +55,9 @@ def retention(
         print(json.dumps({"archive": archive, **figures, "due": names}))
         return
     if policy is None:
-        print(f"Keeps   {archive} keeps everything for ever; --keep 30d changes that")
+        print(f"Keeps   {printable(archive)} keeps everything for ever; --keep 30d changes that")
         return
-    print(f"Keeps   {archive} keeps scenes for {policy.keep} from the time {policy.by}")
+    print(f"Keeps   {printable(archive)} keeps scenes for {policy.keep} from the time {policy.by}")
     print(f"Due     {len(names)} scenes are older{'; --apply erases them' if names else ''}")
 
 

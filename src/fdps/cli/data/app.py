@@ -12,9 +12,12 @@ from fdps.cli.data import write as data_write
 from fdps.cli.data.check import check
 from fdps.cli.data.show import stats, view
 from fdps.errors import UsageError
+from fdps.names import printable, typed
 
 if TYPE_CHECKING:
     from fdps.data.synthetic import SyntheticConfig
+
+RECIPE = Path("configs/synthetic.toml")
 
 app = typer.Typer(name="data", no_args_is_help=True, add_completion=False)
 
@@ -87,7 +90,14 @@ def synth(
     for split, counts in summary.items():
         named = ", ".join(f"{count} {what}" for what, count in counts.items())
         print(f"{split.capitalize():<7} {named}")
-    print(f"Wrote   {out}\nNext    fdps train configs/synthetic.toml --root {out}")
+    print(f"Wrote   {printable(out)}\nNext    {_next_step(out)}")
+
+
+def _next_step(out: Path) -> str:
+    """A command for these scenes; outside a checkout of fdps there is no recipe to train by."""
+    if RECIPE.is_file():
+        return f"fdps train {RECIPE} --root {typed(out)}"
+    return f"fdps index {typed(out / 'images')} -o scenes.fdps --model drawn-people"
 
 
 def _preset(name: str) -> "SyntheticConfig":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fdps.cli.progress import working
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.data.check import SplitReport
@@ -59,20 +60,20 @@ def _print(kind: str, root: Path, reports: "list[SplitReport]") -> None:
         {report.split: report.statistics for report in reports},
         {report.split: report.published for report in reports},
     )
-    print(f"{kind} {root}\n")
+    print(f"{kind} {printable(root)}\n")
     for line in aligned((table.columns, *table.rows)):
-        print(line)
+        print(printable(line))
     for report in reports:
         if report.notes:
-            print(f"\nNotes on {report.split}: read all the same")
+            print(f"\nNotes on {printable(report.split)}: read all the same")
             for note in report.notes:
-                print(f"  {note}")
+                print(f"  {printable(note)}")
     n_faults = sum(len(report.faults) for report in reports)
     for report in reports:
         if report.faults:
-            print(f"\nFaults in {report.split}")
+            print(f"\nFaults in {printable(report.split)}")
         for fault in report.faults[:MOST_SHOWN]:
-            print(f"  {fault.message}\n      {fault.hint}")
+            print(f"  {printable(fault.message)}\n      {printable(fault.hint)}")
         if len(report.faults) > MOST_SHOWN:
             print(f"  ... {len(report.faults) - MOST_SHOWN} more; --json has all")
     print(f"\n{n_faults} faults" if n_faults else "\nNo fault")

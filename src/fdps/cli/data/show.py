@@ -8,6 +8,7 @@ import typer
 from fdps.cli.data.check import aligned
 from fdps.cli.data.write import KindOption, RootArgument, read_all
 from fdps.cli.progress import working
+from fdps.names import printable
 
 
 def stats(
@@ -33,16 +34,20 @@ def stats(
 
         kind, sets = read_all(root, kind, None)
         counted = {split: count(scenes) for split, scenes in sets.items()}
-        files = write_data_page(plot, f"{kind} {root.name}", sets) if plot is not None else []
+        files = (
+            write_data_page(plot, f"{kind} {printable(root.name)}", sets)
+            if plot is not None
+            else []
+        )
     if json_output:
         found = {split: asdict(statistics) for split, statistics in counted.items()}
         print(json.dumps({"kind": kind, "splits": found, "files": [str(file) for file in files]}))
         return
     table = statistics_table(counted, PUBLISHED.get(kind, {}))
     for line in aligned((table.columns, *table.rows)):
-        print(line)
+        print(printable(line))
     for file in files:
-        print(f"Wrote   {file}")
+        print(f"Wrote   {printable(file)}")
 
 
 def view(
@@ -74,4 +79,5 @@ def view(
     out.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(out) as aside:
         sheet.save(aside, "PNG" if out.suffix.lower() == ".png" else "JPEG")
-    print(f"Wrote   {out}: {len(shown)} of {len(chosen):,} scenes of {chosen.name}")
+    what = f"{len(shown)} of {len(chosen):,} scenes of {printable(chosen.name)}"
+    print(f"Wrote   {printable(out)}: {what}")

@@ -8,6 +8,7 @@ import typer
 from fdps.cli.data.check import KIND_HELP
 from fdps.cli.progress import working
 from fdps.errors import UsageError
+from fdps.names import printable, typed
 
 if TYPE_CHECKING:
     from fdps.structures import SceneSet
@@ -33,7 +34,7 @@ def convert(
     _check_target(to, out)
     with working(f"Converting {root}", hidden=json_output):
         kind, sets = read_all(root, kind, split)
-        _write(to, out, sets, name=root.resolve().stem, notes=f"converted from {kind}")
+        _write(to, out, sets, name=printable(root.resolve().stem), notes=f"converted from {kind}")
     _report(out, sets, json_output)
 
 
@@ -72,7 +73,8 @@ def split(
             name: part if name == "train" else replace(part, queries=tuple(by_rule(part)))
             for name, part in division.parts.items()
         }
-        _write(to, out, divided, name=root.resolve().stem, notes=f"divided by person, seed {seed}")
+        name, notes = printable(root.resolve().stem), f"divided by person, seed {seed}"
+        _write(to, out, divided, name=name, notes=notes)
     _report(out, divided, json_output, n_unnamed=division.n_unnamed)
 
 
@@ -141,7 +143,10 @@ def _report(
         print(json.dumps({"root": str(out), "splits": counts} | lost))
         return
     for name, row in counts.items():
-        print(f"{name:<7} " + ", ".join(f"{number:,} {what}" for what, number in row.items()))
+        print(
+            f"{printable(name):<7} "
+            + ", ".join(f"{number:,} {what}" for what, number in row.items())
+        )
     if n_unnamed:
         print(f"{n_unnamed:,} boxes lost their identity: their person is in another part")
-    print(f"Wrote   {out}\nNext    fdps data check {out}")
+    print(f"Wrote   {printable(out)}\nNext    fdps data check {typed(out)}")

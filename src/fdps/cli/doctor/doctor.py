@@ -9,6 +9,7 @@ from fdps.cli.chosen_data import Roots
 from fdps.cli.doctor.checks import findings
 from fdps.cli.progress import working
 from fdps.errors import UsageError
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.cli.doctor.machine import Finding
@@ -67,9 +68,9 @@ def _report(found: "list[Finding]", *, json_output: bool) -> bool:
         return not counts["problem"]
     width = max(len(finding.name) for finding in found)
     for finding in found:
-        print(f"{finding.status:7}  {finding.name:{width}}  {finding.found}")
+        print(f"{finding.status:7}  {finding.name:{width}}  {printable(finding.found)}")
         if finding.remedy:
-            print(f"{'':7}  {'':{width}}  {finding.remedy}")
+            print(f"{'':7}  {'':{width}}  {printable(finding.remedy)}")
     print(f"\n{_counted(counts['problem'], 'problem')}, {_counted(counts['note'], 'note')}")
     if not counts["problem"]:
         print("Next    fdps demo, or fdps doctor --recipe FILE before a training")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fdps.cli.progress import working
+from fdps.names import printable, typed
 
 if TYPE_CHECKING:
     from fdps.analysis.scored import Evaluation
@@ -68,12 +69,12 @@ class Files:
             if self.csv is not None:
                 evaluation.csv(self.csv)
             if self.html is not None:
-                name = run.resolve().name if run is not None else "this system"
-                command = " ".join(["fdps", *sys.argv[1:]])
+                name = printable(run.resolve().name) if run is not None else "this system"
+                command = " ".join(["fdps", *map(typed, sys.argv[1:])])
                 evaluation.html(self.html, name=name, notes={"Command": command}, n_draws=n_draws)
         for path in (self.out, self.csv, self.html):
             if path is not None:
-                print(f"Wrote   {path}", file=sys.stderr)
+                print(f"Wrote   {printable(path)}", file=sys.stderr)
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from fdps.cli.chosen_data import DATA_HELP, RECIPE_FILE, ROOT_HELP, SPLIT_HELP, DataChoice
 from fdps.cli.progress import progress_bar, working
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.predictions import Predictions
@@ -70,7 +71,7 @@ def calibrate(
         print(json.dumps(_figures(calibration) | {"calibration": str(file)}))
     else:
         _show(calibration)
-        print(f"Wrote   {', '.join([str(file), *(archives or ())])}")
+        print(f"Wrote   {', '.join(map(printable, [file, *(archives or ())]))}")
 
 
 def _fitted(found: "Predictions", scenes: "SceneSet", min_frame_gap: int) -> "Calibration":

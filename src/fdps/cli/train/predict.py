@@ -10,6 +10,7 @@ from fdps.cli.chosen_data import PREDICTIONS_FILE, DataChoice
 from fdps.cli.option_groups import grouped
 from fdps.cli.progress import progress_bar as progress_bar
 from fdps.cli.progress import working
+from fdps.names import printable
 
 
 @grouped
@@ -77,8 +78,8 @@ def predict(
         print(json.dumps(figures))
         return
     print(f"Found   {len(predictions.boxes)} people in {len(scenes)} scenes, {seconds:.3f} s each")
-    print(f"Wrote   {file}")
-    print(f"Next    {_next_step(model, file, choice)}")
+    print(f"Wrote   {printable(file)}")
+    print(f"Next    {printable(_next_step(model, file, choice))}")
 
 
 def _next_step(model: Path, file: Path, choice: DataChoice) -> str:

@@ -12,6 +12,7 @@ from fdps.cli.progress import working
 from fdps.cli.train.run_watch import watched
 from fdps.cli.train.samples import SampleSheets
 from fdps.errors import ConfigError
+from fdps.names import printable, typed
 
 if TYPE_CHECKING:
     from fdps.config import Recipe, Source
@@ -40,7 +41,7 @@ def train_run(recipe: "Recipe", run: Path, *, quiet: bool) -> Path:
     if not quiet and is_first_process():
         n_persons, n_boxes = len(scenes.person_ids), scenes.n_boxes
         print(f"Data    {len(scenes)} scenes, {n_boxes} people, {n_persons} ids", file=sys.stderr)
-        print(f"Page    {run / 'index.html'}", file=sys.stderr)
+        print(f"Page    {printable(run / 'index.html')}", file=sys.stderr)
     try:
         with watched(run) as watch:
             weights = train(
@@ -56,7 +57,7 @@ def train_run(recipe: "Recipe", run: Path, *, quiet: bool) -> Path:
             return weights
     except KeyboardInterrupt:
         if is_first_process() and (run / RECIPE_FILE).is_file():  # else nothing has begun
-            print(f"Stopped {run}\nNext    fdps resume {run}", file=sys.stderr)
+            print(f"Stopped {printable(run)}\nNext    fdps resume {typed(run)}", file=sys.stderr)
         raise
 
 
@@ -67,7 +68,7 @@ def say_done(run: Path, weights: Path, *, json_output: bool) -> None:
     if json_output:
         print(json.dumps({"run": str(run), "weights": str(weights)}))
     else:
-        print(f"Weights {weights}\nNext    fdps predict {run}")
+        print(f"Weights {printable(weights)}\nNext    fdps predict {typed(run)}")
 
 
 def is_first_process() -> bool:
