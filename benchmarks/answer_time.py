@@ -1,4 +1,4 @@
-"""How long the verbs that run no network take to answer, and how much memory they need.
+"""Measure how long the verbs that run no network take, and how much memory they need.
 
 An archive of people with random embeddings is written, then each verb runs in processes of its own,
 in turns with the same verb of another checkout, so that a busy machine slows both. Seconds are

@@ -115,7 +115,7 @@ def check(seen: Sightings, gap: int, seed: int) -> list[Row]:
 
 
 def renamed(seen: Sightings, old: int, new: int) -> Sightings:
-    """One person under one identity."""
+    """Return the sightings with one identity for each person."""
     return replace(
         seen,
         people=np.where(seen.people == old, new, seen.people),
@@ -135,7 +135,7 @@ def half(seen: Sightings, ids: np.ndarray, nobody: np.ndarray) -> Sightings:
 
 
 def similarity_at(calibration: Calibration, rate: float) -> float:
-    """Where the rate of wrong candidates is predicted to be so high."""
+    """Return the similarity at which a rate of wrong candidates is predicted."""
     return float(np.interp(-np.log(rate), -np.log(calibration.rate), calibration.similarity))
 
 
@@ -169,7 +169,7 @@ def counted(seen: Sightings, marks: list[float], size: int, gap: int, seed: int)
 
 
 def is_far(seen: Sightings, one: int, other: int, gap: int) -> bool:
-    """Whether two scenes do not show nearly the same."""
+    """Return whether two scenes are far enough apart not to show nearly the same."""
     if one == other:
         return False
     if not gap or seen.cameras[one] != seen.cameras[other]:
@@ -230,7 +230,7 @@ def pets(root: Path, every: int) -> SceneSet:
 
 
 def key(row: Row) -> tuple[float | str, float | str]:
-    """What a row is about."""
+    """Return the rate and the size of the archive that a row is about."""
     return row["at"], row["archive"]
 
 

@@ -1,4 +1,4 @@
-"""How long 100,000 boxes take: from COCO JSON, from the cache, and from ``.mat`` files.
+"""Time the reading of 100,000 boxes: from COCO JSON, from the cache, and from ``.mat`` files.
 
     python benchmarks/data_loading.py
 

@@ -1,4 +1,4 @@
-"""How fast JPEG files become arrays, and how many pictures a second reach the training loop.
+"""Measure how fast JPEG is decoded, and how many pictures a second reach the training loop.
 
     python benchmarks/decoders.py
 

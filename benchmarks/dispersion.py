@@ -73,7 +73,7 @@ class Bench:
         return seconds(lambda: dispersion(rows), self.device)
 
     def running(self) -> float:
-        """What the running sum adds to an update: distinct ids, old rows, and following them."""
+        """Time what the running sum adds to an update: distinct ids, old rows, following them."""
         (x, ids), table = self.draw(), self.criterion.memory.table
         tracker = self.criterion.dispersion
         assert tracker is not None

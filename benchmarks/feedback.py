@@ -1,4 +1,4 @@
-"""What confirming and rejecting hits is worth, and how much a rejection should count.
+"""Measure what confirming and rejecting hits is worth, and how much a rejection should count.
 
 A user is played: for every labelled person of every scene, search the other frames, look at the
 best five hits, confirm those of the same person and reject the others (detections of nobody too),

@@ -1,4 +1,4 @@
-"""What indexing costs beyond the network: decoding, hashing, planning, the archive.
+"""Measure what indexing costs beyond the network: decoding, hashing, planning, the archive.
 
 Files are indexed twice, each time into a new archive. The first time the network looks at
 everything, and its time is taken; the rest of the time on the clock is what else was waited for.
@@ -89,7 +89,7 @@ def indexed(embedder: Embedder, found: Found, every: str, workers: int) -> tuple
 
 
 def cpu_seconds() -> float:
-    """Of this process and of its children that have ended."""
+    """Return the CPU seconds of this process and of its children that have ended."""
     return sum(os.times()[:4])
 
 

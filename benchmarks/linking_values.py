@@ -1,4 +1,4 @@
-"""How linking in videos depends on its values: on camera 6 of PRW, each halved and doubled.
+"""Measure how linking in videos depends on its values: each halved and doubled, on PRW.
 
     python benchmarks/linking_values.py --model CARD --prw DIR
 
@@ -98,7 +98,7 @@ def visits_of(people: np.ndarray, seconds: np.ndarray) -> np.ndarray:
 
 
 def table(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How often two labels are met together."""
+    """Count how often two labels are met together."""
     rows, columns = (np.unique(labels, return_inverse=True)[1] for labels in (one, other))
     counts = np.zeros((rows.max() + 1, columns.max() + 1), dtype=np.int64)
     np.add.at(counts, (rows, columns), 1)

@@ -70,7 +70,7 @@ class Found:
     """Everybody who was found in the frames of a sampling, and who they are.
 
     Args:
-        predictions: Of every frame.
+        predictions: Predictions of every frame.
         annotated: Frame → rows of the table.
         every: Frames from one to the next.
     """
@@ -302,12 +302,12 @@ def with_intervals(rows: list[tuple[int, float, float]]) -> dict[str, float]:
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    """At unit length."""
+    """Return a vector at unit length."""
     return vector / np.linalg.norm(vector)
 
 
 def shown(value: object) -> str:
-    """For a cell."""
+    """Return the text of a cell."""
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

@@ -88,7 +88,7 @@ def contents(archive: Path) -> list[tuple[Any, ...]]:
 
 
 def median(rounds: list[dict[str, dict[str, float]]], way: str, what: str) -> float:
-    """Over the rounds."""
+    """Return the median of a figure over the rounds."""
     return round(statistics.median(figures[way][what] for figures in rounds), 2)
 
 

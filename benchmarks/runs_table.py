@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
 
 
 def measure(run: Path, options: argparse.Namespace) -> dict[str, float | int]:
-    """One row of the table."""
+    """Return one row of the table."""
     scenes = test_scenes(run)
     searcher = PersonSearcher(*load_weights(run / "weights.safetensors"), min_score=MIN_SCORE)
     predictions = predictions_of(run, searcher, scenes)

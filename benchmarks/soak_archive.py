@@ -50,7 +50,7 @@ class Step:
     """Something that changes an archive.
 
     Args:
-        name: For the counts.
+        name: Name for the counts.
         change: To be repeated until it has come to its end.
         longest_s: It is killed after a random time up to this.
         loses: Scenes that it may take away.
@@ -122,7 +122,7 @@ def draw(root: Path) -> Path:
 
 
 def plan(sources: Path, embedder: Embedder, clean: Path) -> list[Step]:
-    """What happens to every archive, in this order."""
+    """Return the steps that every archive goes through, in this order."""
 
     def index(archive: Path) -> None:
         try:
@@ -232,7 +232,7 @@ def look(archive: Path) -> tuple[set[str], list[str]]:
 
 
 def answers(archive: Path) -> list[list[tuple[object, ...]]]:
-    """All hits for some queries, to the last bit, items included."""
+    """Return all hits for some queries, to the last bit, items included."""
     queries = np.random.default_rng(0).normal(size=(5, 256))
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     with Index.open(archive) as index:

@@ -85,7 +85,7 @@ class Soak:
     """Decodes, and remembers what went wrong and how much memory it took.
 
     Args:
-        folder: For one damaged file of each decoder at a time.
+        folder: Place for one damaged file of each decoder at a time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -121,7 +121,7 @@ class Soak:
     def decode(
         self, decoders: Decoders, name: str, content: bytes, request: dict[str, Any]
     ) -> tuple[str, float]:
-        """What becomes of one file, and in how many seconds."""
+        """Return what became of one file, and the seconds that it took."""
         path = self.folder / name
         path.write_bytes(content)
         begun = time.perf_counter()

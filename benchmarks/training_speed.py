@@ -1,4 +1,4 @@
-"""How fast a training step is, and on what it spends its time.
+"""Measure how fast a training step is, and on what it spends its time.
 
     python benchmarks/training_speed.py                              # small pictures, CPU
     python benchmarks/training_speed.py --short-side 900 --batch 5   # the paper: minutes a step
@@ -93,7 +93,7 @@ def read_batches(root: Path, args: argparse.Namespace) -> tuple[list[Batch], flo
 
 
 def build(args: argparse.Namespace) -> list[Variant]:
-    """Every loss in every precision, and compiled where that is asked for."""
+    """Return every loss in every precision, compiled where that is asked for."""
     base = load_recipe(
         Path("configs/cuhk_sysu/fdps_boim.toml"),
         [
@@ -173,7 +173,7 @@ def timed(owner: Any, method: str, part: str, parts: dict[str, float]) -> Any:
 
 
 def wait() -> None:
-    """Until the GPU has done what it was told."""
+    """Wait until the GPU has done what it was told."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

@@ -98,7 +98,7 @@ def measure(system: TwoStep, scenes: SceneSet) -> tuple[Predictions, float]:
 
 
 def figures(name: str, seconds: float, report: EvaluationReport) -> dict[str, object]:
-    """One row of the table."""
+    """Return one row of the table."""
     found = report.json()
     return {
         "system": name,

@@ -60,7 +60,7 @@ def clip(boxes: Float[np.ndarray, "N 4"], width: int, height: int) -> np.ndarray
 
 
 def is_valid(boxes: Float[np.ndarray, "N 4"]) -> Bool[np.ndarray, " N"]:
-    """Whether each box is finite and has a positive width and height.
+    """Return for each box whether it is finite and has a positive width and height.
 
     Example:
         >>> is_valid(np.array([[0.0, 0, 1, 1], [3, 0, 3, 1], [0, 0, np.nan, 1]])).tolist()

@@ -1,4 +1,4 @@
-"""Where a network runs: the names that users give, checked before anything is loaded."""
+"""The names of devices that a network can run on, checked before anything is loaded."""
 
 import re
 

@@ -33,7 +33,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         body fails.
 
     Raises:
-        OSError: As for :func:`write_file`.
+        OSError: The same as for :func:`write_file`.
     """
     aside = path.with_name(path.name + _ASIDE)
     with named(path):

@@ -6,6 +6,7 @@ written as ``\xe9`` instead: :func:`stored` can be read back, :func:`printable` 
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def printable(text: object) -> str:
         One line of text that can be encoded in UTF-8.
     """
     return _TO_PRINT.sub(lambda found: _print(found[0]), str(text))
+
+
+def typed(text: object) -> str:
+    """Write a word of a command for people to copy: quoted where a shell asks for it, printable.
+
+    Example:
+        >>> typed("my run")
+        "'my run'"
+    """
+    return printable(shlex.quote(str(text)))
 
 
 def shortened(names: Sequence[object], *, most: int) -> str:

@@ -36,7 +36,7 @@ StrPath = str | os.PathLike[str]
 """A path, as the standard library takes it."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", *(() if pillow_heif is None else ("HEIF",)))
-"""What is decoded; Pillow knows many more, some of which start other programs."""
+"""The formats that are decoded; Pillow knows many more, some of which start other programs."""
 
 MAX_PIXELS = 89_478_485
 """A picture of more pixels is refused: 256 MiB as RGB, where Pillow begins to warn."""

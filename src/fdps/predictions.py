@@ -62,7 +62,7 @@ class Predictions:
         query_embeddings: Unit row of each query.
         model_hash: Which weights made the file.
         data_hash: Which annotations it belongs to (:func:`data_hash`), or empty.
-        versions: Of fdps, torch and others.
+        versions: Versions of fdps, torch and others.
     """
 
     scenes: tuple[str, ...]

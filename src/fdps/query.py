@@ -37,7 +37,7 @@ class QueryPerson:
 
 @runtime_checkable
 class Searcher(Protocol):
-    """What ``fdps.load`` returns: an :class:`~fdps.structures.Embedder` for pictures and files."""
+    """The result of ``fdps.load``: an :class:`~fdps.structures.Embedder` for pictures and files."""
 
     @property
     def model_hash(self) -> str:

@@ -134,7 +134,7 @@ def load(
         path: A run folder, a weights file, or the name of weights that come with fdps:
             ``drawn-people``.
         min_score: Detections below are dropped; the default is that of the network's recipe.
-        device: Where to run, as :func:`~fdps.devices.check_device` takes it.
+        device: Device to run on, as :func:`~fdps.devices.check_device` takes it.
 
     Raises:
         MissingDataError: There are no weights.

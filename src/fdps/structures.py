@@ -95,7 +95,7 @@ class SceneSet:
     """A split of a data set: its scenes and, for test splits, its queries.
 
     Args:
-        name: For example ``prw/test``.
+        name: A name such as ``prw/test``.
         scenes: In data set order; names are unique.
         queries: Every query names a scene of this set.
         query_lists: Further lists of queries that the data set brings, read when they are called
@@ -151,7 +151,7 @@ class SceneRecord:
     Args:
         name: Unique in the archive; what results show.
         path: The file, absolute, when it was added; unique together with ``frame``.
-        sha256: Of the bytes of the file, 64 hexadecimal digits; unique together with ``frame``.
+        sha256: Hash of the file's bytes, 64 hexadecimal digits; unique together with ``frame``.
         width: Pixels, upright.
         height: Pixels, upright.
         camera: Name of the camera, where it is known.
@@ -195,7 +195,7 @@ class Hit:
 
 @runtime_checkable
 class Embedder(Protocol):
-    """What finds and embeds people: a trained network, an exported one, or detector + re-ID."""
+    """A model that finds and embeds people: a trained network, or detector and re-ID."""
 
     @property
     def model_hash(self) -> str:
@@ -221,10 +221,10 @@ class BatchEmbedder(Embedder, Protocol):
 
 
 def empty_boxes() -> NDArray[np.float32]:
-    """No boxes, in the shape and dtype of boxes."""
+    """Return an array of no boxes, in the shape and dtype of boxes."""
     return np.zeros((0, 4), dtype=np.float32)
 
 
 def names_are_unique(names: Sequence[str]) -> bool:
-    """Whether no name occurs twice."""
+    """Return whether no name occurs twice."""
     return len(set(names)) == len(names)

@@ -34,6 +34,10 @@ WITHOUT_NETWORK = {
     "search a.fdps --item 1": 850,
     "search a.fdps --item 1 --json": 850,
     "data check scenes": 800,
+    "data stats scenes": 800,
+    "data view scenes --out sheet.jpg": 800,
+    "data convert scenes converted": 800,
+    "data split scenes divided --parts train=0.5,test=0.5": 800,
     "evaluate --predictions run/predictions.safetensors --data folder --root scenes": 1300,
     "compare run other --data folder --root scenes": 1300,
 }
@@ -85,6 +89,31 @@ def test_a_verb_without_a_network_loads_no_torch(words: str, folder: Path) -> No
     assert code == 0, shown[-2000:]
     assert not LARGE & modules
     assert len(modules) <= WITHOUT_NETWORK[words]
+
+
+@pytest.mark.parametrize(
+    ("words", "sign"),
+    [
+        ("doctor", "Looking at packages and devices"),  # whether torch loads is what it tells
+        ("models verify weights.safetensors", "Loading weights.safetensors"),
+        (
+            "models calibrate weights.safetensors --data folder --root scenes",
+            "Loading weights.safetensors",
+        ),
+        ("train recipe.toml --out trained", "Loading torch"),
+    ],
+)
+def test_a_verb_that_loads_torch_says_first_what_it_does(
+    words: str, sign: str, folder: Path
+) -> None:
+    """The trainings and calibrations end with an error: two people are too few."""
+    (folder / "recipe.toml").write_text("""
+name = "none"
+data = { train = [{ kind = "folder", root = "nowhere" }] }
+""")
+    _, modules, shown = loaded(words.split(), folder)
+    assert "torch" in modules
+    assert sign in shown.splitlines()
 
 
 @pytest.mark.parametrize("verb", ["detect", "index", "models verify"])

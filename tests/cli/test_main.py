@@ -132,6 +132,12 @@ def test_a_bug_is_1_and_its_traceback_is_in_the_named_file(
     assert "fdps go" in report.read_text()
 
 
+def test_a_place_where_nothing_can_be_made_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/x.json")
+    assert run(raising(missing), ["go"]) == 7
+    assert capsys.readouterr().err.startswith("error: No such file or directory: /proc/x.json\n")
+
+
 def test_a_bug_without_a_place_for_its_report_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from fdps.search import IndexInfo
 
 MODEL_HELP = "Run folder, weights, card, or a name of fdps models list. [default: the archive's]"
-MIN_SCORE_HELP = "Leave out detections below. [default: that of the recipe]"
-DEVICE_HELP = "Where to run: cpu, cuda, cuda:1."
+MIN_SCORE_HELP = "Leave out detections of a lower score. [default: the recipe's]"
+DEVICE_HELP = "Device to run on: cpu, cuda, cuda:1, mps or auto."
 
 
 def remembered_as(model: Path) -> str:
-    """How an archive names its model: by its full path, or by the name of bundled weights."""
+    """Return the name of a model in an archive: its full path, or the name of bundled weights."""
     from fdps.embedders import find_model, is_bundled
 
     if is_bundled(model):
@@ -32,7 +32,7 @@ def warn_of_limits(model_hash: str) -> None:
     """Say on stderr what bundled weights do not know, before anybody relies on what they find.
 
     Args:
-        model_hash: Of the model in use, which also tells a copy of the weights at another place.
+        model_hash: Hash of the model in use; it also finds a copy of the weights at another place.
     """
     from fdps.bundled import NOTES, SHA256
 

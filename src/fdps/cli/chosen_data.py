@@ -1,4 +1,4 @@
-"""Which annotations a verb works on: those of the command line, else those of the run's recipe."""
+"""Find the annotations for a verb: those of the command line, else of the run's recipe."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ Roots = Annotated[
     ),
 ]
 """Folders of the data of a recipe, for :func:`fdps.config.with_root`."""
-SPLIT_HELP = "Which part of it. [default: that of the run, else test]"
+SPLIT_HELP = "Split to read. [default: that of the run, else test]"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DataChoice:
 
         Raises:
             UsageError: Neither the options nor a recipe tell kind and folder.
-            FdpsError: As :func:`fdps.data.load_scenes` and :func:`fdps.config.load_recipe` raise.
+            FdpsError: Those of :func:`fdps.data.load_scenes` and :func:`fdps.config.load_recipe`.
         """
         from fdps.config import Source, load_recipe
         from fdps.data import load_scenes

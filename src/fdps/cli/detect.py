@@ -30,10 +30,11 @@ def detect(
     ],
     format_: Annotated[
         Literal["json", "csv", "coco", "mot"],
-        typer.Option("--format", help="How to write the people."),
+        typer.Option("--format", help="Format to write people in."),
     ] = "json",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="[default: print them]")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="File to write. [default: print them]"),
     ] = None,
     embeddings: Annotated[
         Path | None,

@@ -49,6 +49,7 @@ _RESOURCE_ERRNOS = {
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
+    errno.ENOENT,  # a folder in which nothing can be made, or that has gone
     errno.ENOTDIR,  # a place that is a file, a folder, or no name at all
     errno.EISDIR,
     errno.EEXIST,

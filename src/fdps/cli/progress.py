@@ -1,4 +1,4 @@
-"""What a verb shows on stderr while it works: a sign of life, and a bar with the time left."""
+"""Progress on stderr while a verb works: a sign of life, and a bar with the time left."""
 
 import itertools
 import sys

@@ -1,4 +1,4 @@
-"""How to read the hits of a search: levels, wrong candidates to expect, and the verdict."""
+"""Explain the hits of a search: levels, wrong candidates to expect, and the verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def calibration_of(index: "Index", model: str) -> "tuple[Calibration | None, str]":
-    """What the archive remembers, else what lies beside the model; if neither, why.
+    """Return the calibration of the archive, else that of the model; if there is none, say why.
 
     Raises:
         ModelError: What the archive remembers is malformed.

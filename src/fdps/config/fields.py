@@ -20,7 +20,7 @@ class Source:
     root: str
     """Its folder; a relative path starts where the command runs."""
     split: str = "train"
-    """Which split to read."""
+    """The split to read."""
 
     def __post_init__(self) -> None:
         _check("data", self)

@@ -24,7 +24,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             known one is named), a value of the wrong type or out of range.
     """
     if not path.is_file():
-        raise MissingDataError(f"no recipe at {path}", hint="recipes are in configs/")
+        raise MissingDataError(
+            f"no recipe at {path}",
+            hint="those of fdps are in configs/ of its source, not in the installed package",
+        )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits

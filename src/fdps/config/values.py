@@ -15,7 +15,7 @@ def converted(hint: Any, value: Any, name: str) -> Any:
     Args:
         hint: Type of the field: a number, text, a boolean, a choice (``Literal``), a dataclass,
             a tuple of such, or one of these or ``None``.
-        value: As it was given.
+        value: The value as it was given.
         name: What messages call it, such as ``recipe key train.lr``.
 
     Raises:

@@ -42,7 +42,7 @@ class VideoError(Exception):
 
 @dataclass
 class Reading:
-    """What is known so far about a video that is being read.
+    """The state of a video that is being read.
 
     Args:
         first_pts: Timestamp of the first frame.
@@ -131,7 +131,7 @@ def video_stream(container: "InputContainer") -> "VideoStream":
 def decoded(
     container: "InputContainer", stream: "VideoStream", reading: Reading
 ) -> Iterator["VideoFrame"]:
-    """All frames; damaged packets are counted and passed over."""
+    """Yield all frames; damaged packets are counted and passed over."""
     import av
 
     for packet in container.demux(stream, *container.streams.audio):
@@ -199,7 +199,7 @@ def upright(frame: "VideoFrame", stream: "VideoStream") -> UInt8[np.ndarray, "H 
 
 
 def _display(frame: "VideoFrame") -> tuple[bool, int]:
-    """Whether left and right are to be exchanged, and then how often to turn counter-clockwise.
+    """Return whether to mirror a frame, and then how often to turn it counter-clockwise.
 
     The display matrix sends a step to the right to (a, b) and a step down to (c, d). Where it
     turns right and down into each other the other way round, it mirrors.
@@ -222,5 +222,5 @@ def _display(frame: "VideoFrame") -> tuple[bool, int]:
 
 
 def plain(error: Exception) -> str:
-    """What went wrong, without FFmpeg's decoration."""
+    """Return the message of an error without FFmpeg's decoration."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__)

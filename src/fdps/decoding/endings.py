@@ -1,4 +1,4 @@
-"""Where a container says that its file ends; a file that ends before that has been cut off.
+"""Find where a container says that its file ends: a shorter file has been cut off.
 
 The sizes that stand at the beginning of a file outlast its end. Timestamps do not tell as much:
 FFmpeg computes the duration of many files from what is left of them.

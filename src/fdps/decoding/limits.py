@@ -1,4 +1,4 @@
-"""What the decoder of one file may use; the kernel holds the process to it where it can."""
+"""Limits of the process that decodes a file; the kernel enforces them where it can."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What parent and decoder say to each other: a small JSON header, then plain bytes.
+"""The messages between parent and decoder: a small JSON header, then plain bytes.
 
 .. code-block:: text
 
@@ -41,7 +41,7 @@ class DecodedFrame:
             an offset where the file knows one.
         frame: Number of the frame in the video, from 0.
         offset_s: Seconds from the beginning of the video; ``None`` for a picture.
-        duration_s: Of the whole video, where its header tells.
+        duration_s: Length of the whole video, where its header tells.
     """
 
     image: UInt8[np.ndarray, "H W 3"]

@@ -1,4 +1,4 @@
-"""When a picture was taken, as its EXIF tells."""
+"""Read from the EXIF of a picture when it was taken."""
 
 import re
 from pathlib import Path

@@ -58,7 +58,7 @@ class Decoders:
 
     Args:
         n_workers: Processes.
-        limits: For every file.
+        limits: Limits for every file.
         command: Another program that decodes; for tests.
     """
 

@@ -30,7 +30,7 @@ class DecodingWorker:
     """One decoder. It is started when it is first needed; one thread uses it at a time.
 
     Args:
-        limits: For every file.
+        limits: Limits for every file.
         command: Another program that speaks the same language; for tests.
     """
 
@@ -46,7 +46,7 @@ class DecodingWorker:
         self._lock = threading.Lock()  # of the two above; the clock is another thread's
 
     def decode(self, request: dict[str, Any]) -> Iterator[DecodedFrame | Ending]:
-        """Everything a file holds; an :class:`Ending` is the last, whatever happens to the decoder.
+        """Yield what a file holds; an :class:`Ending` comes last, whatever happens to the decoder.
 
         Raises:
             ResourceError: No decoder can be started.
@@ -89,7 +89,7 @@ class DecodingWorker:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while there is one."""
+        """The number of the process, while there is one."""
         return self._process.pid if self._process else None
 
     def _send(self, request: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ class DecodingWorker:
             self._deadline = None if seconds is None else time.monotonic() + seconds
 
     def _obituary(self, error: Exception) -> str:
-        """Why a decoder is no more; it is buried as well."""
+        """Say why a decoder has ended, and clean up after it."""
         process = self._process
         with self._lock:
             was_late = self._was_late
@@ -164,7 +164,7 @@ def _signal_name(number: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """One thread, few memory arenas, and the same package as here."""
+    """Return an environment with one thread, few memory arenas, and the same package as here."""
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

@@ -1,4 +1,4 @@
-"""Which frames of a video are looked at."""
+"""Choose the frames of a video that are looked at."""
 
 import math
 import re
@@ -55,11 +55,11 @@ class Sampling:
 
     @property
     def is_keyframes(self) -> bool:
-        """Whether only keyframes are wanted."""
+        """True if only keyframes are wanted."""
         return not self.seconds and not self.frames
 
     def takes(self, frame: int, offset_s: float, taken_s: float | None) -> bool:
-        """Whether a frame is looked at.
+        """Return whether a frame is looked at.
 
         Args:
             frame: Its number in the video, from 0.

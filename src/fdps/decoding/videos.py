@@ -122,7 +122,7 @@ def _taken(
 
 
 def _creation_time(container: "InputContainer") -> str | None:
-    """When recording began. Apple's key knows the time zone, the common one is UTC."""
+    """Return when recording began. Apple's key has the time zone, the common one is in UTC."""
     for key in ("com.apple.quicktime.creationdate", "creation_time"):
         try:
             time = datetime.fromisoformat(container.metadata.get(key, ""))
@@ -134,7 +134,7 @@ def _creation_time(container: "InputContainer") -> str | None:
 
 
 def _duration_s(container: "InputContainer", stream: "VideoStream") -> float | None:
-    """How long the video lasts, by its header or by FFmpeg's estimate."""
+    """Return the length of the video, by its header or by FFmpeg's estimate."""
     import av
 
     duration = _stated_s(container, stream)
@@ -146,7 +146,7 @@ def _duration_s(container: "InputContainer", stream: "VideoStream") -> float | N
 
 
 def _stated_s(container: "InputContainer", stream: "VideoStream") -> float | None:
-    """How long the video lasts, by its header alone."""
+    """Return the length of the video that its header states."""
     formats = _formats(container)
     if formats & WITHOUT_DURATION:
         return None

@@ -34,7 +34,7 @@ def load(path: Path | str, *, min_score: float | None = None, device: str = "cpu
             ``fdps models list`` shows, such as ``drawn-people``.
         min_score: Detections below are dropped, in [0, 1]; the default is that of the recipe or
             card.
-        device: Where to run, as :func:`~fdps.devices.check_device` takes it.
+        device: Device to run on, as :func:`~fdps.devices.check_device` takes it.
 
     Raises:
         MissingDataError: There is no such model.

@@ -44,7 +44,7 @@ class ModelInfo:
         name: How lists call it.
         kind: ``network`` for one of ours, ``two_step``, or empty for what cannot be read.
         place: The weights or the card.
-        licence: As SPDX names it, ``research-only`` or ``unknown``.
+        licence: Its SPDX name, ``research-only`` or ``unknown``.
         data: What it was trained on, as far as known.
         metrics: Figures by name.
         model_hash: What archives are stamped with; empty in a list, where it is not computed.
@@ -119,8 +119,8 @@ def read_calibration(place: Path, model_hash: str | None) -> Calibration | None:
     """Read the calibration beside a model; ``None`` if there is none.
 
     Args:
-        place: As :func:`find_model` returns it.
-        model_hash: Of the model; ``None`` takes a calibration of any model.
+        place: The place that :func:`find_model` returns.
+        model_hash: Hash of the model; ``None`` takes a calibration of any model.
 
     Raises:
         ModelError: It is malformed, or of another model.

@@ -56,7 +56,7 @@ def calibration_file(place: Path) -> Path:
     """Name the place of a calibration: beside the model, or with the models if it is bundled.
 
     Args:
-        place: As :func:`find_model` returns it.
+        place: The place that :func:`find_model` returns.
     """
     if place in [bundled_weights(name) for name in NAMES]:
         return models_folder() / f"{place.stem}.{_CALIBRATION}"

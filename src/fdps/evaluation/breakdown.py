@@ -87,7 +87,7 @@ def break_down(
     """Split the scored queries by everything that the data set tells.
 
     Args:
-        result: Of scoring predictions on ``scenes``.
+        result: The result of scoring predictions on ``scenes``.
         scenes: The annotations. A list of queries by the name of ``occlusion`` tells which show an
             occluded person; scenes themselves have no such label.
         min_frame_gap: That of the evaluation: nearer scenes of the query's camera do not count.

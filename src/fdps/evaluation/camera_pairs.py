@@ -40,9 +40,9 @@ def camera_pairs(
     """Evaluate each gallery camera by itself, and split the queries by their camera.
 
     Args:
-        predictions: Of ``scenes``.
+        predictions: Predictions of ``scenes``.
         scenes: The annotations.
-        options: As :func:`fdps.evaluation.evaluate` takes them; all scenes of a camera are
+        options: Options of :func:`fdps.evaluation.evaluate`; all scenes of a camera are
             searched, whatever ``gallery`` says.
 
     Returns:
@@ -51,7 +51,7 @@ def camera_pairs(
         every scene, or brings gallery lists of its own, and for a list of queries (``subset``).
 
     Raises:
-        FdpsError: As :func:`fdps.evaluation.evaluate` raises.
+        FdpsError: The same as :func:`fdps.evaluation.evaluate`.
     """
     camera_of = {scene.name: scene.camera for scene in scenes.scenes}
     cameras = sorted({camera for camera in camera_of.values() if camera is not None})

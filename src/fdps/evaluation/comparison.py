@@ -34,7 +34,7 @@ class Contender:
     """One system, trained once or with several seeds.
 
     Args:
-        name: As tables print it.
+        name: The name that tables print.
         reports: One per seed, at least one; all of the same queries, scored by the same rules.
     """
 
@@ -64,7 +64,7 @@ class Difference:
     Args:
         value: Its figure minus that of the first.
         interval: 95 % over queries.
-        p_value: Of the randomisation test, uncorrected.
+        p_value: The p-value of the randomisation test, uncorrected.
         p_corrected: After Holm's correction for the number of systems compared.
     """
 
@@ -84,7 +84,7 @@ class Standing:
     """One row of a comparison.
 
     Args:
-        name: Of the system.
+        name: Name of the system.
         n_seeds: Runs that its figures are the mean of.
         figures: ``recall``, ``ap`` and those of :data:`~fdps.evaluation.statistics.FIGURES`.
         differences: To the first system, by figure of the search; empty for the first itself.
@@ -113,7 +113,7 @@ class Comparison:
     standings: tuple[Standing, ...]
 
     def json(self) -> dict[str, Any]:
-        """Everything in plain values; ``None`` where a figure is undefined."""
+        """Return everything in plain values, with ``None`` where a figure is undefined."""
         systems = []
         for standing in self.standings:
             differences = {
@@ -149,7 +149,7 @@ def compare_systems(
         contenders: At least one.
         units: Which queries belong together (for example the person id of each), see
             :mod:`fdps.evaluation.statistics`; every query for itself by default.
-        seed: Of the draws and exchanges.
+        seed: Seed of the draws and exchanges.
 
     Raises:
         UsageError: Nothing to compare, or the systems did not answer the same queries of the same
@@ -243,7 +243,7 @@ def _differences(
     units: Int64[np.ndarray, " Q"] | None,
     seed: int,
 ) -> list[dict[str, Difference]]:
-    """One mapping per system; that of the first is empty."""
+    """Return one mapping per system; that of the first is empty."""
     deltas = [theirs - values[0] for theirs in values[1:]]
     p_values = [randomisation_test(delta, units=units, seed=seed) for delta in deltas]
     intervals = [bootstrap_intervals(delta, units=units, seed=seed) for delta in deltas]

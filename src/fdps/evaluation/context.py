@@ -62,7 +62,7 @@ class ContextMatcher:
 
     Args:
         found: The detections of the set, those of the query scenes among them.
-        embeddings: Of the detections, in float64.
+        embeddings: Embeddings of the detections, in float64.
         weights: Detector score of each detection where similarities are weighted by it; the
             people of the query scene are not weighted, as in the public code.
         options: Sizes.

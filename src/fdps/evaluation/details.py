@@ -18,7 +18,7 @@ def intervals(
     Args:
         report: One evaluation.
         n_draws: Bootstrap draws, at least 1.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
     found = bootstrap_intervals(query_values(report.search), n_draws=n_draws, seed=seed)
     return {
@@ -33,7 +33,7 @@ def details(
     """Intervals, breakdowns and wrong hits in plain values.
 
     Args:
-        report: Of scoring predictions on ``scenes``.
+        report: The report of scoring predictions on ``scenes``.
         scenes: The annotations.
         n_draws: Bootstrap draws, at least 1.
     """

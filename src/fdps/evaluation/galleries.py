@@ -1,4 +1,4 @@
-"""Which scenes are searched for which query, and which boxes are to be found there.
+"""Galleries: the scenes that are searched for each query, and the boxes to find there.
 
 Galleries are made for a block of queries at a time, all queries of the block at once.
 
@@ -218,7 +218,7 @@ class GalleryMaker:
     def _drawn(
         self, entries: _Listed, first: int, n_entries: np.ndarray
     ) -> tuple[_Listed, np.ndarray]:
-        """So many scenes of every query that has no list; lists stay whole."""
+        """Draw the wanted number of scenes for each query without a list; lists stay whole."""
         n = len(n_entries)
         is_drawn = np.array([q.gallery is None for q in self._queries[first : first + n]])
         if not is_drawn.any():
@@ -274,7 +274,7 @@ class GalleryMaker:
 
 
 def _first_occurrences(entries: _Listed, n: int, n_scenes: int) -> Bool[np.ndarray, " E"]:
-    """Which entries name a scene for the first time in their query."""
+    """Mark the entries that name a scene for the first time in their query."""
     keys = entries.queries * n_scenes + entries.scenes
     earliest = np.full(n * n_scenes, -1, dtype=np.int64)
     earliest[keys[::-1]] = np.arange(len(keys))[::-1]  # of several assignments the last one holds

@@ -62,7 +62,7 @@ def group_by_scene(
     Within a scene they stay in the order of the file.
 
     Args:
-        predictions: Of exactly these scenes, in any order.
+        predictions: Predictions of exactly these scenes, in any order.
         scenes: The annotations.
         min_score: Least detector confidence, in [0, 1].
 

@@ -1,4 +1,4 @@
-"""Which detection shows which person: the rules that detection and search figures share.
+"""Match detections to people, by the rules that detection and search figures share.
 
 Axes: N detections, M people, of one scene or of many; S1 scenes and one more.
 """

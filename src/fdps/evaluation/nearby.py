@@ -1,4 +1,4 @@
-"""Which scenes are searched at all, and which are too near to a query to count.
+"""Leave out scenes that are not searched, or are too near to a query to count.
 
 Axes: B query scenes, S scenes of the set.
 """

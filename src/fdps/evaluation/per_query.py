@@ -1,4 +1,4 @@
-"""One row per query: what to sort, filter and plot elsewhere."""
+"""One row per query, to sort, filter and plot elsewhere."""
 
 import csv
 import io
@@ -55,7 +55,7 @@ def write_csv(path: Path, result: SearchResult, scenes: SceneSet) -> None:
 
     Args:
         path: The file; missing folders are made.
-        result: Of scoring predictions on ``scenes``.
+        result: The result of scoring predictions on ``scenes``.
         scenes: The annotations.
     """
     text = io.StringIO(newline="")

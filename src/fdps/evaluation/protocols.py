@@ -105,7 +105,7 @@ class EvaluationOptions:
             then every other scene. A number: the lists of that size, where the data set brings
             some; otherwise so many scenes drawn with ``seed``: every scene that shows the
             person, then others.
-        seed: Of the drawn galleries. With one seed smaller galleries are part of larger ones.
+        seed: Seed of the drawn galleries. With one seed smaller galleries are part of larger ones.
         min_frame_gap: Scenes of the query's camera within so many frame numbers of it are
             ignored, neither right nor wrong; 0 ignores none.
         weight_by_score: Multiply each similarity by the detector score of the gallery person
@@ -113,7 +113,7 @@ class EvaluationOptions:
         score_threshold: Detections below it do not exist.
         cameras: ``all``; ``cross``: scenes of the query's camera are not searched; ``same``: no
             others are.
-        min_seconds_gap: As ``min_frame_gap``, in seconds.
+        min_seconds_gap: The same as ``min_frame_gap``, in seconds.
         subset: Name of a list of queries that the data set brings, such as ``occlusion``.
         query_expansion: Average each query with so many of its best hits, and search again.
         rerank: How the best hits are put in a new order: ``none``, ``cbgm``, ``cbgm-mean`` (by the

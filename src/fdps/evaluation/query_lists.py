@@ -1,4 +1,4 @@
-"""Which queries are evaluated: those of the scene set, or a further list that it brings."""
+"""Choose the queries to evaluate: those of the scene set, or a further list that it brings."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -83,7 +83,7 @@ def _same_people(
 
 
 def in_list(scenes: SceneSet, name: str) -> Bool[np.ndarray, " M"] | None:
-    """Which queries of the set a further list of it names; ``None`` if there is no such list.
+    """Mark the queries that a further list of the set names; ``None`` if there is no such list.
 
     Whom the list names beyond them does not matter here.
     """

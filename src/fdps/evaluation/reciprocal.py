@@ -28,7 +28,7 @@ def k_reciprocal_distance(
     :math:`(1 - \lambda) d_J + \lambda d` with the Jaccard distance :math:`d_J` of the weights.
 
     Args:
-        similarity: Of all pairs; row and column 0 are the query.
+        similarity: Similarity of all pairs; row and column 0 are the query.
         options: ``neighbours`` :math:`k_1`, ``averaged`` :math:`k_2`, ``weight``
             :math:`\lambda`.
 

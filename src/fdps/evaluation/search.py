@@ -45,7 +45,7 @@ class SearchResult:
 
     Args:
         queries: Row of each scored query in the scene set.
-        average_precisions: Of each query, in [0, 1].
+        average_precisions: The average precision of each query, in [0, 1].
         first_matches: Rank of the best match of each query from 1, 0 if none was found.
         n_relevant: Gallery entries that show the person.
         ranked: Best detections of each query, as rows of the predictions; -1 fills short lists.

@@ -21,10 +21,11 @@ _PICKED = 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Which column of which row is which detection, and their similarities.
+    """The similarities of queries to detections, and the detection behind each of them.
 
     Args:
-        similarity: Of each detection of the gallery; minus infinity in columns that are not used.
+        similarity: Similarity of each detection of the gallery; minus infinity in columns
+            that are not used.
         columns: Detection of each column, -1 where there is none.
         entry_starts: Column at which the detections of each gallery entry begin.
     """
@@ -36,7 +37,7 @@ class Table:
     def detections(
         self, rows: Integer[np.ndarray, " P"], columns: Integer[np.ndarray, " P"]
     ) -> Int64[np.ndarray, " P"]:
-        """Which detections stand at places of the table."""
+        """Return the detections that stand at places of the table."""
         return np.asarray(self.columns[rows, columns], dtype=np.int64)
 
 

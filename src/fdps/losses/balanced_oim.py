@@ -148,9 +148,9 @@ class BalancedOIMLoss(nn.Module):
         dim: Length of an embedding.
         temperature: Greater than 0.
         momentum: How much of a row stays at an update, in [0, 1).
-        alpha: Of Eq. 10; ``None`` for the mean. The paper does not say.
-        sigma: Of Eq. 9. The paper does not say.
-        beta: Of Eq. 9. The paper does not say.
+        alpha: See :func:`dispersion`; ``None`` for the mean. The paper does not say.
+        sigma: See :func:`negative_loss`. The paper does not say.
+        beta: See :func:`negative_loss`. The paper does not say.
         use_dispersion: Weigh OIM by w; else by 1.
         use_negatives: Add the hard negatives.
         refresh_every: Updates between two full sums of w, at least 1.

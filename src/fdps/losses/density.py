@@ -1,6 +1,6 @@
-"""How densely the identity centres lie: the coefficient w of the balanced OIM loss.
+"""The density of the identity centres: the coefficient w of the balanced OIM loss.
 
-Always in float64: the sum has L² terms (30 million for CUHK-SYSU).
+It is always computed in float64: the sum has L² terms (30 million for CUHK-SYSU).
 
 Axes: L identities, C embedding dimension, K rows that change together.
 """

@@ -1,4 +1,4 @@
-"""What a re-identification loss remembers: one row per identity, and recent people without one.
+"""The memory of a re-identification loss: one row per identity, and recent people without one.
 
 Everything here is a persistent buffer, so a checkpoint holds the whole memory, and everything
 changes in ``update`` and nowhere else. Rows that were never written are zero.
@@ -110,7 +110,7 @@ class PersonMemory(nn.Module):
         n_persons: Identities, at least 1.
         queue_size: Slots of the queue; may be 0.
         dim: Length of an embedding.
-        momentum: Of the table, in [0, 1).
+        momentum: Momentum of the table, in [0, 1).
 
     Raises:
         ValueError: An argument is outside its range.
@@ -148,7 +148,7 @@ def check_person_ids(person_ids: Int[Tensor, " N"], n_persons: int) -> None:
 
 
 def is_written(rows: Float[Tensor, "M C"]) -> Bool[Tensor, " M"]:
-    """Which rows of a table or queue ever received an embedding."""
+    """Mark the rows of a table or queue that ever received an embedding."""
     return (rows != 0).any(dim=1)
 
 

@@ -80,7 +80,7 @@ class OIMTerms(NamedTuple):
 
     @property
     def loss(self) -> Float[Tensor, ""]:
-        """What is minimised."""
+        """The value to minimise."""
         return self.oim
 
 

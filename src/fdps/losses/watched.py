@@ -1,4 +1,4 @@
-"""What a training run watches of its embeddings, beside the losses.
+"""Figures of the embeddings that a training run watches beside its losses.
 
 Axes: N people in the batch, C embedding dimension, L identities.
 """
@@ -42,7 +42,7 @@ def watched_similarities(
 
 @torch.no_grad()
 def hardness(lut: Float[Tensor, "L C"]) -> Float[Tensor, " L"]:
-    """How close the nearest other identity comes to each, by their rows.
+    """Return for each identity the similarity of the nearest other one, by their rows.
 
     Args:
         lut: One row per identity; rows that were never written are near to nobody.

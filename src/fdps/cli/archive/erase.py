@@ -26,11 +26,11 @@ def remove(
     archive: Archive,
     scenes: Annotated[
         list[str] | None,
-        typer.Option("--scene", metavar="PATTERN", help="Scenes named so; repeatable."),
+        typer.Option("--scene", metavar="PATTERN", help="Scenes whose name fits; repeatable."),
     ] = None,
     items: Annotated[
         list[int] | None,
-        typer.Option("--item", metavar="N", help="This person alone; repeatable."),
+        typer.Option("--item", metavar="N", help="Erase this person alone; repeatable."),
     ] = None,
     source: Annotated[
         str, typer.Option(metavar="PATTERN", help="Scenes of files whose path fits.")
@@ -39,8 +39,12 @@ def remove(
         list[str] | None,
         typer.Option("--camera", metavar="NAME", help="Scenes of this camera; repeatable."),
     ] = None,
-    before: Annotated[str, typer.Option(metavar="TIME", help="Scenes taken before.")] = "",
-    purpose: Annotated[str, typer.Option(metavar="TEXT", help="Why; for the audit.")] = "",
+    before: Annotated[
+        str, typer.Option(metavar="TIME", help="Scenes taken before this time.")
+    ] = "",
+    purpose: Annotated[
+        str, typer.Option(metavar="TEXT", help="The reason, noted in the audit.")
+    ] = "",
     dry_run: DryRun = False,
     yes: Yes = False,
     json_output: Json = False,
@@ -102,7 +106,7 @@ def report_erased(
         print(json.dumps({"archive": archive, **figures}))
     else:
         scenes = f" in {n_scenes} scenes" if n_scenes else ""
-        print(f"Erased  {n_people} people{scenes} from {archive}")
+        print(f"Erased  {n_people} people{scenes} from {printable(archive)}")
     if not is_log_empty:
         print(
             "warning: another process is reading: the log keeps what was erased until it closes "
@@ -119,4 +123,4 @@ def _list(archive: str, chosen: Sequence[str | int], what: str, json_output: boo
         print(f"  {printable(one)}")
     if len(chosen) > _SHOWN:
         print(f"  ... {len(chosen) - _SHOWN} more; --json names each")
-    print(f"Would erase {what} from {archive}. Nothing changed.")
+    print(f"Would erase {what} from {printable(archive)}. Nothing changed.")

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 def forget(
     archive: Archive,
     model: ModelChoice,
-    like: Annotated[Path | None, typer.Option(metavar="PICTURE", help="Shows the person.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(metavar="PICTURE", help="Picture that shows the person.")
+    ] = None,
     box: Annotated[
         str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="The person, in pixels.")
     ] = None,
@@ -40,15 +42,22 @@ def forget(
         float | None, typer.Option(help="With --like: everybody at least so similar.")
     ] = None,
     items: Annotated[
-        list[int] | None, typer.Option("--item", metavar="N", help="This person; repeatable.")
+        list[int] | None, typer.Option("--item", metavar="N", help="Erase this person; repeatable.")
     ] = None,
     ids_file: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="People of the column item.")
+        Path | None, typer.Option(metavar="CSV", help="Erase the people in its column item.")
     ] = None,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; for the audit.")] = "",
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="The reason, noted in the audit.")
+    ] = "",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FOLDER", help="[default: runs/forget/TIME]"),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for lists and sheet. [default: runs/forget/TIME]",
+        ),
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -83,7 +92,7 @@ def forget(
             draw_sheet(index, found, folder / "sheet.jpg")
             if not json_output:
                 names = "sheet.jpg, people.csv, originals.csv"
-                print(f"Saved   {folder}: {names}; {n_files} files show them")
+                print(f"Saved   {printable(folder)}: {names}; {n_files} files show them")
         if dry_run or not found:
             _say_dry(archive, found, json_output)
             return
@@ -91,7 +100,7 @@ def forget(
         n_people = forget_people(index.store, [one.item for one in found], reason=reason)
         report_erased(archive, index.store, n_people, 0, json_output=json_output)
     if not json_output:
-        print(f"Note    the files were not touched; {folder}/originals.csv names them")
+        print(f"Note    the files were not touched; {printable(folder)}/originals.csv names them")
 
 
 def _alike(index: "Index", embedding: "np.ndarray", min_similarity: float) -> "list[ToForget]":
@@ -122,5 +131,5 @@ def _say_dry(archive: str, found: "list[ToForget]", json_output: bool) -> None:
         rows = [asdict(one) for one in found]
         print(json.dumps({"archive": archive, "would_forget": rows}))
         return
-    n_scenes = len({one.scene for one in found})
-    print(f"Would erase {len(found)} people in {n_scenes} scenes of {archive}. Nothing changed.")
+    what = f"{len(found)} people in {len({one.scene for one in found})} scenes"
+    print(f"Would erase {what} of {printable(archive)}. Nothing changed.")

@@ -8,6 +8,7 @@ import typer
 
 from fdps.cli.archive.erase import Archive, Json, Yes, confirm, report_erased
 from fdps.errors import UsageError
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.search import Store
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 def retention(
     archive: Archive,
     keep: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Keep so long: 12h, 30d, 2w, or forever.")
+        str | None,
+        typer.Option(metavar="TIME", help="Keep scenes for this time: 12h, 30d, 2w, or forever."),
     ] = None,
     by: Annotated[
-        Literal["added", "taken"], typer.Option(help="Counted from when it was added, or taken.")
+        Literal["added", "taken"], typer.Option(help="Count from when a scene was added, or taken.")
     ] = "added",
     apply: Annotated[bool, typer.Option("--apply", help="Erase what is older.")] = False,
     yes: Yes = False,
@@ -53,14 +55,14 @@ def retention(
         print(json.dumps({"archive": archive, **figures, "due": names}))
         return
     if policy is None:
-        print(f"Keeps   {archive} keeps everything for ever; --keep 30d changes that")
+        print(f"Keeps   {printable(archive)} keeps everything for ever; --keep 30d changes that")
         return
-    print(f"Keeps   {archive} keeps scenes for {policy.keep} from the time {policy.by}")
+    print(f"Keeps   {printable(archive)} keeps scenes for {policy.keep} from the time {policy.by}")
     print(f"Due     {len(names)} scenes are older{'; --apply erases them' if names else ''}")
 
 
 def warn_of_overdue(archive: str, store: "Store") -> None:
-    """One line on stderr if scenes are kept longer than the archive may."""
+    """Print a line on stderr if scenes are kept longer than the archive may."""
     from fdps.search.care.retention import overdue
 
     if line := overdue(store, archive):

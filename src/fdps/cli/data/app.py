@@ -12,9 +12,12 @@ from fdps.cli.data import write as data_write
 from fdps.cli.data.check import check
 from fdps.cli.data.show import stats, view
 from fdps.errors import UsageError
+from fdps.names import printable, typed
 
 if TYPE_CHECKING:
     from fdps.data.synthetic import SyntheticConfig
+
+RECIPE = Path("configs/synthetic.toml")
 
 app = typer.Typer(name="data", no_args_is_help=True, add_completion=False)
 
@@ -35,7 +38,7 @@ app.command()(view)
 def synth(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
     preset: Annotated[
-        str, typer.Option(help="What the other options start from: demo or synthetic-1k.")
+        str, typer.Option(help="Settings that the other options change: demo or synthetic-1k.")
     ] = "demo",
     scenes: Annotated[
         int | None, typer.Option(help="Training pictures. [default: 300; 1k: 8000]")
@@ -53,7 +56,9 @@ def synth(
     cameras: Annotated[
         int | None, typer.Option(help="Places, each with its own camera. [default: 6]")
     ] = None,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Of a picture, pixels.")] = "480x320",
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Size of a picture in pixels.")
+    ] = "480x320",
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that draw; the files do not depend on it.")
     ] = 1,
@@ -85,7 +90,14 @@ def synth(
     for split, counts in summary.items():
         named = ", ".join(f"{count} {what}" for what, count in counts.items())
         print(f"{split.capitalize():<7} {named}")
-    print(f"Wrote   {out}\nNext    fdps train configs/synthetic.toml --root {out}")
+    print(f"Wrote   {printable(out)}\nNext    {_next_step(out)}")
+
+
+def _next_step(out: Path) -> str:
+    """A command for these scenes; outside a checkout of fdps there is no recipe to train by."""
+    if RECIPE.is_file():
+        return f"fdps train {RECIPE} --root {typed(out)}"
+    return f"fdps index {typed(out / 'images')} -o scenes.fdps --model drawn-people"
 
 
 def _preset(name: str) -> "SyntheticConfig":
@@ -122,7 +134,7 @@ def _draw(config: "SyntheticConfig", out: Path, *, force: bool, quiet: bool, wor
 
 
 def _summary(root: Path) -> dict[str, dict[str, int]]:
-    """What was written, read back."""
+    """Read back what was written, and count it."""
     from fdps.data.folder import read
 
     summary = {}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fdps.cli.progress import working
 from fdps.names import printable
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def check(
     kind: Annotated[str | None, typer.Option("--data", help=KIND_HELP)] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option(help="Which part; repeatable. [default: all of them]"),
+        typer.Option(help="Split to read; repeatable. [default: all of them]"),
     ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every picture, not only its header.")
@@ -36,12 +37,13 @@ def check(
     import json
     from dataclasses import asdict
 
-    from fdps.data.check import check as check_splits
-    from fdps.data.detect_kind import kind_of, splits_of
+    with working(f"Checking {root}", hidden=json_output):
+        from fdps.data.check import check as check_splits
+        from fdps.data.detect_kind import kind_of, splits_of
 
-    kind = kind or kind_of(root)
-    splits = tuple(split or splits_of(kind, root))
-    reports = check_splits(kind, root, splits, decode=decode, all_lists=all_lists)
+        kind = kind or kind_of(root)
+        splits = tuple(split or splits_of(kind, root))
+        reports = check_splits(kind, root, splits, decode=decode, all_lists=all_lists)
     if json_output:
         found = {report.split: asdict(report) for report in reports}
         print(json.dumps({"kind": kind, "root": str(root), "splits": found}))

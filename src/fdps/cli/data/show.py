@@ -7,6 +7,8 @@ import typer
 
 from fdps.cli.data.check import aligned
 from fdps.cli.data.write import KindOption, RootArgument, read_all
+from fdps.cli.progress import working
+from fdps.names import printable
 
 
 def stats(
@@ -26,21 +28,26 @@ def stats(
     import json
     from dataclasses import asdict
 
-    from fdps.analysis.data_plots import statistics_table, write_data_page
-    from fdps.data.statistics import PUBLISHED, count
+    with working(f"Reading {root}", hidden=json_output):
+        from fdps.analysis.data_plots import statistics_table, write_data_page
+        from fdps.data.statistics import PUBLISHED, count
 
-    kind, sets = read_all(root, kind, None)
-    counted = {split: count(scenes) for split, scenes in sets.items()}
-    files = write_data_page(plot, f"{kind} {root.name}", sets) if plot is not None else []
+        kind, sets = read_all(root, kind, None)
+        counted = {split: count(scenes) for split, scenes in sets.items()}
+        files = (
+            write_data_page(plot, f"{kind} {printable(root.name)}", sets)
+            if plot is not None
+            else []
+        )
     if json_output:
         found = {split: asdict(statistics) for split, statistics in counted.items()}
         print(json.dumps({"kind": kind, "splits": found, "files": [str(file) for file in files]}))
         return
     table = statistics_table(counted, PUBLISHED.get(kind, {}))
     for line in aligned((table.columns, *table.rows)):
-        print(line)
+        print(printable(line))
     for file in files:
-        print(f"Wrote   {file}")
+        print(f"Wrote   {printable(file)}")
 
 
 def view(
@@ -49,11 +56,11 @@ def view(
         Path, typer.Option("--out", "-o", help="Picture to write, .jpg or .png.")
     ] = Path("sheet.jpg"),
     kind: KindOption = None,
-    split: Annotated[str | None, typer.Option(help="Which part. [default: the first]")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to show. [default: the first]")] = None,
     scenes: Annotated[int, typer.Option(min=1, help="Scenes to show.")] = 12,
     columns: Annotated[int, typer.Option(min=1, help="Scenes in a row.")] = 4,
-    width: Annotated[int, typer.Option(min=16, help="Of a scene, pixels.")] = 320,
-    seed: Annotated[int, typer.Option(help="Of the choice of scenes.")] = 0,
+    width: Annotated[int, typer.Option(min=16, help="Width of a scene in pixels.")] = 320,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of scenes.")] = 0,
 ) -> None:
     """Draw a contact sheet: scenes with their boxes and identities."""
     from fdps.analysis.contact_sheet import choose, draw_sheet
@@ -64,11 +71,13 @@ def view(
 
     if out.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise UsageError(f"--out must end in .jpg or .png, got {out}")
-    kind = kind or kind_of(root)
-    chosen = load_scenes(kind, root, split or splits_of(kind, root)[0])
-    shown = choose(chosen, scenes, seed)
-    sheet = draw_sheet(shown, columns=columns, width=width)
+    with working(f"Drawing scenes of {root}"):
+        kind = kind or kind_of(root)
+        chosen = load_scenes(kind, root, split or splits_of(kind, root)[0])
+        shown = choose(chosen, scenes, seed)
+        sheet = draw_sheet(shown, columns=columns, width=width)
     out.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(out) as aside:
         sheet.save(aside, "PNG" if out.suffix.lower() == ".png" else "JPEG")
-    print(f"Wrote   {out}: {len(shown)} of {len(chosen):,} scenes of {chosen.name}")
+    what = f"{len(shown)} of {len(chosen):,} scenes of {printable(chosen.name)}"
+    print(f"Wrote   {printable(out)}: {what}")

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fdps.cli.data.check import KIND_HELP
+from fdps.cli.progress import working
 from fdps.errors import UsageError
+from fdps.names import printable, typed
 
 if TYPE_CHECKING:
     from fdps.structures import SceneSet
@@ -24,14 +26,15 @@ def convert(
     to: FormatOption = "folder",
     kind: KindOption = None,
     split: Annotated[
-        list[str] | None, typer.Option(help="Which part; repeatable. [default: all of them]")
+        list[str] | None, typer.Option(help="Split to read; repeatable. [default: all of them]")
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Write a data set, with its pictures, in our folder format or as COCO JSON."""
     _check_target(to, out)
-    kind, sets = read_all(root, kind, split)
-    _write(to, out, sets, name=root.resolve().stem, notes=f"converted from {kind}")
+    with working(f"Converting {root}", hidden=json_output):
+        kind, sets = read_all(root, kind, split)
+        _write(to, out, sets, name=printable(root.resolve().stem), notes=f"converted from {kind}")
     _report(out, sets, json_output)
 
 
@@ -62,14 +65,16 @@ def split(
         raise UsageError(f"--by must be person, got {by!r}")
     shares = _shares(parts)
     _check_target(to, out)
-    kind, sets = read_all(root, kind, [of] if of else None)
-    whole = concatenate(list(sets.values()), f"{kind}/all") if len(sets) > 1 else _only(sets)
-    division = split_by_person(replace(whole, queries=(), query_lists={}), shares, seed)
-    divided = {
-        name: part if name == "train" else replace(part, queries=tuple(by_rule(part)))
-        for name, part in division.parts.items()
-    }
-    _write(to, out, divided, name=root.resolve().stem, notes=f"divided by person, seed {seed}")
+    with working(f"Dividing {root}", hidden=json_output):
+        kind, sets = read_all(root, kind, [of] if of else None)
+        whole = concatenate(list(sets.values()), f"{kind}/all") if len(sets) > 1 else _only(sets)
+        division = split_by_person(replace(whole, queries=(), query_lists={}), shares, seed)
+        divided = {
+            name: part if name == "train" else replace(part, queries=tuple(by_rule(part)))
+            for name, part in division.parts.items()
+        }
+        name, notes = printable(root.resolve().stem), f"divided by person, seed {seed}"
+        _write(to, out, divided, name=name, notes=notes)
     _report(out, divided, json_output, n_unnamed=division.n_unnamed)
 
 
@@ -138,7 +143,10 @@ def _report(
         print(json.dumps({"root": str(out), "splits": counts} | lost))
         return
     for name, row in counts.items():
-        print(f"{name:<7} " + ", ".join(f"{number:,} {what}" for what, number in row.items()))
+        print(
+            f"{printable(name):<7} "
+            + ", ".join(f"{number:,} {what}" for what, number in row.items())
+        )
     if n_unnamed:
         print(f"{n_unnamed:,} boxes lost their identity: their person is in another part")
-    print(f"Wrote   {out}\nNext    fdps data check {out}")
+    print(f"Wrote   {printable(out)}\nNext    fdps data check {typed(out)}")

@@ -11,6 +11,7 @@ import typer
 
 from fdps.cli.demo import stages as demo_stages
 from fdps.errors import UsageError
+from fdps.names import printable, typed
 
 if TYPE_CHECKING:
     from fdps.analysis.report import System
@@ -22,7 +23,7 @@ def demo(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for everything.")
     ] = Path("demo"),
     # The bundled weights know the places of seed 0.
-    seed: Annotated[int, typer.Option(min=0, help="Of the scenes and of the training.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes and of the training.")] = 1,
     train: Annotated[
         bool,
         typer.Option("--train", help="Train a network from nothing first, instead of the bundled."),
@@ -118,8 +119,8 @@ def _show(
     for row in figures_table.rows:
         table.add_row(*row)
     Console().print(table)
-    print(f"Report  {report}   ({sum(seconds.values()):.0f} s in all)")
+    print(f"Report  {printable(report)}   ({sum(seconds.values()):.0f} s in all)")
     archive = out / demo_stages.ARCHIVE
-    print(f"Archive {archive}")
-    print(f"Next    fdps search {archive} {example_query(test_scenes)}")
-    print(f"        fdps evaluate {run}")
+    print(f"Archive {printable(archive)}")
+    print(f"Next    fdps search {typed(archive)} {example_query(test_scenes)}")
+    print(f"        fdps evaluate {typed(run)}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SCENES, RUN, ARCHIVE, REPORT = "scenes", "run", "people.fdps", "report.html"
 BUNDLED = "drawn-people"
-"""What a demo folder holds; ``RUN`` was trained there, ``BUNDLED`` holds weights of fdps."""
+"""The parts of a demo folder; ``RUN`` was trained there, ``BUNDLED`` holds weights of fdps."""
 
 SYSTEM, BASELINE = "FDPS + BOIM", "colour histogram"
 _QUICK_TRAINING = ("model.short_side=[128]", "train.epochs=2", "train.workers=0")

@@ -45,7 +45,7 @@ def packages() -> Iterator[Finding]:
 
 
 def pictures() -> Iterator[Finding]:
-    """Which files are read, and by what."""
+    """Report which files can be read, and by which package."""
     from fdps.pictures import FORMATS
 
     if find_spec("simplejpeg") is None:
@@ -110,7 +110,7 @@ def _extras() -> list[str]:
 
 
 def _package_problem(name: str, floor: str) -> str | None:
-    """Why an installed package cannot be used; of torch and torchvision, whether they load."""
+    """Return why a package cannot be used, if so; torch and torchvision are loaded to see."""
     try:
         installed = metadata.version(name)
     except metadata.PackageNotFoundError:

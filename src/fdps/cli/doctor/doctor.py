@@ -7,7 +7,9 @@ import typer
 
 from fdps.cli.chosen_data import Roots
 from fdps.cli.doctor.checks import findings
+from fdps.cli.progress import working
 from fdps.errors import UsageError
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.cli.doctor.machine import Finding
@@ -27,7 +29,9 @@ def doctor(
     ] = None,
     scenes: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Training scenes, where the data are not there yet."),
+        typer.Option(
+            metavar="N", min=1, help="Number of training scenes, where the data are not there yet."
+        ),
     ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object when done.")
@@ -43,7 +47,9 @@ def doctor(
             "--root, --set and --scenes tell about a training", hint="name it: --recipe FILE"
         )
     else:
-        is_fine = _report(findings(Path.cwd()), json_output=json_output)
+        with working("Looking at packages and devices", hidden=json_output):
+            found = findings(Path.cwd())
+        is_fine = _report(found, json_output=json_output)
     if not is_fine:
         raise typer.Exit(NO_RESOURCES)
 
@@ -62,9 +68,9 @@ def _report(found: "list[Finding]", *, json_output: bool) -> bool:
         return not counts["problem"]
     width = max(len(finding.name) for finding in found)
     for finding in found:
-        print(f"{finding.status:7}  {finding.name:{width}}  {finding.found}")
+        print(f"{finding.status:7}  {finding.name:{width}}  {printable(finding.found)}")
         if finding.remedy:
-            print(f"{'':7}  {'':{width}}  {finding.remedy}")
+            print(f"{'':7}  {'':{width}}  {printable(finding.remedy)}")
     print(f"\n{_counted(counts['problem'], 'problem')}, {_counted(counts['note'], 'note')}")
     if not counts["problem"]:
         print("Next    fdps demo, or fdps doctor --recipe FILE before a training")

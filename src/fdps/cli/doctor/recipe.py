@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fdps.cli.doctor.machine import GIB, memory_gib
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.config import Recipe
@@ -75,7 +76,7 @@ def report(
 
     Raises:
         ResourceError: The steps did not fit into the memory.
-        FdpsError: As reading recipe and data raises; data that are not there are no error.
+        FdpsError: Recipe or data cannot be read; data that are not there are no error.
     """
     import json
     from dataclasses import asdict
@@ -85,7 +86,7 @@ def report(
     recipe = load_recipe(path, settings)
     for root in roots:
         recipe = with_root(recipe, root)
-    print(f"Trial   three steps of {path}", file=sys.stderr, flush=True)
+    print(f"Trial   three steps of {printable(path)}", file=sys.stderr, flush=True)
     outlook = look_ahead(recipe, n_scenes)
     if json_output:
         print(json.dumps({"recipe": str(path), **asdict(outlook), "fits": outlook.fits}))
@@ -98,11 +99,11 @@ def look_ahead(recipe: "Recipe", n_scenes: int | None) -> Outlook:
     """Take three steps of a training, and carry them on to the whole.
 
     Args:
-        recipe: Of the training.
+        recipe: Recipe of the training.
         n_scenes: Where it is given, it counts instead of the scenes that are found.
 
     Raises:
-        FdpsError: As :func:`fdps.engine.trial.try_steps` and reading the data raise.
+        FdpsError: The data cannot be read, or :func:`fdps.engine.trial.try_steps` fails.
     """
     import tempfile
 
@@ -168,10 +169,12 @@ def _drawn(recipe: "Recipe", folder: Path) -> "SceneSet":
 
 def _lines(path: Path, recipe: "Recipe", found: Outlook) -> list[str]:
     train, trial = recipe.train, found.trial
-    lines = [f"Recipe  {path}, {train.precision} on {trial.device}"]
+    lines = [f"Recipe  {printable(path)}, {train.precision} on {trial.device}"]
     if found.missing:
         width, height = ASSUMED_SIZE
-        lines.append(f"Data    {found.missing}: tried on drawn pictures of {width}×{height}")
+        lines.append(
+            f"Data    {printable(found.missing)}: tried on drawn pictures of {width}×{height}"
+        )
     if found.n_scenes is not None:
         lines.append(f"Scenes  {found.n_scenes}, {train.batch_size} in a step")
     memory = f"Memory  {trial.peak_gib:.2f} GiB at its fullest"

@@ -10,6 +10,7 @@ from fdps.cli.evaluate.compared_runs import contenders, load_runs, scenes_of
 from fdps.cli.evaluate.comparison_table import show
 from fdps.cli.evaluate.options import Scoring
 from fdps.cli.option_groups import grouped
+from fdps.cli.progress import working
 
 
 @grouped
@@ -32,19 +33,20 @@ def compare(
     """Compare runs on the same queries: figures, 95 % intervals, and which differences are real."""
     import json
 
-    import numpy as np
-
-    from fdps.evaluation.comparison import compare_systems
-
     options = scoring.checked()
-    found = load_runs(runs)
-    scenes = scenes_of(runs, choice)
-    systems = contenders(found, scenes, options)
-    people = None
-    if by_person:
-        scored = systems[0].reports[0].search.queries
-        people = np.array([scenes.queries[row].person_id for row in scored], dtype=np.int64)
-    comparison = compare_systems(systems, units=people, seed=options.seed)
+    with working(f"Scoring {len(runs)} runs", hidden=json_output):
+        import numpy as np
+
+        from fdps.evaluation.comparison import compare_systems
+
+        found = load_runs(runs)
+        scenes = scenes_of(runs, choice)
+        systems = contenders(found, scenes, options)
+        people = None
+        if by_person:
+            scored = systems[0].reports[0].search.queries
+            people = np.array([scenes.queries[row].person_id for row in scored], dtype=np.int64)
+        comparison = compare_systems(systems, units=people, seed=options.seed)
     if json_output:
         print(json.dumps(comparison.json()))
     else:

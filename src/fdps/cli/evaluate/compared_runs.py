@@ -24,7 +24,7 @@ def scenes_of(runs: Sequence[Path], choice: DataChoice) -> "SceneSet":
 
     Raises:
         UsageError: Nothing tells the data, or the recipes name different data.
-        FdpsError: As :meth:`fdps.cli.chosen_data.DataChoice.scenes` raises.
+        FdpsError: The same as :meth:`fdps.cli.chosen_data.DataChoice.scenes`.
     """
     recipes = {run: _recipe(run) for run in runs}
     named = {run: recipe.data.test for run, recipe in recipes.items() if recipe is not None}
@@ -76,7 +76,7 @@ def contenders(
     """Score every run, and join those whose recipes differ in the seed alone.
 
     Raises:
-        FdpsError: As :func:`fdps.evaluation.evaluate_with` raises.
+        FdpsError: The same as :func:`fdps.evaluation.evaluate_with`.
     """
     from fdps.evaluation import evaluate_with
     from fdps.evaluation.comparison import Contender

@@ -3,6 +3,8 @@
 from math import isnan
 from typing import TYPE_CHECKING
 
+from fdps.names import printable
+
 if TYPE_CHECKING:
     from fdps.evaluation.comparison import Comparison, Difference, Figure
 
@@ -18,17 +20,19 @@ def show(comparison: "Comparison", *, unit: str) -> None:
         unit: What was drawn and exchanged: queries or people.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     drawn = "" if unit == "queries" else f" of {comparison.n_units} {unit}"
-    table = Table(title=f"{comparison.data}, {comparison.n_queries} queries{drawn}, per cent")
+    data = escape(printable(comparison.data))
+    table = Table(title=f"{data}, {comparison.n_queries} queries{drawn}, per cent")
     table.add_column("system")
     for _, head in _SHOWN:
         table.add_column(head, justify="right")
     for standing in comparison.standings:
         figures = [figure_text(standing.figures[name]) for name, _ in _SHOWN]
-        table.add_row(standing.name, *figures)
+        table.add_row(escape(printable(standing.name)), *figures)
     console.print(table)
     if len(comparison.standings) > 1:
         console.print(_differences(comparison))
@@ -65,17 +69,18 @@ def verdict(difference: "Difference") -> str:
 
 
 def _differences(comparison: "Comparison") -> object:
+    from rich.markup import escape
     from rich.table import Table
 
     first, *others = comparison.standings
-    table = Table(title=f"Difference to {first.name}, points")
+    table = Table(title=f"Difference to {escape(printable(first.name))}, points")
     for column in ("system", "figure", "difference", "95 %", "p", "verdict"):
         is_number = column in ("difference", "95 %", "p")
         table.add_column(column, justify="right" if is_number else "left")
     for standing in others:
         for name, head in _TESTED:
             found = standing.differences[name]
-            table.add_row(standing.name, head, *difference_cells(found))
+            table.add_row(escape(printable(standing.name)), head, *difference_cells(found))
     return table
 
 

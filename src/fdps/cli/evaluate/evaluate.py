@@ -10,6 +10,7 @@ from fdps.cli.evaluate.files import Files, interval_figures, show_intervals
 from fdps.cli.evaluate.options import Scoring
 from fdps.cli.evaluate.table import show
 from fdps.cli.option_groups import grouped
+from fdps.cli.progress import working
 from fdps.errors import MissingDataError, UsageError
 
 
@@ -35,23 +36,23 @@ def evaluate(
     import json
     from dataclasses import replace
 
-    from fdps.analysis.scored import Evaluation
-    from fdps.evaluation import evaluate_with
-    from fdps.predictions import load_predictions
-
     options = scoring.checked()
-    found = load_predictions(_predictions_file(run, predictions))
-    scenes = choice.scenes(run)
-    report = evaluate_with(options, found, scenes)
-    extras = interval_figures(report, bootstrap)
+    file = _predictions_file(run, predictions)
+    with working(f"Scoring {file}", hidden=json_output):
+        from fdps.analysis.scored import Evaluation
+        from fdps.evaluation import evaluate_with
+        from fdps.predictions import load_predictions
+
+        found, scenes = load_predictions(file), choice.scenes(run)
+        report, strict = evaluate_with(options, found, scenes), None
+        if not json_output and options.protocol != "strict":
+            strict = evaluate_with(replace(options, protocol="strict"), found, scenes)
+        extras = interval_figures(report, bootstrap)
     files.write(Evaluation(report, found, scenes), run=run, draws=bootstrap)
     if json_output:
         print(json.dumps(report.json() | extras))
         return
-    if options.protocol == "strict":
-        show(report)
-    else:
-        show(report, evaluate_with(replace(options, protocol="strict"), found, scenes))
+    show(report, strict)
     show_intervals(extras)
 
 

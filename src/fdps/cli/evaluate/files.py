@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fdps.cli.progress import working
+from fdps.names import printable, typed
+
 if TYPE_CHECKING:
     from fdps.analysis.scored import Evaluation
     from fdps.evaluation import EvaluationReport
@@ -51,26 +54,27 @@ class Files:
             draws: Bootstrap samples of the intervals in the reports; 0 for the usual number.
 
         Raises:
-            FdpsError: As :meth:`fdps.analysis.scored.Evaluation.html` raises.
+            FdpsError: The same as :meth:`fdps.analysis.scored.Evaluation.html`.
         """
         from fdps.evaluation.statistics import N_DRAWS
 
         n_draws = draws or N_DRAWS
-        if self.out is not None:
-            from fdps.evaluation.details import details
+        with working("Writing reports"):
+            if self.out is not None:
+                from fdps.evaluation.details import details
 
-            report = evaluation.report
-            more = details(report, evaluation.scenes, n_draws=n_draws)
-            _write(self.out, json.dumps(report.record() | more, indent=2) + "\n")
-        if self.csv is not None:
-            evaluation.csv(self.csv)
-        if self.html is not None:
-            name = run.resolve().name if run is not None else "this system"
-            command = " ".join(["fdps", *sys.argv[1:]])
-            evaluation.html(self.html, name=name, notes={"Command": command}, n_draws=n_draws)
+                report = evaluation.report
+                more = details(report, evaluation.scenes, n_draws=n_draws)
+                _write(self.out, json.dumps(report.record() | more, indent=2) + "\n")
+            if self.csv is not None:
+                evaluation.csv(self.csv)
+            if self.html is not None:
+                name = printable(run.resolve().name) if run is not None else "this system"
+                command = " ".join(["fdps", *map(typed, sys.argv[1:])])
+                evaluation.html(self.html, name=name, notes={"Command": command}, n_draws=n_draws)
         for path in (self.out, self.csv, self.html):
             if path is not None:
-                print(f"Wrote   {path}", file=sys.stderr)
+                print(f"Wrote   {printable(path)}", file=sys.stderr)
 
 
 def _write(path: Path, text: str) -> None:

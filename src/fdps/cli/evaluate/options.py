@@ -40,18 +40,23 @@ class Scoring:
         ),
     ] = "all"
     seed: Annotated[
-        int, typer.Option(min=0, help="Of galleries, intervals and tests that are drawn.")
+        int, typer.Option(min=0, help="Seed of galleries, intervals and tests that are drawn.")
     ] = 0
     min_frame_gap: Annotated[
-        int, typer.Option(metavar="N", help="Ignore frames so near to the query, same camera.")
+        int,
+        typer.Option(
+            metavar="N", help="Ignore frames of the camera within N numbers of the query."
+        ),
     ] = 0
     min_seconds_gap: Annotated[
-        float, typer.Option(metavar="S", help="As --min-frame-gap, in seconds.")
+        float, typer.Option(metavar="S", help="The same as --min-frame-gap, in seconds.")
     ] = 0.0
     weight_by_score: Annotated[
         bool, typer.Option("--weight-by-score", help="Multiply similarity by detector score.")
     ] = False
-    score_threshold: Annotated[float, typer.Option(help="Detections below do not count.")] = 0.5
+    score_threshold: Annotated[
+        float, typer.Option(help="Count no detections of a lower score.")
+    ] = 0.5
     query_expansion: Annotated[
         int,
         typer.Option(metavar="K", help="Average a query with its K best hits and search again."),

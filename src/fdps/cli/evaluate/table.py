@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from fdps.names import printable
+
 if TYPE_CHECKING:
     from fdps.evaluation import EvaluationOptions, EvaluationReport
 
@@ -23,9 +25,10 @@ def show(report: "EvaluationReport", strict: "EvaluationReport | None" = None) -
         strict: The same by the strict rules, for a row below.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=report.data)
+    table = Table(title=escape(printable(report.data)))
     table.add_column("rules")
     for group, name in _SHOWN:
         table.add_column(f"{group}\n{name}", justify="right")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fdps.cli.models.calibrate import calibrate
+from fdps.cli.progress import working
+from fdps.names import printable, typed
 
 if TYPE_CHECKING:
     from fdps.embedders.info import ModelInfo
@@ -43,12 +45,13 @@ def list_(
         figures = {"folder": str(models_folder()), "models": [_figures(info) for info in found]}
         print(json.dumps(figures))
         return
-    width = max(len(info.name) for info in found)
+    names = [printable(info.name) for info in found]
+    width = max(map(len, names))
     print(f"{'name':<{width}}  {'kind':<8}  {'licence':<13}  {'calibrated':<10}  place")
-    for info in found:
+    for name, info in zip(names, found, strict=True):
         calibrated = "yes" if info.is_calibrated else "no"
-        row = f"{info.name:<{width}}  {info.kind:<8}  {info.licence:<13}  {calibrated:<10}"
-        print(f"{row}  {info.problem or info.place}")
+        row = f"{name:<{width}}  {info.kind:<8}  {printable(info.licence):<13}  {calibrated:<10}"
+        print(f"{row}  {printable(info.problem or info.place)}")
 
 
 @app.command(name="info")
@@ -60,28 +63,30 @@ def info_(model: Model, json_output: Json = False) -> None:
     if json_output:
         print(json.dumps(_figures(info)))
         return
-    print(f"Model   {info.name} ({info.kind}, {info.model_hash})")
-    print(f"Place   {info.place}")
-    print(f"Licence {info.licence}")
-    print(f"Data    {info.data or 'unknown'}")
+    print(f"Model   {printable(info.name)} ({info.kind}, {info.model_hash})")
+    print(f"Place   {printable(info.place)}")
+    print(f"Licence {printable(info.licence)}")
+    print(f"Data    {printable(info.data or 'unknown')}")
     for name, value in info.metrics.items():
-        print(f"Figure  {name} {value:g}")
+        print(f"Figure  {printable(name)} {value:g}")
     if info.notes:
-        print(f"Note    {info.notes}")
+        print(f"Note    {printable(info.notes)}")
     if not info.is_calibrated:
-        print(f"Next    fdps models calibrate {model} --data KIND --root DIR")
+        print(f"Next    fdps models calibrate {typed(model)} --data KIND --root DIR")
 
 
 @app.command()
 def verify(model: Model, json_output: Json = False) -> None:
     """Read every byte of a model, compare pinned hashes, load it and let it look at a picture."""
-    from fdps.embedders.info import verify as verify_model
+    with working(f"Loading {model}", hidden=json_output):
+        from fdps.embedders.info import verify as verify_model
 
-    info = verify_model(model)
+        info = verify_model(model)
     if json_output:
         print(json.dumps(_figures(info) | {"verified": True}))
         return
-    print(f"Whole   {info.name} ({info.kind}, {info.model_hash}) at {info.place}")
+    about = f"({info.kind}, {info.model_hash}) at {printable(info.place)}"
+    print(f"Whole   {printable(info.name)} {about}")
 
 
 app.command()(calibrate)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fdps.cli.chosen_data import DATA_HELP, RECIPE_FILE, ROOT_HELP, SPLIT_HELP, DataChoice
-from fdps.cli.train.predict import progress_bar
+from fdps.cli.progress import progress_bar, working
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.predictions import Predictions
@@ -30,11 +31,17 @@ def calibrate(
     ] = None,
     min_frame_gap: Annotated[
         int,
-        typer.Option(min=0, metavar="FRAMES", help="Leave out frames so near to the query."),
+        typer.Option(
+            min=0, metavar="FRAMES", help="Leave out frames within so many numbers of the query."
+        ),
     ] = 0,
     archives: Annotated[
         list[str] | None,
-        typer.Option("--archive", metavar="NAME.fdps", help="Keep it there too; repeatable."),
+        typer.Option(
+            "--archive",
+            metavar="NAME.fdps",
+            help="Keep the calibration in this archive too; repeatable.",
+        ),
     ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, nothing else.")
@@ -42,25 +49,18 @@ def calibrate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Learn from people who are known how many wrong candidates a similarity brings."""
-    from fdps.durable import write_file
-    from fdps.embedders import calibration_file, find_model
-    from fdps.predictions import data_hash
-    from fdps.search import Index
-    from fdps.search.results.calibration import calibrate as fit
-    from fdps.search.results.calibration import to_json
-    from fdps.search.results.comparisons import compare, find_sightings
+    with working("Reading the data", hidden=quiet):
+        from fdps.durable import write_file
+        from fdps.embedders import calibration_file, find_model
+        from fdps.search import Index
+        from fdps.search.results.calibration import to_json
 
-    place = find_model(model)
-    is_run = (place.parent / RECIPE_FILE).is_file()
-    scenes = DataChoice(data, root, split).scenes(place.parent if is_run else None)
+        place = find_model(model)
+        is_run = (place.parent / RECIPE_FILE).is_file()
+        scenes = DataChoice(data, root, split).scenes(place.parent if is_run else None)
     found = _predictions(model, scenes, predictions, quiet=quiet)
-    calibration = fit(
-        compare(find_sightings(found, scenes), min_frame_gap=min_frame_gap),
-        model_hash=found.model_hash,
-        data=scenes.name,
-        data_hash=data_hash(scenes),
-        min_frame_gap=min_frame_gap,
-    )
+    with working("Comparing people", hidden=quiet):
+        calibration = _fitted(found, scenes, min_frame_gap)
     file = calibration_file(place)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_file(file, to_json(calibration).encode())
@@ -71,21 +71,38 @@ def calibrate(
         print(json.dumps(_figures(calibration) | {"calibration": str(file)}))
     else:
         _show(calibration)
-        print(f"Wrote   {', '.join([str(file), *(archives or ())])}")
+        print(f"Wrote   {', '.join(map(printable, [file, *(archives or ())]))}")
+
+
+def _fitted(found: "Predictions", scenes: "SceneSet", min_frame_gap: int) -> "Calibration":
+    from fdps.predictions import data_hash
+    from fdps.search.results.calibration import calibrate as fit
+    from fdps.search.results.comparisons import compare, find_sightings
+
+    return fit(
+        compare(find_sightings(found, scenes), min_frame_gap=min_frame_gap),
+        model_hash=found.model_hash,
+        data=scenes.name,
+        data_hash=data_hash(scenes),
+        min_frame_gap=min_frame_gap,
+    )
 
 
 def _predictions(
     model: str, scenes: "SceneSet", file: Path | None, *, quiet: bool
 ) -> "Predictions":
-    from fdps.embedders import load
     from fdps.embedders.info import describe
-    from fdps.engine.predict import predict
     from fdps.errors import PredictionsError
     from fdps.predictions import load_predictions
 
     if file is None:
+        with working(f"Loading {model}", hidden=quiet):
+            from fdps.embedders import load
+            from fdps.engine.predict import predict
+
+            searcher = load(model)
         with progress_bar(f"Predict {scenes.name}", hidden=quiet) as progress:
-            return predict(load(model), scenes, progress)
+            return predict(searcher, scenes, progress)
     found, model_hash = load_predictions(file), describe(model).model_hash
     if found.model_hash != model_hash:
         raise PredictionsError(

@@ -10,6 +10,7 @@ from fdps.cli.chosen_data import PREDICTIONS_FILE, DataChoice
 from fdps.cli.option_groups import grouped
 from fdps.cli.progress import progress_bar as progress_bar
 from fdps.cli.progress import working
+from fdps.names import printable
 
 
 @grouped
@@ -21,12 +22,15 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="[default: predictions.safetensors in the run]"
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Predictions file. [default: predictions.safetensors in the run]",
         ),
     ] = None,
     min_score: Annotated[
         float | None,
-        typer.Option(help="Leave out detections below. [default: that of the recipe]"),
+        typer.Option(help="Leave out detections of a lower score. [default: the recipe's]"),
     ] = None,
     ground_truth_boxes: Annotated[
         bool,
@@ -34,7 +38,9 @@ def predict(
             "--ground-truth-boxes", help="Embed the annotated people instead of detecting."
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="Where to run: cpu, cuda, cuda:1.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Device to run on: cpu, cuda, cuda:1, mps or auto.")
+    ] = "cpu",
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object when done.")
     ] = False,
@@ -72,8 +78,8 @@ def predict(
         print(json.dumps(figures))
         return
     print(f"Found   {len(predictions.boxes)} people in {len(scenes)} scenes, {seconds:.3f} s each")
-    print(f"Wrote   {file}")
-    print(f"Next    {_next_step(model, file, choice)}")
+    print(f"Wrote   {printable(file)}")
+    print(f"Next    {printable(_next_step(model, file, choice))}")
 
 
 def _next_step(model: Path, file: Path, choice: DataChoice) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from fdps.cli.train.training import is_first_process, train_run
 from fdps.errors import ConfigError
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.config import Recipe
@@ -59,7 +60,7 @@ def sweep_runs(
 
     Args:
         recipes: By name.
-        folder: Of the whole sweep.
+        folder: Folder of the whole sweep.
         quiet: Show no progress.
         json_output: Print one JSON object in place of the table.
 
@@ -76,7 +77,7 @@ def sweep_runs(
     for number, (name, recipe) in enumerate(recipes.items(), start=1):
         run = folder / name
         if is_first and not quiet:
-            print(f"Run     {number}/{len(recipes)}  {name}", file=sys.stderr)
+            print(f"Run     {number}/{len(recipes)}  {printable(name)}", file=sys.stderr)
         try:
             train_run(recipe, run, quiet=quiet)
         except KeyboardInterrupt:
@@ -143,9 +144,10 @@ def _write(rows: Sequence[Row], folder: Path) -> None:
 
 def _show(rows: Sequence[Row], folder: Path) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=str(folder))
+    table = Table(title=escape(printable(folder)))
     table.add_column("set")
     for figure in _FIGURES:
         table.add_column(figure, justify="right")
@@ -153,6 +155,6 @@ def _show(rows: Sequence[Row], folder: Path) -> None:
     for row in rows:
         cells = [f"{row.figures[k]:.3f}" if k in row.figures else "–" for k in _FIGURES]
         mark = " (best mAP)" if row.figures.get("mAP") == best else ""
-        table.add_row(row.name + mark, *cells)
+        table.add_row(escape(printable(row.name)) + mark, *cells)
     Console().print(table)
-    print(f"Table   {folder / TABLE_FILE}")
+    print(f"Table   {printable(folder / TABLE_FILE)}")

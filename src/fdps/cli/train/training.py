@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fdps.cli.chosen_data import RECIPE_FILE, cache_of
+from fdps.cli.progress import working
 from fdps.cli.train.run_watch import watched
 from fdps.cli.train.samples import SampleSheets
 from fdps.errors import ConfigError
+from fdps.names import printable, typed
 
 if TYPE_CHECKING:
     from fdps.config import Recipe, Source
@@ -28,15 +30,18 @@ def train_run(recipe: "Recipe", run: Path, *, quiet: bool) -> Path:
     Returns:
         The weights file.
     """
-    from fdps.engine.train import train
+    with working("Loading torch", hidden=quiet or not is_first_process()):
+        from fdps.engine.train import train
 
     # It announces precision and processes; what matters of that, we say ourselves.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    scenes, validation = training_scenes(recipe, cache_of(run)), _validation_scenes(recipe, run)
+    with working("Reading the data", hidden=quiet or not is_first_process()):
+        cache = cache_of(run)
+        scenes, validation = training_scenes(recipe, cache), _validation_scenes(recipe, run)
     if not quiet and is_first_process():
         n_persons, n_boxes = len(scenes.person_ids), scenes.n_boxes
         print(f"Data    {len(scenes)} scenes, {n_boxes} people, {n_persons} ids", file=sys.stderr)
-        print(f"Page    {run / 'index.html'}", file=sys.stderr)
+        print(f"Page    {printable(run / 'index.html')}", file=sys.stderr)
     try:
         with watched(run) as watch:
             weights = train(
@@ -52,7 +57,7 @@ def train_run(recipe: "Recipe", run: Path, *, quiet: bool) -> Path:
             return weights
     except KeyboardInterrupt:
         if is_first_process() and (run / RECIPE_FILE).is_file():  # else nothing has begun
-            print(f"Stopped {run}\nNext    fdps resume {run}", file=sys.stderr)
+            print(f"Stopped {printable(run)}\nNext    fdps resume {typed(run)}", file=sys.stderr)
         raise
 
 
@@ -63,7 +68,7 @@ def say_done(run: Path, weights: Path, *, json_output: bool) -> None:
     if json_output:
         print(json.dumps({"run": str(run), "weights": str(weights)}))
     else:
-        print(f"Weights {weights}\nNext    fdps predict {run}")
+        print(f"Weights {printable(weights)}\nNext    fdps predict {typed(run)}")
 
 
 def is_first_process() -> bool:
@@ -80,7 +85,7 @@ def training_scenes(recipe: "Recipe", cache: Path | None = None) -> "SceneSet":
 
     Raises:
         ConfigError: The recipe names none.
-        FdpsError: As :func:`fdps.data.load_scenes` raises.
+        FdpsError: The same as :func:`fdps.data.load_scenes`.
     """
     from fdps.data.identities import concatenate
 
