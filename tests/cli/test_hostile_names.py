@@ -74,3 +74,20 @@ def test_what_is_not_there(name: str, capsys: Capture) -> None:
     assert main(["doctor", "--recipe", name]) == 3
     assert main(["evaluate", name]) == 3
     assert not CONTROL.search(capsys.readouterr().err)
+
+
+def test_an_error_stays_on_its_line(name: str, capsys: Capture) -> None:
+    missing = f"{name} that is not there"
+    for words in (
+        ["data", "check", missing],
+        ["index", missing, "-o", "e.fdps", "--model", missing],
+        ["search", missing, "--item", "1"],
+        ["models", "info", missing],
+        ["detect", missing, "--model", "drawn-people"],
+    ):
+        capsys.readouterr()
+        assert main(words) in (2, 3)
+        first, *rest = capsys.readouterr().err.splitlines()
+        assert first.startswith("error: "), words
+        assert all(line.startswith("  ") for line in rest)
+        assert "second that is not there" not in rest

@@ -197,7 +197,7 @@ def _say(text: str) -> None:
 
 def _report(error: FdpsError) -> int:
     log.debug("where it happened", exc_info=True)
-    _say(f"error: {error}")
+    _say(f"error: {printable(error)}")  # one line: a name in it may hold a newline
     if error.hint:
         _say(textwrap.indent(error.hint, "  "))
     return error.exit_code

@@ -210,8 +210,8 @@ def query_person(searcher: "Searcher", choice: Choice) -> "QueryPerson":
                 hint="draw the box yourself: --box x1,y1,x2,y2, or lower --min-score",
             ) from error
         raise UsageError(
-            f"{printable(picture)}: {error}\n{_listed(error.found)}",
-            hint="choose one of these, or give --point x,y or --box x1,y1,x2,y2; with several "
+            f"{printable(picture)}: {error}",
+            hint=f"{_listed(error.found)}\nchoose one of these, or give --point x,y or --box x1,y1,x2,y2; with several "
             f"pictures write it behind each: {printable(picture.name)}@1\n"
             f"to see them numbered: fdps detect {printable(picture)} --model MODEL "
             "--picture numbered.jpg",
@@ -226,7 +226,7 @@ def described(box: list[float]) -> str:
 
 def _listed(found: "Detections") -> str:
     return "\n".join(
-        f"  --person {number}  {described(box)}, score {score:.2f}"
+        f"--person {number}  {described(box)}, score {score:.2f}"
         for number, (box, score) in enumerate(
             zip(found.boxes.tolist(), found.scores.tolist(), strict=True), start=1
         )
