@@ -28,16 +28,14 @@ class Where:
     ] = None
     scenes: Annotated[
         str,
-        typer.Option(
-            metavar="PATTERN", help="Scenes to search, such as 'photos/hall/*'."
-        ),
+        typer.Option(metavar="PATTERN", help="Scenes to search, such as 'photos/hall/*'."),
     ] = ""
     min_height: Annotated[
-        float, typer.Option(metavar="PIXELS", help="Least height of a person.")
+        float, typer.Option(metavar="PIXELS", help="Least height of a person's box.")
     ] = 0.0
-    after: Annotated[str, typer.Option(metavar="TIME", help="Only people seen at this time or later.")] = (
-        ""
-    )
+    after: Annotated[
+        str, typer.Option(metavar="TIME", help="Only people seen at this time or later.")
+    ] = ""
     before: Annotated[
         str, typer.Option(metavar="TIME", help="Only people seen before this time.")
     ] = ""
