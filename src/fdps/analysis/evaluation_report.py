@@ -52,7 +52,7 @@ def write_evaluation_report(
         by_size: Reports by gallery size, from
             :func:`~fdps.analysis.gallery_curve.compute_gallery_curve`.
         pairs: Camera pairs from :func:`~fdps.evaluation.camera_pairs.camera_pairs`.
-        notes: How the numbers were made, by name; model, rules and versions are added.
+        notes: Facts by name on how the numbers were made; model, rules and versions are added.
         n_worst: Number of worst queries to draw.
         n_draws: Number of bootstrap samples for the intervals.
 

@@ -107,7 +107,7 @@ def write_page(
         strips: Strips of the fourth section; those after the first ten are folded away.
         strips_heading: The heading of that section.
         strips_note: Text above the strips that says which ones they are.
-        notes: How the numbers were made: command, versions, seed, seconds … by name.
+        notes: Facts by name on how the numbers were made: command, versions, seed, seconds …
     """
     page = render(
         "report.html",

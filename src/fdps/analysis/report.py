@@ -63,7 +63,7 @@ def write_report(
         scenes: The annotated scenes, with their picture files.
         summary: One or two sentences below the title.
         training: Lines of the log of the first system's run, for the curve of its losses.
-        notes: How the numbers were made, by name; versions are added.
+        notes: Facts by name on how the numbers were made; versions are added.
         n_strips: Number of queries to draw, from the easiest to the hardest.
 
     Raises:

@@ -70,7 +70,7 @@ class Evaluation:
         Args:
             path: Path of the file.
             name: Name of the system.
-            notes: How the numbers were made, by name.
+            notes: Facts by name on how the numbers were made.
             n_worst: Number of worst queries to draw.
             n_draws: Number of bootstrap samples for the intervals.
 

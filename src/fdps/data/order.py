@@ -165,7 +165,7 @@ def _in_turn(facts: SceneFacts, hardness: np.ndarray | None, rng: np.random.Gene
     owners = sorted(shows)
     turns = _turns(_weights(owners, hardness), len(facts), rng)
 
-    rank = rng.permutation(len(facts)).tolist()  # who comes first of equally often drawn scenes
+    rank = rng.permutation(len(facts)).tolist()  # breaks ties of equally often drawn scenes
     n_drawn = [0] * len(facts)
     heaps = [[(0, rank[row], row) for row in shows[owner]] for owner in owners]
     for heap in heaps:

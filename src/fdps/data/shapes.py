@@ -13,7 +13,7 @@ from fdps.errors import AnnotationError
 Corners = tuple[float, float, float, float]
 """The corners of a box, ``x1 y1 x2 y2``."""
 
-_ONE = 1 + 1e-9  # what adding and taking away again leaves of 1
+_ONE = 1 + 1e-9  # 1 with the rounding error of an addition and a subtraction
 
 
 def upright_box(corners: Corners, degrees: float) -> Corners:

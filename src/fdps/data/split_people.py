@@ -102,7 +102,7 @@ def _deal(
     part_of: dict[int, str] = {}
     filled = dict.fromkeys(targets, 0)
     for unit in order:
-        # In shares of its target, so that a small part is filled as surely as a large one.
+        # Measured in shares of its target, so that a small part is filled as surely as a large one.
         name = min(targets, key=lambda part: filled[part] / targets[part])
         filled[name] += len(unit)
         part_of.update(dict.fromkeys(unit, name))

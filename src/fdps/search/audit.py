@@ -39,9 +39,9 @@ class AuditEntry:
 
     Args:
         seq: Number of the entry, from 1, without gaps.
-        time: When it was done, ISO 8601, UTC.
+        time: Time of the action, ISO 8601, UTC.
         who: Name of the user, as the operating system knows it.
-        action: What was done: ``create``, ``index``, ``search``, ``remove``, ``forget`` ...
+        action: Kind of action: ``create``, ``index``, ``search``, ``remove``, ``forget`` ...
         purpose: The purpose, as the user stated it.
         details: JSON object with sorted keys.
         previous: Hash of the entry before.
@@ -65,10 +65,10 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is noted of an action, apart from what the archive adds itself.
+    """The part of an entry that the caller gives; the archive adds the rest itself.
 
     Args:
-        action: What was done, as in :attr:`AuditEntry.action`.
+        action: Kind of action, as in :attr:`AuditEntry.action`.
         purpose: The purpose, as the user stated it; may be empty.
         details: Any values that JSON can hold, but nothing biometric.
     """

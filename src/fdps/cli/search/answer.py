@@ -44,7 +44,7 @@ class Answer:
         index: The open archive.
         asked: The pictures and people that the search looked for.
         found: Candidates, best first.
-        reading: What may be claimed about them.
+        reading: Levels and verdict that may be claimed about them.
         appearances: The appearances, where the search was for these; ``found`` is then the best
             sighting of each.
     """

@@ -87,7 +87,7 @@ class Ranking:
         Raises:
             UsageError: The least similarity is out of range, or appearances are to be re-ranked.
         """
-        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:  # also not NaN
+        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:  # refuses NaN
             raise UsageError(
                 f"--min-similarity is from -1 to 1, got {self.min_similarity:g}",
                 hint="leave it out to see the best hits, however similar they are",

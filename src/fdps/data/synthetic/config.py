@@ -69,7 +69,7 @@ class SyntheticConfig:
             "n_cameras": 1,
             "lookalikes": 1,
             "queries_per_person": 1,
-            "width": 96,  # at less, a person is a smear of a few pixels
+            "width": 96,  # below that, a person would be a smear of a few pixels
             "height": 96,
             "jpeg_quality": 1,
             "seed": 0,

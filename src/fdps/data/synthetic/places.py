@@ -286,4 +286,4 @@ PLACES: dict[str, Callable[[_Canvas], None]] = {
     "square": _square,
     "car_park": _car_park,
 }
-"""How to draw each kind of place; camera k watches kind k, then from the first again."""
+"""The way to draw each kind of place; camera k watches kind k, then from the first again."""

@@ -183,6 +183,6 @@ def _lit(sprite: Image.Image, light: Light) -> Image.Image:
     ramp = np.linspace(-0.5, 0.5, sprite.width) * np.sign(light.side)
     factor = 256 - 256 * light.shading * abs(light.side) * (
         0.5 - ramp
-    )  # in 256ths: uint16 is enough
+    )  # counted in 256ths: uint16 is enough
     pixels = np.asarray(sprite)[:, :, :3] * factor.astype(np.uint16)[None, :, None]
     return Image.fromarray((pixels >> 8).astype(np.uint8))

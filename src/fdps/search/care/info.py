@@ -15,14 +15,14 @@ from fdps.search.store import IndexInfo, Store
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an archive in a folder tells beyond what every store tells.
+    """The counts that an archive in a folder gives beyond those of every store.
 
     Args:
         n_videos: Number of files whose frames are scenes.
         cameras: Number of scenes of each camera; the empty name stands for unknown.
         sources: Number of scenes of each folder of files.
         first: Time of the earliest scene, ISO 8601, where one is known.
-        last: Time of the latest scene, likewise.
+        last: Time of the latest scene, ISO 8601, where one is known.
         n_forgotten: Number of places where somebody was forgotten.
         n_bytes: Size on disk, in bytes.
         n_free_bytes: Those of ``n_bytes`` that compacting gives back.
@@ -46,7 +46,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveInfo:
-    """What is in an archive.
+    """The content of an archive, counted.
 
     Args:
         stamp: The model, the dimension, and when the archive was created.

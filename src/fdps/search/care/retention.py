@@ -1,4 +1,4 @@
-"""How long an archive keeps its scenes, and which of them are older."""
+"""The retention policy of an archive: how long it keeps its scenes, and which are older."""
 
 import json
 import re
@@ -24,7 +24,7 @@ _COLUMNS = {"added": "added", "taken": "instant"}
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long scenes are kept.
+    """A policy that says how long scenes are kept.
 
     Args:
         keep: Duration such as ``30d``, ``12h`` or ``2w``.

@@ -28,7 +28,7 @@ _FILES |= {f"{name}-{end}" for name in (DATABASE, LOCK) for end in ("wal", "shm"
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found in an archive.
+    """The findings in an archive.
 
     Args:
         faults: Everything that is wrong; empty if nothing is.

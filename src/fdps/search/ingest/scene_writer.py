@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class IngestSummary:
-    """What became of the files of one ingest.
+    """The outcome of one ingest.
 
     Args:
         n_files: Number of all files of the sources.

@@ -1,4 +1,4 @@
-"""Where an archive on Milvus is, how to reach it, and what its errors mean.
+"""The address of an archive on Milvus, the connection to it, and the meaning of its errors.
 
 .. code-block:: text
 

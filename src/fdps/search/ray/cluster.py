@@ -41,7 +41,7 @@ Flow = Callable[..., RowLists]
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How a cluster is divided.
+    """The division of a cluster among workers.
 
     Args:
         n_workers: Number of processes that hold the model.

@@ -1,4 +1,4 @@
-"""How sure a similarity is: the wrong candidates to expect in an archive of any size.
+"""Calibrated similarities: the wrong candidates to expect in an archive of any size.
 
 A labelled set tells how often somebody is as similar to a stranger as a hit is (the *rate*, per
 comparison). An archive of N people makes N comparisons, so N times the rate are the wrong

@@ -1,4 +1,4 @@
-"""What a search may claim: levels and a verdict hold only for what the calibration counted."""
+"""The claims of a search: levels and a verdict hold only for what the calibration counted."""
 
 from dataclasses import dataclass, fields
 from typing import Any

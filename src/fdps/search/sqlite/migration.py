@@ -33,7 +33,7 @@ def migrate_1_to_2(database: Path, scenes: str, tables: Sequence[str]) -> None:
         _back_up(connection, database.with_name(f"{database.name}.v1.bak"))
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA foreign_keys = OFF")  # or dropping the old table drops people
+        connection.execute("PRAGMA foreign_keys = OFF")  # else dropping the old table drops people
         connection.execute("BEGIN EXCLUSIVE")
         try:
             _change(connection, scenes, tables)

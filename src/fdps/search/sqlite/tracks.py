@@ -167,7 +167,7 @@ def appearance(
         (json.dumps(members),),
     ).fetchall()
     first, last = (_scene(connection, in_order[place][1]) for place in (0, -1))
-    best = int(np.argmax(found.similarities))  # of equal ones the lowest item
+    best = int(np.argmax(found.similarities))  # the lowest item of equals
     name, *box, score = connection.execute(
         "SELECT name, x1, y1, x2, y2, score FROM people JOIN scenes ON scenes.id = people.scene_id "
         "WHERE people.id = ?",
