@@ -64,7 +64,7 @@ def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float
 
 
 def reid_ramp(step: int, config: TrainConfig, steps_per_epoch: int) -> float:
-    """Return the share of the re-ID weight at a step: from 0 to 1 over ``reid_warmup_epochs``.
+    """Return the share of the re-ID weight: linear from 0 to 1 over ``reid_warmup_epochs``.
 
     In the first epoch most people meet an empty table row. They can only be pushed away from
     everybody else, which teaches nothing, outweighs detection and wears pretrained weights off.

@@ -47,7 +47,7 @@ class Watcher(Protocol):
     """A listener that follows a run beside its log, such as a page or TensorBoard."""
 
     def begin(self, step: int, total_steps: int) -> None:
-        """Learn the position of the run, in steps of a total."""
+        """Learn where the run stands, in steps, and how many it has."""
 
     def step(self, record: Values) -> None:
         """Take a line of the log."""

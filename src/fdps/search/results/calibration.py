@@ -35,7 +35,7 @@ TAIL_COUNT = 200
 """... but at least so many comparisons."""
 MIN_COMPARED = 1000
 _RESAMPLES = 200
-_INTERVAL = (2.5, 97.5)  # bounds of the interval, in percent
+_INTERVAL = (2.5, 97.5)  # percentiles that bound the interval
 _NOTE = "calibration"  # key under which an archive keeps it
 _LEAST_RATE = 1e-15  # stands for never, so that logarithms exist
 

@@ -102,7 +102,7 @@ class TrackGroups:
         self._last: tuple[Filters, Groups] | None = None
 
     def forget(self) -> None:
-        """Note that people were added or removed."""
+        """Forget who was read, because people were added or removed."""
         self._labels = self._last = None
 
     def groups(
