@@ -1,4 +1,4 @@
-"""A contact sheet of a search: whom it looked for; each candidate enlarged and in its scene."""
+"""A contact sheet of a search: the person asked for, and candidates enlarged and in scenes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ from fdps.errors import UsageError
 from fdps.structures import Picture
 
 LEVEL_COLOURS = {"strong": (0, 130, 80), "worth a look": (190, 120, 0), "weak": (110, 118, 128)}
-"""Of the frames; the level is also written above."""
+"""Colours of the frames; the level is also written above."""
 
-_MARK = (86, 190, 240)  # seen on any picture, and told from all levels
-_FONT, _SMALL = 22, 15  # pixels
-_WIDEST = 2.4  # a scene is at most so many times as wide as high
+_MARK = (86, 190, 240)  # seen on any picture, and different from all levels
+_FONT, _SMALL = 22, 15  # sizes of the letters, in pixels
+_WIDEST = 2.4  # most times that a scene is as wide as high
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +35,11 @@ class Shown:
     """A person on a sheet.
 
     Args:
-        heading: Above, such as rank and similarity.
-        caption: Below, such as where and when.
-        box: In pixels of the picture.
-        picture: The scene, or why it cannot be shown.
-        level: How sure; names the colour of the frame.
+        heading: Text above the person, such as rank and similarity.
+        caption: Text below the person, such as place and time.
+        box: Box of the person, in pixels of the picture.
+        picture: The scene, or the reason why it cannot be shown.
+        level: Level in words, which decides the colour of the frame.
     """
 
     heading: str
@@ -61,16 +61,17 @@ def candidate_sheet(
 
     Args:
         query: Pictures of the person looked for; may be empty.
-        candidates: Best first; may be empty, the sheet then says so.
-        columns: Candidates in a row, at least 1.
-        height_px: Of each picture, at least 32.
-        bystanders: Show other people too; else everything around the person is blurred.
+        candidates: Candidates, best first; without any, the sheet says so.
+        columns: Number of candidates in a row, at least 1.
+        height_px: Height of each picture in pixels, at least 32.
+        bystanders: Whether to show other people too; otherwise everything around the person is
+            blurred.
 
     Returns:
         An RGB picture; it is neither shown nor saved.
 
     Raises:
-        UsageError: A size that makes no sense.
+        UsageError: A size makes no sense.
     """
     if columns < 1 or height_px < 32:
         raise UsageError(f"a sheet needs a column and 32 pixels, got {columns} and {height_px}")
@@ -83,7 +84,7 @@ def candidate_sheet(
 
 
 def _person(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
-    """Enlarged, without the scene."""
+    """Draw a person enlarged, without the scene."""
     tile = framed([_panel(shown, height_px, bystanders)], INK)
     return _labelled(tile, shown)
 
@@ -108,7 +109,7 @@ def _panel(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
 def _scene(
     picture: Picture, box: Float32[np.ndarray, " 4"], height_px: int, bystanders: bool
 ) -> Image.Image:
-    """The scene with a frame around the person; of a panorama the part around the person."""
+    """Draw a scene with a frame around the person; of a panorama, the part around them."""
     if not bystanders:
         picture = without_bystanders(picture, box)
     height, width = picture.shape[:2]

@@ -1,4 +1,4 @@
-"""The simplest person search that is not a guess: compare the colours of annotated boxes.
+"""Compare the colours of annotated boxes: the simplest person search that is not a guess.
 
 It shows how much of a data set colour alone solves; a network has to be better than that.
 """
@@ -12,21 +12,21 @@ from fdps.predictions import Predictions, data_hash
 from fdps.structures import Boxes, Picture, SceneSet, empty_boxes
 
 STRIPES = 3
-"""Horizontal parts of a person, about head and chest, hips, legs."""
+"""Number of horizontal parts of a person: about head and chest, hips, legs."""
 
-_BINS = (8, 4, 4)  # hue, saturation, value
+_BINS = (8, 4, 4)  # numbers of hues, saturations and values
 _LEVELS = int(np.prod(_BINS))
 
 
 def predict_by_colour(scenes: SceneSet) -> Predictions:
-    """Predictions whose detections are the annotated boxes and whose embeddings are colours.
+    """Make predictions whose detections are the annotated boxes and whose embeddings are colours.
 
     Args:
-        scenes: With queries, if it is to be searched.
+        scenes: Scenes, with queries if they are to be searched.
 
     Returns:
-        Every annotated box with score 1, so detection is perfect and only the search tells
-        something.
+        Predictions with every annotated box at score 1, so detection is perfect and only the search
+        tells something.
 
     Raises:
         MissingDataError: A picture is not there.
@@ -65,11 +65,11 @@ def colour_histograms(picture: Picture, boxes: Boxes) -> Float32[np.ndarray, "N 
     the inner product of two the Bhattacharyya coefficient.
 
     Args:
-        picture: RGB.
-        boxes: In pixels of the picture; each covers at least a part of it.
+        picture: RGB picture.
+        boxes: Boxes in pixels of the picture; each covers at least a part of it.
 
     Returns:
-        Unit rows of length D = 3 stripes × 128 colours.
+        Rows of unit length, D = 3 stripes × 128 colours.
 
     Example:
         >>> red = np.full((9, 6, 3), (200, 0, 0), dtype=np.uint8)

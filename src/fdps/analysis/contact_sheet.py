@@ -12,11 +12,11 @@ from fdps.structures import UNLABELLED, Scene, SceneSet
 
 _UNNAMED = (110, 118, 128)
 _NAMED = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (123, 79, 163), (184, 134, 11))
-_FONT = 13  # pixels
+_FONT = 13  # size of the letters, in pixels
 
 
 def choose(scenes: SceneSet, n: int, seed: int) -> list[Scene]:
-    """Draw scenes, in data set order; equal seeds draw equal scenes."""
+    """Draw scenes at random, in data set order; equal seeds draw equal scenes."""
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(scenes))[:n]
     return [scenes.scenes[row] for row in sorted(rows.tolist())]
@@ -26,12 +26,12 @@ def draw_sheet(scenes: Sequence[Scene], *, columns: int = 4, width: int = 320) -
     """Draw scenes with their boxes; a person without identity is grey, with a "?".
 
     Args:
-        scenes: At least one.
-        columns: Scenes in a row.
-        width: Of a scene on the sheet, pixels.
+        scenes: Scenes, at least one.
+        columns: Number of scenes in a row.
+        width: Width of a scene on the sheet, in pixels.
 
     Raises:
-        UsageError: No scene, or a size that makes no sense.
+        UsageError: There is no scene, or a size makes no sense.
         PictureError: A picture cannot be decoded.
         MissingDataError: A picture is gone.
     """
@@ -56,7 +56,7 @@ def _cell(scene: Scene, width: int) -> Image.Image:
         corners = (x1, y1 + above, max(x2, x1 + 1), max(y2, y1 + 1) + above)
         draw.rectangle(corners, outline=colour, width=2)
         name = "?" if person_id == UNLABELLED else str(person_id)
-        # Above the box where there is room, so that nobody's head is covered.
+        # The label is above the box where there is room, so that nobody's head is covered.
         place = (x1 + 2, max(y1 + above - _FONT - 4, above))
         left, top, right, bottom = draw.textbbox(place, name, font=font)
         draw.rectangle((left - 2, top - 1, right + 2, bottom + 1), fill=colour)

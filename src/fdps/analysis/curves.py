@@ -49,8 +49,9 @@ class PairSimilarities:
     """Similarities of queries to what was found in other scenes.
 
     Args:
-        same: To detections of the same person.
-        different: To detections of other labelled people; those without identity are left out.
+        same: Similarities to detections of the same person.
+        different: Similarities to detections of other labelled people; those without identity are
+            left out.
     """
 
     same: Float[np.ndarray, " S"]
@@ -68,7 +69,7 @@ def compute_similarities(
     Args:
         predictions: Detections and queries.
         scenes: The truth of the same scenes.
-        min_score: Detections below it do not exist.
+        min_score: Least score in [0, 1]; detections below it are ignored.
 
     Raises:
         PredictionsError: The predictions were made on other annotations.
@@ -88,15 +89,15 @@ def compute_similarities(
 def plot_precision_recall(
     curves: Mapping[str, tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]],
 ) -> Figure:
-    """Precision over recall of the detector.
+    """Plot precision over recall of the detector.
 
     Args:
-        curves: Precision and recall by name of the system.
+        curves: Precision and recall, by name of the system.
     """
     figure, axes = new_figure("Detection")
     for i, (name, (precision, recall)) in enumerate(curves.items()):
         if len(recall):
-            # From recall 0, so that a detector with a single score has a line too.
+            # Begins at recall 0, so that a detector with a single score has a line too.
             x, y = np.insert(recall, 0, 0.0), np.insert(precision, 0, precision[0])
             axes.plot(x, y, label=legend_name(name), **line_style(i))
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
@@ -104,10 +105,10 @@ def plot_precision_recall(
 
 
 def plot_cmc(curves: Mapping[str, Float[np.ndarray, " K"]]) -> Figure:
-    """Cumulative match characteristic: queries answered within the first k hits.
+    """Plot the cumulative match characteristic: queries answered within the first k hits.
 
     Args:
-        curves: Top-1 to top-K, fractions, by name of the system.
+        curves: Top-1 to top-K as fractions, by name of the system.
     """
     figure, axes = new_figure("Search")
     for i, (name, cmc) in enumerate(curves.items()):
@@ -130,12 +131,12 @@ def plot_training(
     names: Sequence[str] = LOSSES,
     smooth: int = 5,
 ) -> Figure:
-    """Losses over optimiser steps, from the lines of a run's ``log.jsonl``.
+    """Plot losses over optimiser steps, from the lines of a run's ``log.jsonl``.
 
     Args:
         records: One mapping per line, with ``step`` and values by name.
-        names: The values to draw; one that no line has is left out.
-        smooth: Lines of the centred running mean that is drawn; at least 1.
+        names: Names of the values to draw; one that no line has is left out.
+        smooth: Number of lines in the centred running mean that is drawn, at least 1.
     """
     figure, axes = new_figure("Training")
     for i, name in enumerate(names):
@@ -145,16 +146,16 @@ def plot_training(
             axes.plot(steps, running_mean(values, smooth), label=legend_name(name), **line_style(i))
     axes.set(xlabel="step", ylabel="loss")
     if any(line.get(name, 0) > 0 for line in records for name in names):
-        axes.set_yscale("log")  # a box loss of 0.01 and a re-ID loss of 10 in one picture
+        axes.set_yscale("log")  # shows a box loss of 0.01 and a re-ID loss of 10 in one picture
     return finish(figure, axes, bool(axes.get_lines()))
 
 
 def plot_similarities(pairs: PairSimilarities, *, n_bins: int = 40) -> Figure:
-    """Histogram of similarities: the same person against others, each summing to one.
+    """Plot a histogram of similarities: the same person against others, each summing to one.
 
     Args:
-        pairs: From :func:`compute_similarities`.
-        n_bins: Over the range that occurs.
+        pairs: Similarities from :func:`compute_similarities`.
+        n_bins: Number of bins over the range that occurs.
     """
     figure, axes = new_figure("Similarity")
     both = np.concatenate([pairs.same, pairs.different])
@@ -185,7 +186,7 @@ def running_mean(values: Float[np.ndarray, " N"], width: int) -> Float[np.ndarra
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Colour and style of the series of that number."""
+    """Return the colour and the style of the series of that number."""
     style = _STYLES[index % len(_STYLES)]
     return {"color": _COLOURS[index % len(_COLOURS)], "ls": style, "lw": 2.2}
 
@@ -199,9 +200,10 @@ def new_figure(
     """Make an empty figure.
 
     Args:
-        title: Printed above the axes.
+        title: Text above the axes.
         size: Width and height in inches.
-        has_margins: Leave the margins to the caller, which takes half the time of finding them.
+        has_margins: Whether the caller sets the margins, which saves half the time, that of finding
+            them.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -216,7 +218,7 @@ def new_figure(
 
 
 def legend_name(name: str) -> str:
-    """Write a name of a system as a legend prints it: matplotlib hides a leading underscore."""
+    """Write a system's name for a legend, where matplotlib would hide a leading underscore."""
     return ("\u200b" if name.startswith("_") else "") + printable(name)  # a space without width
 
 

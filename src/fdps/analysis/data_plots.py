@@ -1,4 +1,4 @@
-"""Histograms of a data set: how crowded, how large, how often seen.
+"""Histograms of a data set: how crowded its scenes are, how large people, how often seen.
 
 matplotlib is imported where a figure is made, because loading it takes a second.
 """
@@ -66,8 +66,8 @@ def write_data_page(folder: Path, name: str, splits: Mapping[str, SceneSet]) -> 
     """Write a PNG for each histogram and one HTML page with all of them.
 
     Args:
-        folder: Made if it is missing.
-        name: Of the data set.
+        folder: Folder to write to, made if it is missing.
+        name: Name of the data set.
         splits: Scene set of each split.
 
     Returns:
@@ -97,11 +97,12 @@ def write_data_page(folder: Path, name: str, splits: Mapping[str, SceneSet]) -> 
 def statistics_table(
     counted: Mapping[str, Statistics], published: Mapping[str, Mapping[str, int]] | None = None
 ) -> Table:
-    """The counts as a table: a row for each count, a column for each split.
+    """Make a table of the counts: a row for each count, a column for each split.
 
     Args:
-        counted: Of each split.
-        published: Counts of the known data set, by split; such a split gets a second column.
+        counted: Counts of each split.
+        published: Published counts of the known data set, by split; such a split gets a second
+            column.
     """
     known = published or {}
     columns = [""]

@@ -1,4 +1,4 @@
-"""Pictures with what was found drawn in: solid frames with scores, dashed ones for the truth.
+"""Draw what was found into pictures: solid frames with scores, dashed ones for the truth.
 
 Found and annotated are told apart by the line as well as by its colour, so that a sheet says the
 same in grey.
@@ -33,10 +33,10 @@ class Sample:
     """A picture of a sheet.
 
     Args:
-        name: Of the scene.
+        name: Name of the scene.
         image: The picture.
-        found: What the network found in it.
-        truth: The people annotated in it; ``None`` where nobody annotated it.
+        found: Detections of the network in it.
+        truth: Boxes annotated in it; ``None`` where nobody annotated it.
     """
 
     name: str
@@ -52,9 +52,10 @@ def draw_detections(
 
     Args:
         image: The picture.
-        found: In its pixels; solid frames with the score above.
-        truth: In its pixels; dashed frames.
-        width: Scale to so many pixels before drawing, so that lines and scores keep their size.
+        found: Detections in pixels of the picture; solid frames with the score above.
+        truth: Annotated boxes in pixels of the picture; dashed frames.
+        width: Width in pixels to scale the picture to before drawing, so that lines and scores keep
+            their size.
 
     Returns:
         An RGB picture; it is neither shown nor saved.
@@ -79,9 +80,9 @@ def sample_sheet(samples: Sequence[Sample], *, columns: int = 3, width: int = 48
     """Lay out pictures side by side, each with its name and how many people it has.
 
     Args:
-        samples: May be empty: the sheet then says so.
-        columns: Pictures in a row, at least 1.
-        width: To which every picture is scaled, pixels.
+        samples: Pictures; without any, the sheet says so.
+        columns: Number of pictures in a row, at least 1.
+        width: Width to which every picture is scaled, in pixels.
 
     Returns:
         An RGB picture; it is neither shown nor saved.
@@ -110,7 +111,7 @@ def _cell(sample: Sample, width: int) -> Image.Image:
 
 
 def _write_score(pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str) -> None:
-    """On the colour of the frame, above the corner or, at the upper border, below it."""
+    """Write a score on the frame's colour, above its corner or, at the upper border, below it."""
     font = ImageFont.load_default(_SCORE_FONT)
     x, y = max(corner[0], 3.0), corner[1] - _SCORE_FONT - 6
     y = y if y >= 0 else corner[1] + 2
@@ -123,7 +124,7 @@ def _dashed_frame(pen: ImageDraw.ImageDraw, box: Sequence[int | float]) -> None:
     x1, y1, x2, y2 = (round(edge) for edge in box)
     across = [(x, y, min(x + _DASH, x2), y) for x in _starts(x1, x2) for y in (y1, y2)]
     down = [(x, y, x, min(y + _DASH, y2)) for y in _starts(y1, y2) for x in (x1, x2)]
-    for grown, colour in ((2, INK), (1, ANNOTATED)):  # a dark rim: seen on any ground
+    for grown, colour in ((2, INK), (1, ANNOTATED)):  # a dark rim, seen on any ground
         for left, top, right, bottom in across + down:
             corners = (left - grown, top - grown, right + grown - 1, bottom + grown - 1)
             pen.rectangle(corners, fill=colour)

@@ -24,7 +24,7 @@ from fdps.predictions import Predictions
 from fdps.structures import SceneSet
 
 N_WORST = 50
-_STRIP_HITS = 5  # one row: fifty strips of ten would make a file of many megabytes
+_STRIP_HITS = 5  # hits in one row: fifty strips of ten would make a file of many megabytes
 _HEADS = {"mAP": "mAP", "top1": "top-1", "top5": "top-5", "top10": "top-10"}
 
 
@@ -45,16 +45,16 @@ def write_evaluation_report(
 
     Args:
         path: The file; an older one is replaced whole or not at all.
-        report: Of scoring ``predictions`` on ``scenes``.
-        predictions: What was scored.
+        report: Result of scoring ``predictions`` on ``scenes``.
+        predictions: Predictions that were scored.
         scenes: The annotated scenes, with their picture files.
-        name: Of the system.
+        name: Name of the system.
         by_size: Reports by gallery size, from
             :func:`~fdps.analysis.gallery_curve.compute_gallery_curve`.
-        pairs: From :func:`~fdps.evaluation.camera_pairs.camera_pairs`.
-        notes: How the numbers were made, by name; model, rules and versions are added.
-        n_worst: Worst queries to draw.
-        n_draws: Bootstrap samples of the intervals.
+        pairs: Camera pairs from :func:`~fdps.evaluation.camera_pairs.camera_pairs`.
+        notes: Facts by name on how the numbers were made; model, rules and versions are added.
+        n_worst: Number of worst queries to draw.
+        n_draws: Number of bootstrap samples for the intervals.
 
     Raises:
         PictureError: A scene to draw cannot be decoded.
@@ -84,20 +84,20 @@ def write_evaluation_report(
 
 
 def worst_queries(result: SearchResult, n: int) -> list[int]:
-    """Rows of the ``n`` queries with the lowest average precision, worst first.
+    """Return rows of the ``n`` queries with the lowest average precision, worst first.
 
     Where precisions tie, the query with more positives to miss comes first, then list order.
 
     Args:
-        result: Scored queries.
-        n: How many rows to choose; fewer, if there are fewer.
+        result: Search result of scored queries.
+        n: Number of rows to choose; fewer, if there are fewer.
     """
     order = np.lexsort((-result.n_relevant, result.average_precisions))
     return [int(row) for row in order[:n]]
 
 
 def figures_table(report: EvaluationReport, n_draws: int = N_DRAWS) -> Table:
-    """Every headline figure in per cent, those of the search with their interval over queries."""
+    """Make a table of headline figures in per cent, with intervals over queries for the search."""
     detection, values = report.detection, query_values(report.search)
     rows = [
         ("recall of people", _per_cent(detection.recall), ""),
@@ -125,7 +125,7 @@ def figures_table(report: EvaluationReport, n_draws: int = N_DRAWS) -> Table:
 
 
 def wrong_hits_table(rows: Sequence[WrongHits]) -> Table:
-    """How often a hit is somebody else, in per cent."""
+    """Make a table of how often a hit is somebody else, in per cent."""
     note = (
         "Wrong: the hit shows somebody else, or nobody. Most people have fewer right scenes than "
         "hits are shown, so even a perfect system shows wrong ones further down. A high "
@@ -136,7 +136,7 @@ def wrong_hits_table(rows: Sequence[WrongHits]) -> Table:
 
 
 def _summary(report: EvaluationReport, name: str) -> str:
-    """Say what was compared; how much of it was found is for the figures to say."""
+    """Say what was compared; the figures themselves say how much of it was found."""
     n_detections, n_queries = report.detection.n_detections, len(report.search)
     searched = (
         f"Each of {n_queries:,} queries looks for a person in a gallery of "
@@ -202,7 +202,7 @@ def _breakdown_table(part: Breakdown) -> Table:
 
 
 def _pair_tables(pairs: Sequence[CameraPair]) -> list[Table]:
-    """One table: cameras of the queries down, cameras searched across."""
+    """Make one table: cameras of the queries down, cameras searched across."""
     if not pairs:
         return []
     origins = sorted({pair.query for pair in pairs})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LABEL_GAP = 2.1  # points of mAP between two labels at the right end
+_LABEL_GAP = 2.1  # least distance of two labels at the right end, in points of mAP
 
 
 def compute_gallery_curve(
@@ -35,15 +35,15 @@ def compute_gallery_curve(
     """Evaluate with galleries of several sizes.
 
     Args:
-        predictions: Of ``scenes``.
-        scenes: The annotations.
-        sizes: Scenes per query. A size is left out where the set has not as many scenes beside
-            the query's own, or brings lists and none of this size.
-        options: As :func:`fdps.evaluation.evaluate` takes them, without ``gallery``.
+        predictions: Predictions for ``scenes``.
+        scenes: The annotated scenes.
+        sizes: Numbers of scenes per query. A size is left out where the set has not as many scenes
+            beside the query's own, or brings lists and none of this size.
+        options: Options of :func:`fdps.evaluation.evaluate`, without ``gallery``.
 
     Returns:
-        Reports by size, rising. A gallery is larger than its size where more scenes than that
-        show the person: those always belong to it.
+        Reports by size, rising. A gallery is larger than its size where more scenes than that show
+        the person, because those always belong to it.
 
     Raises:
         PredictionsError: The predictions were made on other annotations.
@@ -60,11 +60,11 @@ def compute_gallery_curve(
 def plot_gallery_curve(
     curves: Mapping[str, Mapping[int, EvaluationReport]], *, with_published: bool = False
 ) -> Figure:
-    """MAP over gallery size, with 95 % intervals over queries.
+    """Plot mAP over gallery size, with 95 % intervals over queries.
 
     Args:
         curves: Reports by gallery size, by name of the system.
-        with_published: Draw published curves behind; only right on CUHK-SYSU.
+        with_published: Whether to draw published curves behind; only right on CUHK-SYSU.
     """
     figure, axes = new_figure("Gallery size")
     if with_published:
@@ -117,7 +117,7 @@ def _spaced(ticks: Sequence[int]) -> list[int]:
 
 
 def _plot_published(axes: Axes) -> None:
-    """Grey lines with their names at the right end, and the points of the FDPS paper."""
+    """Plot grey lines with their names at the right end, and the points of the FDPS paper."""
     ends = {}
     for family, style in ((ONE_STEP, "-"), (TWO_STEP, "--")):
         for name, values in family.items():
@@ -150,10 +150,10 @@ def spread_labels(heights: Sequence[float]) -> list[float]:
     """Move labels apart, each as little as the others allow.
 
     Args:
-        heights: Where the labels belong, rising, in points of mAP.
+        heights: Heights where the labels belong, rising, in points of mAP.
 
     Returns:
-        Where they go: as many, rising, at least about two points apart.
+        Heights where they go: as many, rising, at least about two points apart.
 
     Example:
         >>> spread_labels([50.0, 80.0])

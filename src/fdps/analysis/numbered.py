@@ -12,7 +12,7 @@ COLOURS = ((0, 114, 178), (190, 72, 0), (0, 120, 90), (123, 79, 163), (146, 94, 
 
 _PAPER = (255, 255, 255)
 _LEAST_SIDE = 640  # pixels; a smaller picture is enlarged, or its numbers would hide its people
-_FONT_SHARE, _LEAST_FONT = 1 / 55, 15  # of the longer side; pixels
+_FONT_SHARE, _LEAST_FONT = 1 / 55, 15  # share of the longer side; pixels
 _Corners = tuple[float, float, float, float]
 
 
@@ -25,10 +25,10 @@ def numbered_picture(image: Picture, detections: Detections) -> Image.Image:
 
     Args:
         image: The picture in which the people were found.
-        detections: The people, in its pixels. Without any, the picture stays as it is.
+        detections: The people, in pixels of the picture. Without any, the picture stays as it is.
 
     Returns:
-        An RGB picture. One whose longer side is below 640 pixels is enlarged to that.
+        An RGB picture; if its longer side is below 640 pixels, it is enlarged to that.
     """
     drawn = Image.fromarray(image)
     longer = max(drawn.size)
@@ -76,7 +76,7 @@ def _place(
             left_in = min(max(left, 0.0), max(limits[0] - 1 - width, 0.0))
             top_in = min(max(top, 0.0), max(limits[1] - 1 - height, 0.0))
             places.append((left_in, top_in, left_in + width, top_in + height))
-    return min(places, key=lambda place: _covered(place, taken))  # the first of equal ones
+    return min(places, key=lambda place: _covered(place, taken))  # the first one of equals
 
 
 def _covered(place: _Corners, taken: np.ndarray) -> float:

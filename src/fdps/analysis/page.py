@@ -23,21 +23,21 @@ RESPONSIBLE_USE = (
 )
 
 N_OPEN_STRIPS = 10
-"""Strips that are seen at once; more would bury what follows."""
+"""Number of strips that are seen at once; more would bury what follows."""
 
 Kind = Literal["query", "right", "wrong", "unknown"]
-"""What a person in a strip is to the query."""
+"""The relation of a person in a strip to the query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of figures.
+    """A table of figures.
 
     Args:
-        caption: What the rows are.
+        caption: Text that says what the rows are.
         columns: Heads of the columns; the first column names the rows.
-        rows: Cells as they shall be printed, one tuple per row, as many as columns.
-        note: Printed below, for example what a column means.
+        rows: Cells as they are printed, one tuple per row, as many as columns.
+        note: Text below the table, for example what a column means.
         bold_row: Number of the row that the page is about, if there is one.
     """
 
@@ -50,7 +50,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plot:
-    """A matplotlib figure and what it says in words."""
+    """A matplotlib figure and its content in words."""
 
     figure: "Figure"
     caption: str
@@ -62,9 +62,10 @@ class Tile:
 
     Args:
         image: The person, enlarged and in the scene.
-        label: Printed below the picture.
+        label: Text below the picture.
         description: The text alternative of the picture.
-        kind: Decides on the colour of the frame and on the mark before the label.
+        kind: Relation to the query, which decides the colour of the frame and the mark at the
+            label.
     """
 
     image: Image.Image
@@ -100,13 +101,13 @@ def write_page(
         path: The file; missing folders are made.
         title: The title of the page.
         summary: One or two sentences below the title.
-        tables: First section.
-        plots: Second section.
-        breakdowns: Third section, tables side by side where there is room.
-        strips: Fourth section; those after the first ten are folded away.
+        tables: Tables of the first section.
+        plots: Plots of the second section.
+        breakdowns: Tables of the third section, side by side where there is room.
+        strips: Strips of the fourth section; those after the first ten are folded away.
         strips_heading: The heading of that section.
-        strips_note: Which strips these are, printed above them.
-        notes: How the numbers were made: command, versions, seed, seconds … by name.
+        strips_note: Text above the strips that says which ones they are.
+        notes: Facts by name on how the numbers were made: command, versions, seed, seconds …
     """
     page = render(
         "report.html",

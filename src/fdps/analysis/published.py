@@ -1,11 +1,11 @@
-"""Published figures on CUHK-SYSU, to be drawn beside one's own for context.
+"""Published figures on CUHK-SYSU, to draw beside one's own for context.
 
 They are read from papers and public code, not measured here, and were made with other networks,
 picture sizes and detectors: context, never a controlled comparison.
 """
 
 GALLERY_SIZES = (50, 100, 500, 1_000, 2_000, 4_000)
-"""Gallery sizes of the lists of CUHK-SYSU, and of Fig. 5 of the FDPS paper."""
+"""The gallery sizes of the lists of CUHK-SYSU, and of Fig. 5 of the FDPS paper."""
 
 ONE_STEP = {
     "OIM": (79.34, 75.45, 65.66, 60.85, 56.46, 51.27),
@@ -25,7 +25,7 @@ TWO_STEP = {
     "RDLR": (93.80, 92.99, 89.55, 87.46, 84.97, 82.67),
     "TCTS": (94.46, 93.87, 90.70, 89.17, 86.84, 84.26),
 }
-"""As :data:`ONE_STEP`; a detector, then a re-ID network."""
+"""The same as :data:`ONE_STEP` for a detector followed by a re-ID network."""
 
 AT_100 = {"FDPS": 92.2, "FDPS + BOIM": 92.5}
 """mAP in per cent with galleries of 100, as the FDPS paper prints it."""
@@ -37,7 +37,7 @@ SOURCE = (
 
 
 def has_published_curves(data: str) -> bool:
-    """Whether the curves were measured on this data set.
+    """Tell whether the curves were measured on this data set.
 
     Args:
         data: Name of a scene set.

@@ -25,10 +25,10 @@ def render(template: str, **values: Any) -> str:
 
     Args:
         template: Name of a file in the folder ``templates``.
-        values: What the template prints, by name.
+        values: Values that the template prints, by name.
 
     Returns:
-        The page. It carries its style and its pictures inside and has no script.
+        The page, which carries its style and its pictures inside and has no script.
     """
     return _environment().get_template(template).render(values)
 

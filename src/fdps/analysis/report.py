@@ -22,17 +22,17 @@ from fdps.predictions import Predictions
 from fdps.structures import SceneSet
 
 COLUMNS = ("recall", "AP", "mAP", "top-1", "top-5", "top-10")
-"""Figures of a system, in the order in which tables print them."""
+"""The figures of a system, in the order in which tables print them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class System:
-    """What one system found, and how it was scored.
+    """The results of one system, and how they were scored.
 
     Args:
-        name: As tables and legends print it.
-        evaluation: Its figures.
-        predictions: What was scored.
+        name: Name that tables and legends print.
+        evaluation: Figures of the system.
+        predictions: Predictions that were scored.
         is_given_boxes: Whether the system searches among annotated boxes instead of finding
             people; its detection figures say nothing and are not shown.
     """
@@ -58,13 +58,13 @@ def write_report(
 
     Args:
         path: The file; an older one is replaced whole or not at all.
-        title: Of the page.
-        systems: At least one; strips and similarities are those of the first.
+        title: Title of the page.
+        systems: Systems, at least one; strips and similarities are those of the first.
         scenes: The annotated scenes, with their picture files.
         summary: One or two sentences below the title.
         training: Lines of the log of the first system's run, for the curve of its losses.
-        notes: How the numbers were made, by name; versions are added.
-        n_strips: Queries to draw, from the easiest to the hardest.
+        notes: Facts by name on how the numbers were made; versions are added.
+        n_strips: Number of queries to draw, from the easiest to the hardest.
 
     Raises:
         PictureError: A scene to draw cannot be decoded.
@@ -86,7 +86,7 @@ def write_report(
 
 
 def results_table(systems: Sequence[System]) -> Table:
-    """The headline figures in per cent, one row per system; a dash where one is undefined."""
+    """Make a table of headline figures in per cent, one row per system; a dash where undefined."""
     rows = []
     for system in systems:
         found = system.evaluation.json()
@@ -112,8 +112,8 @@ def spread_queries(result: SearchResult, n: int) -> list[int]:
     """Choose queries in equal steps from the best average precision to the worst.
 
     Args:
-        result: Scored queries.
-        n: How many rows to choose; fewer, if there are fewer.
+        result: Search result of scored queries.
+        n: Number of rows to choose; fewer, if there are fewer.
 
     Returns:
         Rows of ``result``, falling in average precision.
@@ -155,10 +155,10 @@ def query_strip(system: System, row: int, scenes: SceneSet, *, top: int = 10) ->
     """Draw one scored query and its best hits.
 
     Args:
-        system: Whose hits.
-        row: Of the query in the search result of the system.
+        system: System whose hits are drawn.
+        row: Row of the query in the search result of the system.
         scenes: The annotated scenes, with their picture files.
-        top: Most hits to draw.
+        top: Largest number of hits to draw.
 
     Raises:
         PictureError: A scene cannot be decoded.
@@ -181,7 +181,7 @@ def query_strip(system: System, row: int, scenes: SceneSet, *, top: int = 10) ->
 
 
 def versions() -> str:
-    """Of Python and of the packages that shape the figures."""
+    """Return the versions of Python and of the packages that shape the figures."""
     packages = ("fdps", "torch", "torchvision", "numpy", "pillow")
     return ", ".join(
         [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]

@@ -1,4 +1,4 @@
-"""Curves of a training run as SVG: which values share a figure, and what a page calls them."""
+"""Draw curves of a training run as SVG; choose which share a figure, and their names on a page."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FRACTIONS = (*VALIDATION, "data_share")
 """Values in [0, 1] that are shown in percent."""
 
 MAX_POINTS = 400
-"""Points of a curve; more could not be told apart in a figure of this width."""
+"""Most points of a curve; more could not be told apart in a figure of this width."""
 
 _SIZE = (5.2, 3.5)  # inches
-_FEW = 20  # points, each of which gets a marker
-_SMOOTHED_SHARE = 0.05  # of a noisy curve: the width of its running mean
+_FEW = 20  # most points of a curve that each get a marker
+_SMOOTHED_SHARE = 0.05  # share of a noisy curve that its running mean is wide
 _LEAST_LOG_RATIO = (
-    8  # between the values of a curve, below which a log axis hides more than it shows
+    8  # least ratio of the values of a curve at which a log axis shows more than it hides
 )
 
 _LABELS = {
@@ -56,7 +56,7 @@ class Chart(NamedTuple):
 
     Args:
         svg: The figure as an SVG element.
-        description: What it shows in words, with the newest value of each curve.
+        description: Its content in words, with the newest value of each curve.
     """
 
     svg: Markup
@@ -67,11 +67,11 @@ class _Plan(NamedTuple):
     title: str
     names: tuple[str, ...]
     unit: str
-    is_log: bool = False  # where the values span about a decade
+    is_log: bool = False  # the values span about a decade
     is_from_zero: bool = False
     is_noisy: bool = False  # a running mean is drawn, and the values faintly behind it
     is_validation: bool = False
-    cut: str = ""  # from the names in the legend, where the title says it
+    cut: str = ""  # left out of the names in the legend, where the title says it
 
 
 _PLANS = (
@@ -110,7 +110,7 @@ def draw_charts(steps: Sequence[Record], epochs: Sequence[Record]) -> list[Chart
 
 
 def label(name: str) -> str:
-    """Return what a page calls a value of the log."""
+    """Return the name of a value of the log on a page."""
     return _LABELS.get(name, name)
 
 
@@ -161,7 +161,7 @@ def _plot(
     if len(x) > MAX_POINTS:
         x, y = (np.array([p.mean() for p in np.array_split(v, MAX_POINTS)]) for v in (x, y))
     style = line_style(number)
-    width = int(_SMOOTHED_SHARE * len(y)) | 1  # odd, so that the mean is centred
+    width = int(_SMOOTHED_SHARE * len(y)) | 1  # an odd width, so that the mean is centred
     if is_noisy and width > 1:
         axes.plot(x, y, color=style["color"], lw=1, alpha=0.3)
         y = running_mean(y, width)

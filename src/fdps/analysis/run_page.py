@@ -1,4 +1,4 @@
-"""The page of a training run: how it goes, drawn again while it goes on.
+"""The page of a training run, which is drawn again while the run goes on.
 
 ``index.html`` in the run folder holds figures, charts and style inside and links the sheets of
 sample detections beside it. It has no script and loads nothing else. A run may be killed at any
@@ -39,10 +39,10 @@ from fdps.durable import write_file
 
 PAGE = "index.html"
 REFRESH_S = 10
-"""Seconds after which the page of a running run is loaded again."""
+"""Seconds after which a browser loads the page of a running run again."""
 
 _REST = 50
-"""Curves take up at most a fiftieth of the time of a training."""
+"""Ratio of training time to the time for drawing curves: they take at most a fiftieth."""
 
 _TELLING = (
     ("system", "model", "system"),
@@ -52,7 +52,7 @@ _TELLING = (
     ("learning rate", "train", "lr"),
     ("seed", "train", "seed"),
 )
-"""Fields of a recipe that tell runs apart most often: how the page says it, section, key."""
+"""The fields of a recipe that tell runs apart most often: name on the page, section, key."""
 
 _SAMPLE = re.compile(r"e(\d+)\.jpg")
 
@@ -75,11 +75,11 @@ class RunPage:
         """Write the page; an older one is replaced whole or not at all.
 
         Args:
-            total_steps: Steps of the whole run; of a run that ended early, those it took.
+            total_steps: Number of steps of the whole run; of a run that ended early, those it took.
             is_running: Whether the run goes on; a browser then loads the page again and again.
 
         Returns:
-            The file.
+            The path of the file.
         """
         run = self._run
         steps, epochs = read_records(run / "log.jsonl"), read_records(run / "epochs.jsonl")
@@ -107,7 +107,7 @@ class RunPage:
         return run / PAGE
 
     def _draw(self, steps: Sequence[Record], epochs: Sequence[Record]) -> None:
-        import matplotlib.figure  # noqa: F401  # so that loading it is not in the time measured
+        import matplotlib.figure  # noqa: F401  # keeps loading it out of the time measured
 
         start = time.monotonic()
         self._charts = draw_charts(steps, epochs)
@@ -130,7 +130,7 @@ def _facts(standing: Standing, epochs: Sequence[Record]) -> dict[str, str]:
 
 
 def _newest(steps: Sequence[Record]) -> list[Table]:
-    """The newest figures beside their mean; no table before the first step is logged."""
+    """Make a table of the newest figures beside their mean; none before the first logged step."""
     newest = steps[-N_NEWEST:]
     groups = {"Losses": LOSSES, "Re-ID terms": REID_TERMS, "Step": ("lr", *GRADIENTS)}
     shown = {"step", "epoch", "seconds"}.union(*groups.values())
@@ -176,7 +176,7 @@ def _epoch_table(epochs: Sequence[Record]) -> Table:
 
 
 def _in_brief(recipe: str) -> str:
-    """A recipe in one line."""
+    """Write a recipe in one line."""
     try:
         values: dict[str, Any] = tomllib.loads(recipe)
     except tomllib.TOMLDecodeError:
@@ -206,7 +206,7 @@ def _number(name: str, value: int | float) -> str:
         return _clock(value)
     if isinstance(value, int) or 1e3 <= abs(value) < 1e6:
         return f"{value:,.0f}"
-    # Trailing zeros where they line up a column: 0.0160 below 0.0175.
+    # Trailing zeros stay where they line up a column: 0.0160 below 0.0175.
     return f"{value:#.3g}".rstrip(".") if 1e-3 <= abs(value) < 1e3 else f"{value:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""What the logs of a run say: its numbers, where it stands, and which epoch was best."""
+"""Read the logs of a run: its numbers, where it stands, and which epoch was best."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ Record = Mapping[str, int | float]
 """The finite numbers of one line of a log, by name."""
 
 N_NEWEST = 100
-"""Lines at the end of a log that are always read."""
+"""Number of lines at the end of a log that are always read."""
 
 MAX_LINES = 8000
-"""Of more lines before them, only every k-th is read: a page must not slow down what it shows."""
+"""Most lines read before them; of more, every k-th: a page must not slow down what it shows."""
 
 
 def read_records(path: Path) -> list[Record]:
-    """Read the finite numbers of JSON lines; what is not whole is passed over.
+    """Read the finite numbers of JSON lines; lines that are not whole are passed over.
 
     Args:
         path: ``log.jsonl`` or ``epochs.jsonl`` of a run that may go on, or may have been killed.
@@ -31,7 +31,7 @@ def read_records(path: Path) -> list[Record]:
     for line in older[:: len(older) // MAX_LINES + 1] + newest:
         try:
             values = json.loads(line)
-        except ValueError:  # the last line of a run that was killed
+        except ValueError:  # it is the last line of a run that was killed
             continue
         if isinstance(values, dict):
             records.append({name: v for name, v in values.items() if _is_finite(v)})
@@ -43,7 +43,7 @@ def _is_finite(value: object) -> bool:
 
 
 def read_text(path: Path) -> str:
-    """A file as text, whatever bytes are in it; empty where there is none."""
+    """Read a file as text, whatever bytes are in it; empty where there is no file."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -52,15 +52,16 @@ def read_text(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a run stands.
+    """The position of a run.
 
     Args:
         state: ``Running``, ``Finished`` or ``Stopped``.
         step: The newest step of the log.
-        total_steps: Of the whole run.
+        total_steps: Number of steps of the whole run.
         epoch: The newest epoch, with its fraction.
-        seconds: So far.
-        seconds_left: Estimated; ``None`` where the run does not go on, or nobody knows.
+        seconds: Training time so far, in seconds.
+        seconds_left: Estimated seconds left; ``None`` where the run does not go on, or nobody
+            knows.
     """
 
     state: str
@@ -72,12 +73,12 @@ class Standing:
 
     @property
     def total_epochs(self) -> float:
-        """Of the whole run; 0 where nobody knows."""
+        """Number of epochs of the whole run; 0 where nobody knows."""
         return self.total_steps * self.epoch / self.step if self.step else 0.0
 
     @property
     def share(self) -> float:
-        """Of the steps that are taken, in [0, 1]."""
+        """Share of the steps that are taken, in [0, 1]."""
         return min(self.step / self.total_steps, 1.0) if self.total_steps else 1.0
 
 
@@ -100,7 +101,7 @@ def find_standing(steps: Sequence[Record], total_steps: int, *, is_running: bool
 
 
 def find_best(epochs: Sequence[Record]) -> Record | None:
-    """The epoch that was marked last as the best so far; without marks that of the highest mAP."""
+    """Return the epoch marked last as the best so far; without marks, that of the highest mAP."""
     marked = [row for row in epochs if row.get("is_best")]
     searched = [row for row in epochs if "mAP" in row]
     return marked[-1] if marked else max(searched, key=lambda row: row["mAP"], default=None)

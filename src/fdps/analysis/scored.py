@@ -1,6 +1,6 @@
 """``fdps.evaluate``: figures that know their predictions and scenes, so they can write a report.
 
-:func:`fdps.evaluation.evaluate` returns the figures alone; drawing is not its business.
+:func:`fdps.evaluation.evaluate` returns the figures alone and draws nothing.
 """
 
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ class Evaluation:
     """Figures of predictions on annotated scenes.
 
     Args:
-        report: Every figure.
-        predictions: What was scored.
-        scenes: The annotations.
+        report: Report with every figure.
+        predictions: Predictions that were scored.
+        scenes: The annotated scenes.
     """
 
     report: EvaluationReport
@@ -36,20 +36,20 @@ class Evaluation:
 
     @property
     def detection(self) -> DetectionResult:
-        """How well people are found."""
+        """Figures of how well people are found."""
         return self.report.detection
 
     @property
     def search(self) -> SearchResult:
-        """How well they are found again."""
+        """Figures of how well they are found again."""
         return self.report.search
 
     def json(self) -> dict[str, Any]:
-        """The headline figures, in the keys of ``fdps evaluate --json``."""
+        """Return the headline figures, in the keys of ``fdps evaluate --json``."""
         return self.report.json()
 
     def record(self) -> dict[str, Any]:
-        """The headline with all that explains it: options, intervals, breakdown."""
+        """Return the headline with all that explains it: options, intervals, breakdown."""
         return self.report.record() | details(self.report, self.scenes)
 
     def csv(self, path: Path | str) -> None:
@@ -68,11 +68,11 @@ class Evaluation:
         """Write the report as one HTML file; evaluates further gallery sizes for its curve.
 
         Args:
-            path: The file.
-            name: Of the system.
-            notes: How the numbers were made, by name.
-            n_worst: Worst queries to draw.
-            n_draws: Bootstrap samples of the intervals.
+            path: Path of the file.
+            name: Name of the system.
+            notes: Facts by name on how the numbers were made.
+            n_worst: Number of worst queries to draw.
+            n_draws: Number of bootstrap samples for the intervals.
 
         Raises:
             FdpsError: A picture to draw is gone or cannot be decoded.
@@ -104,14 +104,14 @@ def evaluate(predictions: Predictions | Path | str, scenes: SceneSet, **options:
 
     Args:
         predictions: Predictions, their file, or a run folder that holds it.
-        scenes: The annotations, from :func:`fdps.load_scenes`.
+        scenes: The annotated scenes, from :func:`fdps.load_scenes`.
         options: Fields of :class:`fdps.evaluation.EvaluationOptions`, described there.
 
     Returns:
         The figures; ``.json()``, ``.csv(path)`` and ``.html(path)`` pass them on.
 
     Raises:
-        MissingDataError: No predictions file there.
+        MissingDataError: There is no predictions file.
         UsageError: An option is out of range, or asks for what the data set lacks.
         PredictionsError: The predictions were made on other annotations.
         AnnotationError: A query names a scene that is not in the set.

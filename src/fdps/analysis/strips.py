@@ -46,13 +46,13 @@ def compute_hits(
     """Take the best hits of one scored query, judged as in the figures of the report.
 
     Args:
-        result: Of scoring ``predictions``.
-        row: Of the query in ``result``.
-        predictions: Where the hits are looked up.
+        result: Result of scoring ``predictions``.
+        row: Row of the query in ``result``.
+        predictions: Predictions in which the hits are looked up.
         top: Most hits to return; the result keeps twenty.
 
     Returns:
-        Falling similarity. A scene may occur twice, if two people in it look alike.
+        The hits by falling similarity. A scene may occur twice, if two people in it look alike.
     """
     hits = []
     for rank in range(min(top, result.ranked.shape[1])):
@@ -80,12 +80,12 @@ def draw_strip(
 
     Args:
         query: The person looked for.
-        hits: Best first; may be empty.
+        hits: Hits, best first; there may be none.
         pictures: File of every scene that the query or a hit names.
-        height_px: Height to which the scenes are scaled.
+        height_px: Height to which the scenes are scaled, in pixels.
 
     Returns:
-        The query first, then a tile per hit. Nothing is shown or saved.
+        The tile of the query, then a tile per hit. Nothing is shown or saved.
 
     Raises:
         PictureError: A scene cannot be decoded.

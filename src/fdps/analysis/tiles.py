@@ -12,19 +12,19 @@ from fdps.structures import Picture
 
 PAPER, INK = (255, 255, 255), (28, 32, 38)
 GAP, FRAME = 12, 6
-"""Between tiles, and around pictures; pixels."""
+"""Space between tiles, and around pictures, in pixels."""
 
 _GREY = (232, 235, 239)
-_MARGIN = 0.15  # of the size of a person, added around a crop
+_MARGIN = 0.15  # share of the size of a person that is added around a crop
 
 
 def person_panel(picture: Picture, box: Float32[np.ndarray, " 4"], height_px: int) -> Image.Image:
-    """The person and what is around, as a panel half as wide as high; grey outside the picture."""
+    """Cut out a person and their surroundings, half as wide as high; grey outside the picture."""
     x1, y1, x2, y2 = box.tolist()
     height = (1 + 2 * _MARGIN) * max(y2 - y1, 2 * (x2 - x1))
     left = _moved_inside((x1 + x2 - height / 2) / 2, height / 2, picture.shape[1])
     top = _moved_inside((y1 + y2 - height) / 2, height, picture.shape[0])
-    # A border wide enough for every crop: Image.resize refuses to look outside the picture.
+    # The border is wide enough for every crop: Image.resize refuses to look outside the picture.
     border = int(height) + 1
     padded = Image.new("RGB", (picture.shape[1] + 2 * border, picture.shape[0] + 2 * border), _GREY)
     padded.paste(Image.fromarray(picture), (border, border))
@@ -54,9 +54,9 @@ def text_block(
     """Write a text in as many lines as it needs, so that nothing of it is cut off.
 
     Args:
-        text: Control characters in it become visible escapes.
+        text: Text to write; control characters in it become visible escapes.
         width: Width of the block in pixels.
-        size_px: Size of the font.
+        size_px: Size of the letters, in pixels.
         ink: Colour of the text.
     """
     font, height = ImageFont.load_default(size=size_px), round(1.5 * size_px)
@@ -114,8 +114,8 @@ def sheet_of(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
 def without_bystanders(picture: Picture, box: Float32[np.ndarray, " 4"]) -> Picture:
     """Blur everything but one person, so that nobody else can be told; the place still can.
 
-    Everything, because a detector misses people. Who stands in the box, before or behind the
-    person, stays to be seen.
+    Everything is blurred, because a detector misses people. People who stand in the box, before or
+    behind the person, remain visible.
     """
     height, width = picture.shape[:2]
     x1, y1 = np.floor(box[:2]).astype(int).clip(0).tolist()

@@ -27,7 +27,7 @@ KINDS: dict[str, Reader] = {
     "cvat": cvat.read,
     "wildtrack": wildtrack.read,
 }
-"""Reader of each kind of data set."""
+"""The reader of each kind of data set."""
 
 
 def load_scenes(
@@ -42,15 +42,15 @@ def load_scenes(
 
     Args:
         kind: A key of :data:`KINDS`.
-        root: Where it lies.
+        root: Folder of the data set.
         split: ``train`` or ``test``; some kinds have others.
-        findings: Collects faults and odd rows; by default the first fault is raised, and odd
-            rows are logged.
-        cache: Folder that keeps what was parsed (:mod:`fdps.data.cache`). Not used together with
-            ``findings``.
+        findings: Collects faults and odd rows; by default the first fault is raised, and odd rows
+            are logged.
+        cache: Folder that keeps what was parsed (:mod:`fdps.data.cache`). It is not used together
+            with ``findings``.
 
     Raises:
-        UsageError: Unknown kind, or a split that this kind does not have.
+        UsageError: The kind is unknown, or it does not have this split.
         MissingDataError: There is nothing at ``root``, or a part is missing.
         AnnotationError: The annotations are malformed.
         PictureError: A picture cannot be read.

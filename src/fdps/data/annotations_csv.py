@@ -1,4 +1,4 @@
-"""One table for beginners: who is where in which picture.
+"""A table for beginners that says who is where in which picture.
 
 .. code-block:: text
 
@@ -30,18 +30,20 @@ def read_scenes(file: Path, split: str, findings: Findings) -> tuple[list[Scene]
     """Read the scenes of a split, with the identities of the file.
 
     Args:
-        file: The table.
-        split: Rows of other splits are left out; without that column every split has all.
-        findings: Where faults and odd rows go.
+        file: Path of the table.
+        split: Name of the split. Rows of other splits are left out; without that column every split
+            has all rows.
+        findings: Collects faults and odd rows.
 
     Returns:
-        Scenes in the order in which they first appear, and the names of the images of all splits.
+        The scenes in the order in which they first appear, and the names of the images of all
+        splits.
 
     Raises:
         AnnotationError: A row is malformed, or rows of one image contradict each other. The
             message has file and line.
         MissingDataError: A picture is not there.
-        PictureError: A file is no picture.
+        PictureError: A file is not a picture.
     """
     folder = file.parent / "images"
     folder = folder if folder.is_dir() else file.parent
@@ -83,10 +85,10 @@ def read_scenes(file: Path, split: str, findings: Findings) -> tuple[list[Scene]
 
 
 def seconds_of(time: str, where: str) -> float | None:
-    """Seconds since 1970 of an ISO 8601 time; one without a zone is taken as UTC.
+    """Read an ISO 8601 time as seconds since 1970; one without a zone is taken as UTC.
 
     Raises:
-        AnnotationError: It is no such time.
+        AnnotationError: The text is not such a time.
 
     Example:
         >>> seconds_of("1970-01-01T00:01:00.5", "line 2")

@@ -17,19 +17,20 @@ Sample = tuple[Tensor, dict[str, Tensor]]
 """A picture (3, H, W), uint8 RGB, and its ``boxes`` (N, 4) and ``person_ids`` (N,)."""
 
 MIN_VISIBLE = 0.4
-"""A person of whom less is left by a crop is no longer annotated."""
+"""Least share of a person that a crop must leave; with less the person is no longer annotated."""
 
 _ERASED_HEIGHT, _ERASED_WIDTH = (0.2, 0.5), (0.3, 1.0)  # shares of the box
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What happens to a scene before the network sees it, in this order.
+    """The changes to a scene before the network sees it, in this order.
 
     Args:
-        flip: Probability that it is mirrored, the only augmentation of the paper.
-        zoom: It is enlarged or reduced by up to this share, as a crop or on a wider canvas.
-        colour_jitter: Brightness, contrast and saturation change by up to this share.
+        flip: Probability that the scene is mirrored, the only augmentation of the paper.
+        zoom: Largest share by which the scene is enlarged or reduced, as a crop or on a wider
+            canvas.
+        colour_jitter: Largest share by which brightness, contrast and saturation change.
         erase: Probability, per person, that a rectangle of the box turns to noise (random erasing:
             Zhong et al., AAAI 2020), so that no single cue decides who it is.
     """
@@ -41,7 +42,7 @@ class Augmentation:
 
     @classmethod
     def of(cls, config: TrainConfig) -> "Augmentation":
-        """As a recipe asks for it."""
+        """Return the augmentation that a recipe asks for."""
         return cls(config.flip, config.zoom, config.colour_jitter, config.erase)
 
     def __call__(
@@ -62,7 +63,7 @@ class Augmentation:
 
 
 def mirror(image: Tensor, target: dict[str, Tensor]) -> Sample:
-    """Flip a picture left to right, boxes with it."""
+    """Flip a picture with its boxes from left to right."""
     boxes = target["boxes"].clone()
     boxes[:, [0, 2]] = image.shape[2] - boxes[:, [2, 0]]
     return image.flip(2), target | {"boxes": boxes}
@@ -79,8 +80,8 @@ def zoom(
     Args:
         image: The picture.
         target: Its people.
-        factor: Above 0; more than 1 enlarges.
-        rng: Where the part, or the picture on the canvas, lies.
+        factor: Factor of the size, above 0; more than 1 enlarges.
+        rng: Decides where the part, or the picture on the canvas, lies.
     """
     height, width = image.shape[1:]
     new_height, new_width = max(round(height / factor), 1), max(round(width / factor), 1)
@@ -123,7 +124,7 @@ def erase(image: Tensor, boxes: Tensor, rng: np.random.Generator) -> Tensor:
 def _corner(
     boxes: Tensor, size: tuple[int, int], part: tuple[int, int], rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Left and top of a part of the picture around somebody who fits into it."""
+    """Choose left and top of a part of the picture around somebody who fits into it."""
     sides = (boxes[:, 2:] - boxes[:, :2]).ceil()
     fitting = (sides < torch.tensor(part)).all(dim=1).nonzero().squeeze(1)
     ranges = [(0, whole - length) for whole, length in zip(size, part, strict=True)]

@@ -1,4 +1,4 @@
-"""What the boxes of a whole set tell about the convention in which they were written.
+"""Tell from the boxes of a whole set in which convention they were written.
 
 One box says little: it may pass the border of its picture because somebody was cut off there. If
 many do, and hardly any would if the numbers were read in another way, then they were written in
@@ -12,7 +12,7 @@ from pathlib import Path
 from fdps.data.shapes import Corners
 from fdps.errors import AnnotationError
 
-_FAR = 0.05  # of the side of the picture: annotators draw that far beyond its border
+_FAR = 0.05  # share of the side of the picture; annotators draw up to that far beyond its border
 _AT_LEAST = 2
 
 # Hardly any true box is wider than it is far from the left. The other two readings are nearer to
@@ -38,28 +38,28 @@ _TURNED = (
 )
 """Other ways to read the boxes.
 
-The least share of boxes that reach far beyond the border as the format has them, the least share
-that lies inside in the other way, its name, and what to do.
+Each has the least share of boxes that reach far beyond the border as the format has them, the least
+share that lies inside in the other way, its name, and what to do.
 """
 
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts of boxes."""
+    """Counts of boxes by how they lie in their pictures."""
 
     n: int = 0
     n_far: int = 0
-    """They pass the border by more than a twentieth of the picture."""
+    """Boxes that pass the border by more than a twentieth of the picture."""
     n_right: int = 0
-    """They do so on the right, where people are cut off no more often than on the left."""
+    """Those that do so on the right, where people are cut off no more often than on the left."""
     n_beyond: int = 0
-    """They lie wholly to the right of the picture or below it, as those of a larger one would."""
+    """Boxes wholly to the right of the picture or below it, as those of a larger one would be."""
     n_as_corners: int = 0
-    """They would lie inside if width and height were the second corner."""
+    """Boxes that would lie inside if width and height were the second corner."""
     n_as_centre: int = 0
-    """They would lie inside if the first corner were the centre."""
+    """Boxes that would lie inside if the first corner were the centre."""
     n_if_turned: int = 0
-    """They would lie inside if the picture were turned by a quarter."""
+    """Boxes that would lie inside if the picture were turned by a quarter."""
     far: str = ""
     beyond: str = ""
 
@@ -69,7 +69,7 @@ class BoxEvidence:
     """Gathers how the boxes of a set lie in their pictures.
 
     Args:
-        with_sizes: The file states ``x y width height``; otherwise it states two corners.
+        with_sizes: Whether the file states ``x y width height``; otherwise it states two corners.
     """
 
     with_sizes: bool = False
@@ -79,10 +79,10 @@ class BoxEvidence:
         """Count a box that is finite and has a width and a height.
 
         Args:
-            corners: ``x1 y1 x2 y2`` before it is cut at the border.
+            corners: Corners ``x1 y1 x2 y2`` before the box is cut at the border.
             size: Width and height of the picture.
-            picture: Its file; sets that were joined often have a folder each.
-            where: File and row.
+            picture: Path of the picture; sets that were joined often have a folder each.
+            where: File and row of the box.
         """
         x1, y1, x2, y2 = corners
         width, height = size
@@ -136,7 +136,7 @@ class BoxEvidence:
             readings = [(tally.n_as_corners, *_CORNERS), *readings]
             if tally.n_right:
                 readings.append((tally.n_as_centre, *_CENTRE))
-        # Of equals the first: a box that fits as two corners often fits otherwise too.
+        # Of equals the first is taken: a box that fits as two corners often fits otherwise too.
         n_inside, many, most, otherwise, hint = max(readings, key=lambda reading: reading[0])
         if tally.n_far >= max(_AT_LEAST, many * tally.n) and n_inside >= most * tally.n:
             meant = "x y width height" if self.with_sizes else "x1 y1 x2 y2"

@@ -1,4 +1,4 @@
-"""Keep what was parsed, so that it is parsed once.
+"""Keep what was parsed, so that it is parsed once only.
 
 A cache file holds one split: names, boxes, identities, queries. Its name is a hash of the kind, the
 split, the place and the content of every annotation file; for every picture it notes size and time
@@ -24,10 +24,10 @@ from fdps.structures import Query, Scene, SceneSet
 log = logging.getLogger("fdps.data")
 
 VERSION = 3
-"""Part of the hash: counts up when readers read the same files differently."""
+"""Version in the hash; it counts up when readers read the same files differently."""
 
 SUFFIXES = (".mat", ".json", ".txt", ".csv", ".xml", ".ini", ".toml")
-"""Files whose content is hashed."""
+"""Patterns of the files whose content is hashed."""
 
 Read = Callable[[], SceneSet]
 
@@ -38,11 +38,11 @@ def cached(kind: str, root: Path, split: str, folder: Path, read: Read) -> Scene
     A cache that cannot be read or written is passed over; the reason is logged.
 
     Args:
-        kind: Of the data.
-        root: Where it lies.
-        split: Which part.
-        folder: Of the cache; made if it is missing.
-        read: Reads the split.
+        kind: Kind of the data set.
+        root: Folder of the data set.
+        split: Name of the split.
+        folder: Folder of the cache; made if it is missing.
+        read: Function that reads the split.
     """
     file = folder / f"{kind}-{split}-{key_of(kind, root, split)}.safetensors"
     if file.is_file():
@@ -59,7 +59,7 @@ def cached(kind: str, root: Path, split: str, folder: Path, read: Read) -> Scene
 
 
 def key_of(kind: str, root: Path, split: str) -> str:
-    """Hash of everything that the annotations of a split follow from."""
+    """Return a hash of everything that the annotations of a split follow from."""
     digest = hashlib.sha256(json.dumps([VERSION, kind, str(root.resolve()), split]).encode())
     for path in _annotation_files(root):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -77,7 +77,7 @@ def _annotation_files(root: Path) -> Iterator[Path]:
 
 
 def _list(read: Read, name: str) -> tuple[Query, ...]:
-    """A further query list, which is not cached: read the split again."""
+    """Read the split again for a further query list, since these are not cached."""
     return read().query_lists[name]()
 
 
@@ -128,7 +128,7 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _load(file: Path, root: Path) -> SceneSet | None:
-    """The scene set of a file; ``None`` if it is damaged or a picture has changed."""
+    """Load the scene set of a file; ``None`` if it is damaged or a picture has changed."""
     try:
         with safe_open(file, framework="numpy") as opened:
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118

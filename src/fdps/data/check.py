@@ -1,4 +1,4 @@
-"""Read a data set to the end and tell everything that is wrong with it."""
+"""Read a data set to the end and report everything that is wrong with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from fdps.pictures import StrPath, read_picture
 from fdps.structures import SceneSet
 
 LARGE_LIST = 1000
-"""Gallery lists of more entries take minutes and gigabytes, and are read on demand."""
+"""Most entries of a gallery list that is always read; longer ones take minutes and gigabytes."""
 
 _HINTS = {
     AnnotationError: "correct the row or take it out; docs/guides/data.md describes the format",
@@ -23,12 +23,12 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong.
+    """One thing that is wrong with a data set.
 
     Args:
         kind: Name of the error class.
-        message: With file and row.
-        hint: What to do.
+        message: Message that names file and row.
+        hint: Advice on what to do.
     """
 
     kind: str
@@ -38,13 +38,13 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class SplitReport:
-    """What was found in one split.
+    """The findings in one split.
 
     Args:
-        split: Its name.
-        statistics: Of what could be read.
-        published: Counts of the known data set, by field of the statistics.
-        faults: In the order of the files.
+        split: Name of the split.
+        statistics: Counts of what could be read.
+        published: Published counts of the known data set, by field of the statistics.
+        faults: Faults in the order of the files.
         notes: Odd rows and what was done with them, one line for each kind.
     """
 
@@ -66,14 +66,14 @@ def check(
     """Check splits of a data set.
 
     Args:
-        kind: Of the data.
-        root: Where it lies.
-        splits: To read.
-        decode: Decode every picture, not only its header.
-        all_lists: Read gallery lists above :data:`LARGE_LIST` too.
+        kind: Kind of the data set.
+        root: Folder of the data set.
+        splits: Names of the splits to read.
+        decode: Whether to decode every picture, not only its header.
+        all_lists: Whether to read gallery lists above :data:`LARGE_LIST` too.
 
     Raises:
-        UsageError: Unknown kind or split.
+        UsageError: The kind or a split is unknown.
     """
     return [_check_split(kind, Path(root), split, decode, all_lists) for split in splits]
 

@@ -53,16 +53,16 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
         root: The folder of the annotations, or the JSON file itself.
         split: For example ``train`` (identities renumbered 0..L-1) or ``test`` (identities as in
             the file, with the queries). Queries exist in ``test`` alone.
-        findings: Where faults and odd rows go; by default the first fault is raised.
+        findings: Collects faults and odd rows; by default the first fault is raised.
 
     Returns:
-        Scenes in the order of ``images``, each named by its ``file_name``.
+        The scenes in the order of ``images``, each named by its ``file_name``.
 
     Raises:
-        MissingDataError: No annotation file, or a picture is not there.
-        AnnotationError: The file is no JSON or not of this form, an annotation misses a key, or
-            a box is empty or outside its picture. The message names annotation and values.
-        PictureError: A file is no picture.
+        MissingDataError: There is no annotation file, or a picture is not there.
+        AnnotationError: The file is not JSON or not of this form, an annotation misses a key, or a
+            box is empty or outside its picture. The message names annotation and values.
+        PictureError: A file is not a picture.
     """
     file = _annotation_file(root, split)
     content, scenes = _read_file(file, split, findings)
@@ -75,14 +75,14 @@ def read_scenes(file: Path, split: str, findings: Findings) -> SceneSet:
     """Read the scenes of a split, with contiguous identities for ``train``, and no queries.
 
     Raises:
-        FdpsError: As :func:`read` does.
+        FdpsError: The error is one that :func:`read` raises.
     """
     result = SceneSet(f"coco/{split}", tuple(_read_file(file, split, findings)[1].values()))
     return contiguous(result) if split == "train" else result
 
 
 def _read_file(file: Path, split: str, findings: Findings) -> tuple[Row, dict[int, Scene]]:
-    """The content of the file, and the scenes of the split by image id."""
+    """Return the content of the file, and the scenes of the split by image id."""
     findings.boxes.with_sizes = True
     content = load_object(file)
     if "images" not in content or "annotations" not in content:
@@ -142,7 +142,7 @@ def _of_split(images: Mapping[int, Row], split: str, file: Path) -> Mapping[int,
 def _people(
     content: Row, images: Mapping[int, Row], file: Path, findings: Findings
 ) -> dict[int, list[Row]]:
-    """Annotations of people, by image."""
+    """Return the annotations of people, by image."""
     categories = rows(content, "categories", str(file))
     names = [str(row.get("name")).lower() for row in categories]
     label = next((label for label in PERSON_LABELS if label in names), None)
@@ -172,7 +172,7 @@ def _people(
 
 
 def _identity_key(people: Mapping[int, list[Row]], file: Path, findings: Findings) -> str:
-    """The key that holds the identity; one that no annotation has if nobody is named."""
+    """Return the key that holds the identity; a key that no annotation has if nobody is named."""
     annotations = [row for rows_ in people.values() for row in rows_]
     for key in IDENTITY_KEYS:
         if any(key in row for row in annotations):
@@ -223,7 +223,7 @@ def _scene(image: Row, people: list[Row], key: str, file: Path, findings: Findin
 
 
 def _note_shape(row: Row, where: str, findings: Findings) -> None:
-    """Note what the box does not tell."""
+    """Note what the shape tells beyond its box."""
     attributes = row.get("attributes")
     if row.get("bbox") is None:
         findings.note("outline without a box: the upright box around it is taken", where)

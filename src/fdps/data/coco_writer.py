@@ -20,7 +20,7 @@ def write_coco(root: StrPath, splits: Mapping[str, SceneSet]) -> None:
     boxes that a gallery list states are not kept (the folder format keeps them).
 
     Args:
-        root: Made if it is missing; files of the same names are replaced.
+        root: Folder to write to, made if it is missing; files of the same names are replaced.
         splits: Scene set of each split.
 
     Raises:
@@ -100,7 +100,7 @@ def copy_picture(scene: Scene, target: Path) -> None:
     """Copy the picture of a scene, unless it is that file already.
 
     Raises:
-        MissingDataError: It is not there.
+        MissingDataError: The picture is not there.
     """
     if target.exists() and target.samefile(scene.path):
         return
@@ -113,7 +113,7 @@ def copy_picture(scene: Scene, target: Path) -> None:
 
 
 def image_row(scene: Scene, split: str, image_id: int) -> dict[str, Any]:
-    """The object of ``images`` for a scene."""
+    """Make the object of ``images`` for a scene."""
     width, height = picture_size(scene.path)
     row = {
         "id": image_id,
@@ -132,7 +132,7 @@ def image_row(scene: Scene, split: str, image_id: int) -> dict[str, Any]:
 
 
 def annotation_rows(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
-    """The objects of ``annotations`` for the people of a scene, numbered from ``first_id``."""
+    """Make the objects of ``annotations`` for the people of a scene, numbered from ``first_id``."""
     rows = []
     for k, (box, person_id) in enumerate(
         zip(scene.boxes.tolist(), scene.person_ids.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Find pictures that a set has twice, under two names: whoever they show is counted twice."""
+"""Find pictures that a set has twice, under two names, so that their people count twice."""
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -68,7 +68,7 @@ def _digest(path: Path) -> bytes:
 
 
 def _differ(scene: Scene, other: Scene) -> bool:
-    """Whether somebody has one identity in a scene and another one in its copy."""
+    """Tell whether somebody has one identity in a scene and another one in its copy."""
     for box, person_id in zip(scene.boxes, scene.person_ids.tolist(), strict=True):
         same = (np.abs(other.boxes - box) <= _SAME_PX).all(axis=1)
         named = set(other.person_ids[same].tolist()) - {UNLABELLED}

@@ -10,10 +10,10 @@ from fdps.errors import AnnotationError
 
 
 def read_text(file: Path) -> str:
-    """The text of a file in UTF-8, without the mark that spreadsheets put in front.
+    """Return the text of a file in UTF-8, without the mark that spreadsheets put in front.
 
     Raises:
-        AnnotationError: It has another encoding, or a zero byte.
+        AnnotationError: The file has another encoding, or a zero byte.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -29,10 +29,10 @@ def read_text(file: Path) -> str:
 def read_rows(
     file: Path, required: Sequence[str], optional: Sequence[str] = ()
 ) -> list[tuple[int, dict[str, str]]]:
-    """Rows with their line numbers; empty lines are skipped.
+    """Return rows with their line numbers; empty lines are skipped.
 
     Args:
-        file: With a heading; columns in any order.
+        file: Table with a heading, whose columns may be in any order.
         required: Columns that must be there.
         optional: Columns that may be there.
 
@@ -73,10 +73,10 @@ def _check_header(
 
 
 def number(text: str, what: str, where: str) -> float:
-    """A finite number.
+    """Read a finite number.
 
     Raises:
-        AnnotationError: It is none.
+        AnnotationError: The text is not one.
     """
     try:
         value = float(text)
@@ -88,10 +88,10 @@ def number(text: str, what: str, where: str) -> float:
 
 
 def whole_number(text: str, what: str, where: str) -> int:
-    """A whole number of at most 64 bits; ``7.0`` is one.
+    """Read a whole number of at most 64 bits; ``7.0`` is one.
 
     Raises:
-        AnnotationError: It is none.
+        AnnotationError: The text is not one.
     """
     value = number(text, what, where)
     if not value.is_integer() or abs(value) >= 2**53:

@@ -47,10 +47,10 @@ from fdps.structures import Query, SceneSet
 
 SPLITS = ("train", "test")
 GALLERY_SIZES = (100, 50, 500, 1000, 2000, 4000)
-"""Sizes of the galleries that the data set lists; the first that is there gives the queries."""
+"""Sizes of the galleries that the data set lists; the first list that exists gives the queries."""
 
 SUBSETS = {"occlusion": ("Occlusion", "Occlusion1"), "resolution": ("Resolution", "Test_Size")}
-"""Query lists with people half hidden or small: file and variable of each."""
+"""The query lists of people half hidden or small: file and variable of each."""
 
 LISTS = Path("annotation/test/train_test")
 _LAYOUT = (
@@ -68,16 +68,16 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
         split: ``train`` (identities renumbered 0..L-1) or ``test`` (identities as in the file).
             The queries of ``test`` have the galleries of ``TestG100.mat``; ``query_lists`` has
             those of all sizes by number, ``occlusion`` and ``resolution``.
-        findings: Where faults and odd rows go; by default the first fault is raised.
+        findings: Collects faults and odd rows; by default the first fault is raised.
 
     Returns:
-        Scenes in the order of ``Images.mat`` (training) or ``pool.mat`` (test).
+        The scenes in the order of ``Images.mat`` (training) or ``pool.mat`` (test).
 
     Raises:
-        UsageError: Another split.
+        UsageError: The split is another one.
         MissingDataError: A file is not there.
         AnnotationError: A ``.mat`` file cannot be read, or a row of it makes no sense.
-        PictureError: A file is no picture.
+        PictureError: A file is not a picture.
     """
     if split not in SPLITS:
         raise UsageError(f"CUHK-SYSU has no split {split!r}", hint=f"choose {' or '.join(SPLITS)}")
@@ -102,7 +102,7 @@ def read_pool(path: Path, findings: Findings, hint: str) -> list[str]:
 
     Raises:
         MissingDataError: There is no such file.
-        AnnotationError: It is no such file, or a name is malformed or occurs twice.
+        AnnotationError: The file is not such a file, or a name is malformed or occurs twice.
     """
     names: dict[str, None] = {}
     for number, cell in enumerate(read_variable(path, ("pool",), hint=hint).ravel(), start=1):
@@ -153,7 +153,7 @@ def _searches(root: Path, size: int, findings: Findings) -> list[Search]:
 def _other_size(
     root: Path, size: int, people: People, queries: tuple[Query, ...]
 ) -> tuple[Query, ...]:
-    """Galleries of another size; the queries must be the same, in the same order."""
+    """Return galleries of another size; the queries must be the same, in the same order."""
     findings = people.findings
     found = build_queries(_searches(root, size, findings), people.sizes, findings)
     asked = [(query.scene, query.person_id, query.box.tolist()) for query in queries]

@@ -47,7 +47,7 @@ _STEADY = {
 SHAPES = ("box", "polygon", "polyline", "ellipse", "cuboid", "mask")
 """Shapes that have a box around them."""
 WITHOUT_EXTENT = ("points", "skeleton", "tag")
-"""Marks that have none."""
+"""Marks that have no box."""
 
 
 @reader
@@ -61,12 +61,12 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
         root: Folder of the export, or the XML file.
         split: ``train`` numbers the identities 0..L-1; any other split has a query for everybody
             who is in two scenes or more, by the largest box.
-        findings: Where faults and odd rows go; by default the first fault is raised.
+        findings: Collects faults and odd rows; by default the first fault is raised.
 
     Raises:
-        MissingDataError: No XML file, or a picture is not there.
-        AnnotationError: The file is no XML or not CVAT's, or a row is malformed.
-        PictureError: A file is no picture.
+        MissingDataError: There is no XML file, or a picture is not there.
+        AnnotationError: The file is not XML or not CVAT's, or a row is malformed.
+        PictureError: A file is not a picture.
     """
     file = _annotation_file(root, split)
     tree = read_xml(file)
@@ -104,7 +104,7 @@ def _annotation_file(root: Path, split: str) -> Path:
 
 
 def _labels(tree: Element, file: Path, findings: Findings) -> set[str] | None:
-    """Labels that mean a person; ``None``: none does, so that all are taken as people."""
+    """Return the labels that mean a person; ``None`` if none does, and all count as people."""
     used = {
         str(element.get("label"))
         for tag in ("track", *SHAPES, *WITHOUT_EXTENT)
@@ -193,7 +193,7 @@ def _track_numbers(tracks: Sequence[Element], file: Path, findings: Findings) ->
 
 
 def _is_other(element: Element, wanted: set[str] | None, where: str, findings: Findings) -> bool:
-    """Whether the label means something else than a person, which is noted."""
+    """Tell whether the label means something other than a person, which is noted."""
     label = element.get("label")
     if not wanted or label in wanted:
         return False

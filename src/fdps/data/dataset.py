@@ -1,6 +1,6 @@
 """Scenes as tensors, augmented by a rule that depends on seed, epoch and scene alone.
 
-Which scenes make up a batch is the business of :mod:`fdps.data.order`.
+The module :mod:`fdps.data.order` decides which scenes make up a batch.
 """
 
 import signal
@@ -33,9 +33,9 @@ class Draw(NamedTuple):
 
     epoch: int
     row: int
-    """Of the set."""
+    """Position of the scene in the set."""
     turn: int
-    """How often the scene has come up in this epoch before."""
+    """Number of times that the scene has come up in this epoch before."""
 
 
 class TrainingScenes(Dataset[Sample]):
@@ -46,11 +46,12 @@ class TrainingScenes(Dataset[Sample]):
     the network draws what it samples in the picture.
 
     Args:
-        scenes: Identities are contiguous, 0..L-1.
-        augment: What happens to each scene.
-        seed: Of the run.
-        decoded_gib: Memory for decoded pictures. A set that fits is decoded here, once, and reading
-            processes that are forked share it; a larger set is read from its files each time.
+        scenes: Scenes whose identities are contiguous, 0..L-1.
+        augment: The changes to each scene.
+        seed: Seed of the run.
+        decoded_gib: Memory for decoded pictures, in GiB. A set that fits is decoded here, once, and
+            reading processes that are forked share it; a larger set is read from its files each
+            time.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class TrainingScenes(Dataset[Sample]):
         """Read a scene.
 
         Raises:
-            PictureError: Its picture cannot be decoded; the message names the file.
-            MissingDataError: Its picture is gone.
+            PictureError: The picture cannot be decoded; the message names the file.
+            MissingDataError: The picture is gone.
         """
         scene = self.scenes[item.row]
         if self._decoded is None:
@@ -93,19 +94,19 @@ def training_batches(
     rank: int = 0,
     n_processes: int = 1,
 ) -> Iterator[Batch]:
-    """Read the share of a process of every batch.
+    """Read the share of every batch that is for one process.
 
     A batch is dealt out in consecutive shares of about equal size, so that the shares in the order
     of the processes are the batch; those of a batch with fewer pictures may be empty.
 
     Args:
         dataset: The scenes.
-        batches: Rows of the scenes (:func:`fdps.data.order.epoch_batches`).
-        epoch: Which pass, from 0.
-        skip: Batches at the start that an interrupted run has seen already.
-        workers: Reading processes; 0 reads here.
-        rank: Of this process.
-        n_processes: How many share a batch.
+        batches: Positions of the scenes of each batch (:func:`fdps.data.order.epoch_batches`).
+        epoch: Number of the pass through the set, from 0.
+        skip: Number of batches at the start that an interrupted run has seen already.
+        workers: Number of reading processes; 0 reads in this process.
+        rank: Rank of this process, from 0.
+        n_processes: Number of processes that share a batch.
 
     Raises:
         PictureError: A picture cannot be decoded; the message names the file.
@@ -156,7 +157,7 @@ def load_sample(scene: Scene) -> Sample:
 
 
 def decoded_bytes(scenes: SceneSet) -> int:
-    """What the decoded pictures of all scenes take, by their headers."""
+    """Return how many bytes the decoded pictures of all scenes take, by their headers."""
     return sum(3 * width * height for width, height in map(picture_size, _paths(scenes)))
 
 
@@ -172,7 +173,7 @@ def decode_all(scenes: SceneSet) -> list[UInt8[np.ndarray, "_ _ 3"]]:
 
 
 def as_tensors(image: UInt8[np.ndarray, "H W 3"], scene: Scene) -> Sample:
-    """A decoded picture and the annotations of its scene."""
+    """Make tensors of a decoded picture and the annotations of its scene."""
     return torch.from_numpy(image).permute(2, 0, 1), {
         "boxes": torch.from_numpy(scene.boxes.copy()),
         "person_ids": torch.from_numpy(scene.person_ids.copy()),
@@ -180,7 +181,7 @@ def as_tensors(image: UInt8[np.ndarray, "H W 3"], scene: Scene) -> Sample:
 
 
 def collate(samples: list[Sample | FdpsError]) -> Batch | FdpsError:
-    """Pictures differ in size, so a batch is two lists; the first error takes its place."""
+    """Put samples into two lists, since pictures differ in size; the first error replaces them."""
     images, targets = [], []
     for sample in samples:
         if isinstance(sample, FdpsError):
@@ -195,10 +196,10 @@ def _paths(scenes: SceneSet) -> list[Path]:
 
 
 class _Outcomes(Dataset[Sample | FdpsError]):
-    """Samples, or what went wrong as a value: of an exception in another process torch makes text.
+    """Samples, with errors as values: of an exception in another process torch would make text.
 
     Args:
-        dataset: Where the samples come from.
+        dataset: Dataset that the samples come from.
     """
 
     def __init__(self, dataset: TrainingScenes) -> None:

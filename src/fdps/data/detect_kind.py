@@ -25,7 +25,7 @@ def kind_of(root: StrPath) -> str:
         root: A folder, or a JSON or XML file.
 
     Raises:
-        MissingDataError: There is nothing, or nothing that is known.
+        MissingDataError: There is nothing, or nothing of a known kind.
     """
     root = Path(root)
     if not root.exists():
@@ -54,7 +54,7 @@ def kind_of(root: StrPath) -> str:
 
 
 def splits_of(kind: str, root: StrPath) -> tuple[str, ...]:
-    """The splits of a data set; ``test`` alone where it has none, which then holds everything.
+    """Return the splits of a data set; ``test`` alone where it has none, and holds everything.
 
     Annotations that cannot be read have no splits; reading them tells what is wrong.
     """

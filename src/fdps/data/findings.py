@@ -1,4 +1,4 @@
-"""What a reader finds wrong or odd in a data set.
+"""The faults and oddities that a reader finds in a data set.
 
 A *fault* makes a row unusable. Reading for training stops at the first one; ``fdps data check``
 collects them all, and the reader goes on without the row. A *note* tells what a reader did with a
@@ -18,12 +18,12 @@ _LOG = logging.getLogger("fdps.data")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One odd row and what was done with it.
+    """An odd row and what was done with it.
 
     Args:
-        what: The same words for every row of this kind.
+        what: Description, the same for every row of this kind.
         where: File and row.
-        is_loss: Whether something the file says could not be used.
+        is_loss: Whether something that the file says could not be used.
     """
 
     what: str
@@ -32,13 +32,13 @@ class Note:
 
 
 class Findings:
-    """Faults and notes of one reading.
+    """The faults and notes of one reading.
 
     Args:
-        collect: Keep faults and go on; by default the first one is raised.
+        collect: Whether to keep faults and go on; by default the first one is raised.
 
     Attributes:
-        boxes: How the boxes of the set that is being read lie in their pictures.
+        boxes: Evidence on how the boxes of the set that is being read lie in their pictures.
     """
 
     def __init__(self, *, collect: bool = False) -> None:
@@ -51,7 +51,7 @@ class Findings:
         """Raise the error, or keep it.
 
         Raises:
-            DataError: The one given, unless faults are collected.
+            DataError: The given error, unless faults are collected.
         """
         if not self.collect:
             raise error
@@ -70,7 +70,7 @@ class Findings:
         self.notes.append(Note(what, where, is_loss))
 
     def summary(self, *, losses_only: bool = False) -> list[str]:
-        """One line for each kind of note, with the number of rows and the first of them."""
+        """Return a line for each kind of note, with the number of rows and the first of them."""
         first: dict[str, str] = {}
         counts: dict[str, int] = {}
         for note in self.notes:
@@ -81,10 +81,10 @@ class Findings:
         return [f"{counts[what]} × {what}, first: {where}" for what, where in first.items()]
 
     def log(self, name: str) -> None:
-        """Log the summary of the losses; what was read all the same only ``data check`` tells.
+        """Log the summary of the losses; ``data check`` alone tells of odd rows that were read.
 
         Args:
-            name: Of the scene set that was read.
+            name: Name of the scene set that was read.
         """
         for line in self.summary(losses_only=True):
             _LOG.warning("%s: %s", name, line)

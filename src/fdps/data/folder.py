@@ -51,13 +51,13 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
         root: The folder that holds ``fdps.toml``, or ``annotations.csv`` alone.
         split: ``train`` numbers the identities 0..L-1 and has no queries; any other split keeps
             the identities of the file.
-        findings: Where faults and odd rows go; by default the first fault is raised.
+        findings: Collects faults and odd rows; by default the first fault is raised.
 
     Raises:
         MissingDataError: ``fdps.toml``, the annotations or a picture is missing.
         AnnotationError: A file is malformed, a box is empty or outside its picture, or a query
             names a picture or a person that is not there. The message has file and line.
-        PictureError: A file is no picture.
+        PictureError: A file is not a picture.
     """
     if (root / annotations_csv.NAME).is_file() and not (root / ANNOTATIONS).is_file():
         name = read_info(root)["name"] if (root / INFO).is_file() else root.resolve().name
@@ -86,11 +86,11 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
 
 
 def read_info(root: StrPath) -> dict[str, Any]:
-    """Read ``fdps.toml``: at least ``name``.
+    """Read ``fdps.toml``, which has at least a ``name``.
 
     Raises:
-        MissingDataError: It is not there.
-        AnnotationError: It is no TOML, or has no name.
+        MissingDataError: The file is not there.
+        AnnotationError: The file is not TOML, or has no name.
     """
     file = Path(root) / INFO
     if not file.is_file():
@@ -122,11 +122,11 @@ def write_folder(
     ``fdps.toml`` is written last, so a folder without it is not complete.
 
     Args:
-        root: Made if it is missing; files of the same names are replaced.
+        root: Folder to write to, made if it is missing; files of the same names are replaced.
         splits: Scene set of each split.
-        name: Of the data set.
-        licence: Under which the pictures may be used.
-        notes: Anything a user should know.
+        name: Name of the data set.
+        licence: Licence under which the pictures may be used.
+        notes: Anything that a user should know.
         tables: More tables for ``fdps.toml``, of values that JSON knows too.
 
     Raises:
@@ -161,7 +161,7 @@ def write_folder(
 
 
 def _image_names(root: Path) -> set[str]:
-    """Of all splits."""
+    """Return the names of the images of all splits."""
     content = json.loads((root / ANNOTATIONS).read_bytes())
     return {image["file_name"] for image in content["images"] if "file_name" in image}
 
@@ -175,5 +175,5 @@ def _toml(info: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> s
 
 
 def _toml_value(value: object) -> str:
-    """JSON and TOML write texts, numbers, truth values and lists alike, but for one character."""
+    """Write a text, number, truth value or list as TOML: like JSON, but for one character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""``galleries/<split>.json`` of the folder format: which images are searched for each query.
+"""Read and write ``galleries/<split>.json``: which images are searched for each query.
 
 .. code-block:: text
 
@@ -28,7 +28,7 @@ from fdps.structures import Query, SceneSet
 
 
 def galleries_json(queries: Sequence[Query]) -> str:
-    """The text of the file that :func:`with_galleries` reads."""
+    """Write the text that :func:`with_galleries` reads."""
     rows = [
         {
             "image": query.scene,
@@ -47,13 +47,13 @@ def with_galleries(file: Path, queries: Sequence[Query], scenes: SceneSet) -> li
     """Give queries the galleries of a file.
 
     Args:
-        file: Of the split.
-        queries: Of ``queries.csv``.
-        scenes: The split.
+        file: Gallery file of the split.
+        queries: Queries of ``queries.csv``.
+        scenes: Scenes of the split.
 
     Raises:
-        AnnotationError: The file is malformed, is not about these queries, or names an image
-            that the split has not.
+        AnnotationError: The file is malformed, is not about these queries, or names an image that
+            the split does not have.
     """
     try:
         rows = json.loads(file.read_bytes())

@@ -21,15 +21,15 @@ def contiguous(scenes: SceneSet) -> SceneSet:
 
 
 def concatenate(sets: Sequence[SceneSet], name: str) -> SceneSet:
-    """One set of several whose people are different people.
+    """Make one set of several sets whose people are different people.
 
     The identities of each set follow those of the set before it, contiguously. Where two sets
     share a scene name, every scene name gets the position of its set in front (``0/frame7``);
     the same goes for cameras. A query without a gallery of its own then searches all sets.
 
     Args:
-        sets: At least one.
-        name: Of the result, for example ``prw+coco/train``.
+        sets: Scene sets, at least one.
+        name: Name of the result, for example ``prw+coco/train``.
 
     Raises:
         ValueError: ``sets`` is empty.

@@ -1,4 +1,4 @@
-"""Take values out of JSON that others made: each is checked where it is taken.
+"""Take values out of JSON that others made, and check each where it is taken.
 
 ``where`` says in messages which file and row is meant, for example
 ``annotations.json: annotation 7 of 'a.jpg'``.
@@ -25,7 +25,7 @@ def load_object(file: Path) -> Row:
     """Read a JSON file whose outermost value is an object.
 
     Raises:
-        AnnotationError: It is not JSON, or not an object.
+        AnnotationError: The file is not JSON, or the value is not an object.
     """
     try:
         content = json.loads(file.read_bytes())
@@ -37,7 +37,7 @@ def load_object(file: Path) -> Row:
 
 
 def rows(content: Row, key: str, where: str) -> list[Row]:
-    """A list of objects; empty if the key is absent.
+    """Return a list of objects; empty if the key is absent.
 
     Raises:
         AnnotationError: The value is something else.
@@ -49,31 +49,31 @@ def rows(content: Row, key: str, where: str) -> list[Row]:
 
 
 def whole(row: Row, key: str, where: str) -> int:
-    """A whole number.
+    """Return a whole number.
 
     Raises:
-        AnnotationError: The key is missing, or the value is no number of at most 64 bits.
+        AnnotationError: The key is missing, or the value is not a number of at most 64 bits.
 
     Example:
         >>> whole({"person_id": 7}, "person_id", "annotation 3")
         7
     """
     value = row.get(key)
-    if type(value) is not int or abs(value) >= 2**63:  # bool is an int, but no number here
+    if type(value) is not int or abs(value) >= 2**63:  # a bool is an int, but not a number here
         raise AnnotationError(f"{where}: {key!r} must be a whole number, got {value!r}")
     return value
 
 
 def box(row: Row, size: tuple[int, int], where: str) -> Float32[np.ndarray, " 4"]:
-    """COCO's ``bbox``, cut at the border of the picture.
+    """Return COCO's ``bbox``, cut at the border of the picture.
 
     Args:
-        row: Has ``bbox``: ``x y width height`` in pixels.
+        row: Object with ``bbox``: ``x y width height`` in pixels.
         size: Width and height of the picture.
-        where: For messages.
+        where: File and row, for messages.
 
     Returns:
-        ``x1 y1 x2 y2``, float32.
+        The corners ``x1 y1 x2 y2``, float32.
 
     Raises:
         AnnotationError: The box is missing, not four finite numbers, empty, or wholly outside.
@@ -93,7 +93,7 @@ def box(row: Row, size: tuple[int, int], where: str) -> Float32[np.ndarray, " 4"
 
 
 def corners_of(row: Row, where: str) -> Corners:
-    """Corners of ``bbox``, turned where CVAT says so; without ``bbox`` those of the outline.
+    """Return the corners of ``bbox``, turned where CVAT says so; without ``bbox`` the outline's.
 
     Raises:
         AnnotationError: The box is missing, not four finite numbers, or empty.

@@ -15,20 +15,20 @@ from fdps.errors import AnnotationError, MissingDataError
 
 
 def read_variable(path: Path, names: Sequence[str], *, hint: str = "") -> np.ndarray:
-    """The first of the named variables that a ``.mat`` file has.
+    """Read the first of the named variables that a ``.mat`` file has.
 
     Args:
         path: A MATLAB file of version 5 to 7.2, which ``save -v7`` writes.
-        names: In order of preference.
-        hint: Where the file is missing: what the data set should look like.
+        names: Names of variables in order of preference.
+        hint: Advice for a missing file: what the data set should look like.
 
     Returns:
-        Numbers as at least 2-D arrays, cells and structures as object arrays.
+        The variable: numbers as at least 2-D arrays, cells and structures as object arrays.
 
     Raises:
         MissingDataError: There is no such file.
-        AnnotationError: It is damaged, of version 7.3, no ``.mat`` file, or has none of the
-            variables; the message names those it has.
+        AnnotationError: The file is damaged, of version 7.3, not a ``.mat`` file, or has none of
+            the variables; the message names those it has.
     """
     if not path.is_file():
         raise MissingDataError(f"no file {path}", hint=hint)

@@ -18,10 +18,10 @@ from math import prod
 import numpy as np
 
 MAX_BYTES = 2**31
-"""A variable of more bytes is refused; MATLAB itself writes no larger ones before version 7.3."""
+"""Most bytes of a variable; MATLAB itself writes no larger ones before version 7.3."""
 
 MAX_DEPTH = 16
-"""Cells in structures in cells: deeper nesting is refused."""
+"""Deepest nesting of cells in structures in cells."""
 
 _HEADER, _INTERNED_BYTES, _MAX_DIMS = 128, 256, 8
 _MATRIX, _COMPRESSED = 14, 15
@@ -35,7 +35,7 @@ _LOGICAL, _COMPLEX = 0x02, 0x08
 
 
 class MatFileError(ValueError):
-    """The bytes are no MATLAB file of version 5 to 7.2, are damaged, or hold an unknown class."""
+    """The bytes are not a MATLAB file of version 5 to 7.2, damaged, or of an unknown class."""
 
 
 class UnsupportedVersionError(MatFileError):
@@ -50,10 +50,10 @@ def parse(content: bytes, wanted: tuple[str, ...]) -> tuple[np.ndarray | None, l
         wanted: Names of variables in order of preference.
 
     Returns:
-        The first of them that is there, else ``None``; and the names of all variables.
+        The first of these variables that is there, else ``None``; and the names of all variables.
 
     Raises:
-        MatFileError: As the class says. Variables that are not wanted are not looked into.
+        MatFileError: As for the class. Variables that are not wanted are not looked into.
     """
     order = _byte_order(content)
     parsers: dict[str, tuple[_Parser, int, int]] = {}
@@ -100,11 +100,11 @@ def _inflate(packed: bytes) -> bytes:
 
 
 class _Parser:
-    """Elements of one run of bytes.
+    """Parses the elements of one run of bytes.
 
     Args:
         data: The bytes.
-        order: ``<`` or ``>``.
+        order: Byte order, ``<`` or ``>``.
     """
 
     def __init__(self, data: bytes, order: str) -> None:
@@ -113,7 +113,7 @@ class _Parser:
         self._known: dict[bytes, np.ndarray] = {}
 
     def tag(self, at: int, end: int) -> tuple[int, int, int, int]:
-        """Type of the element at a place, start and stop of its data, place of the next."""
+        """Return the type of an element, start and stop of its data, and the place of the next."""
         if at + 8 > end:
             raise MatFileError(f"it ends inside an element, at byte {at}")
         kind, size = self._pair.unpack_from(self.data, at)
@@ -129,11 +129,11 @@ class _Parser:
         return kind, start, stop, min(stop + padding, end)
 
     def name(self, start: int, stop: int) -> str:
-        """Name of the variable that a matrix element holds."""
+        """Return the name of the variable that a matrix element holds."""
         return self._head(start, stop)[3]
 
     def matrix(self, start: int, stop: int, depth: int) -> np.ndarray:
-        """Value of the matrix element with these data."""
+        """Return the value of the matrix element with these data."""
         if depth > MAX_DEPTH:
             raise MatFileError(f"it nests deeper than {MAX_DEPTH}")
         kind, flags, dims, _, at = self._head(start, stop)
@@ -150,7 +150,7 @@ class _Parser:
         )
 
     def _head(self, start: int, stop: int) -> tuple[int, int, tuple[int, ...], str, int]:
-        """Class, flags, shape, name, and the place behind them."""
+        """Return class, flags, shape, name, and the place behind them."""
         _, first, last, at = self.tag(start, stop)
         if last - first != 8:
             raise MatFileError(f"array flags of {last - first} bytes at byte {start}")
@@ -177,7 +177,7 @@ class _Parser:
             return values.astype(dtype).reshape(dims, order="F")
 
     def _stored(self, n: int, at: int, stop: int) -> np.ndarray:
-        """Numbers as they are stored, which is the narrowest type that holds them all."""
+        """Return numbers as they are stored, in the narrowest type that holds them all."""
         kind, first, last, _ = self.tag(at, stop)
         if kind not in _STORED:
             raise MatFileError(f"numbers of type {kind} at byte {at}")
@@ -225,7 +225,7 @@ class _Parser:
         return struct.unpack_from(f"{self.order}{n}i", self.data, first)
 
     def _fill(self, n: int, n_columns: int, at: int, stop: int, depth: int) -> list[np.ndarray]:
-        """The values inside a cell or structure array, which follow each other row by row."""
+        """Return the values inside a cell or structure array, which are stored row by row."""
         if n * n_columns * 8 > stop - at:
             raise MatFileError(f"{n * n_columns} values in {stop - at} bytes, at byte {at}")
         columns = [np.empty(n, dtype=object) for _ in range(n_columns)]

@@ -40,16 +40,16 @@ _SHARED = "sharedIds"
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """What ``seqinfo.ini`` says.
+    """The content of ``seqinfo.ini``.
 
     Args:
-        folder: Of the sequence.
+        folder: Folder of the sequence.
         pictures: Folder of its pictures, below ``folder``.
-        suffix: Of a picture, ``.jpg``.
-        n_frames: Frames 1..n_frames.
+        suffix: Suffix of a picture, such as ``.jpg``.
+        n_frames: Number of frames, which count from 1.
         size: Width and height of the pictures, where they are given.
         rate: Frames per second, where it is given.
-        camera: ``camera`` where it is given, else the name of the folder.
+        camera: Value of ``camera`` where it is given, else the name of the folder.
         shared: Whether equal tracks in two sequences are one person (our key ``sharedIds``).
     """
 
@@ -63,7 +63,7 @@ class Sequence:
     shared: bool
 
     def picture(self, frame: int) -> Path:
-        """The picture of a frame."""
+        """Return the path of the picture of a frame."""
         return self.folder / self.pictures / f"{frame:06d}{self.suffix}"
 
 
@@ -76,7 +76,7 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
             the sequences of that folder are read, else all.
         split: ``train`` numbers the identities 0..L-1; any other split has a query for everybody
             who is in two scenes or more, by the largest box.
-        findings: Where faults and odd rows go; by default the first fault is raised.
+        findings: Collects faults and odd rows; by default the first fault is raised.
 
     Returns:
         Every frame, also those with nobody in it, named ``<sequence>/<pictures>/<file>``.
@@ -84,9 +84,9 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
         are counted through the sequences.
 
     Raises:
-        MissingDataError: No sequence, or a file of it is missing.
+        MissingDataError: There is no sequence, or a file of it is missing.
         AnnotationError: A file is malformed; the message has file and line.
-        PictureError: A file is no picture.
+        PictureError: A file is not a picture.
     """
     findings.boxes.with_sizes = True
     folders = _sequence_folders(root, split)
@@ -156,7 +156,7 @@ def _without_copies(sequences: list[Sequence], findings: Findings) -> list[Seque
 
 
 def _show_the_same(one: Sequence, other: Sequence, files: Mapping[Path, Mapping[str, int]]) -> bool:
-    """Whether all pictures that both have are the same: sizes of all files, bytes of a few."""
+    """Tell whether all pictures that both have are the same: sizes of all files, bytes of a few."""
     sizes, others = files[one.folder], files[other.folder]
     if not sizes or any(others.get(name, size) != size for name, size in sizes.items()):
         return False
@@ -174,7 +174,7 @@ def _file_sizes(sequence: Sequence) -> dict[str, int]:
 
 
 def _truth(sequence: Sequence, n_frames: int) -> set[tuple[str | float, ...]]:
-    """The rows of the first frames; neither their order nor how numbers are written matters."""
+    """Return the rows of the first frames; neither order nor notation of numbers matters."""
     file = sequence.folder / TRACKS
     rows: set[tuple[str | float, ...]] = set()
     for line in read_text(file).splitlines() if file.is_file() else ():
@@ -222,7 +222,7 @@ def _stated_size(info: configparser.SectionProxy, where: str) -> tuple[int, int]
 
 
 def _read_tracks(sequence: Sequence, findings: Findings) -> dict[int, list[PersonRow]]:
-    """Rows of each frame."""
+    """Read the rows of each frame."""
     file = sequence.folder / TRACKS
     if not file.is_file():
         raise MissingDataError(f"no file {file}", hint=_LAYOUT)

@@ -30,7 +30,7 @@ from fdps.errors import UsageError
 from fdps.structures import SceneSet
 
 TRAINING = {"train": 10, **{f"train_{n}": n for n in (10, 30, 50, 70, 100)}}
-"""Sightings of an identity at most, by split."""
+"""Most sightings of an identity, by split."""
 
 TEST = {"test": 2000, **{f"test_{n}": n for n in (2000, 4000, 10000)}}
 """Gallery size by split."""
@@ -48,16 +48,16 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
     Args:
         root: Folder with ``Image`` and ``annotation``.
         split: A key of :data:`TRAINING` (identities renumbered 0..L-1) or of :data:`TEST`.
-        findings: Where faults and odd rows go; by default the first fault is raised.
+        findings: Collects faults and odd rows; by default the first fault is raised.
 
     Returns:
         The stills that show a training identity, or those of the pool.
 
     Raises:
-        UsageError: Another split.
+        UsageError: The split is another one.
         MissingDataError: A file is not there.
         AnnotationError: A ``.mat`` file cannot be read, or a row of it makes no sense.
-        PictureError: A file is no picture.
+        PictureError: A file is not a picture.
     """
     if split not in TRAINING | TEST:
         known = ", ".join(TRAINING | TEST)

@@ -1,4 +1,4 @@
-"""Which scenes make up which batch: a function of seed, epoch and what the scenes show.
+"""Divide scenes into batches by seed, epoch and what the scenes show.
 
 Nothing else enters: neither the number of processes, reading workers or micro-batches, nor how
 often a run was resumed. Hard sampling alone looks at what was learnt, and only through a vector
@@ -23,8 +23,8 @@ from fdps.structures import UNLABELLED, SceneSet
 Sampling = Literal["shuffle", "identity", "hard"]
 Batches = list[tuple[int, ...]]
 
-_ORDER = 0  # stream of random numbers; augmentation has another
-_HARDNESS_STEPS = 2**24  # all that a float32 in [0.5, 1] can tell apart
+_ORDER = 0  # stream of random numbers; augmentation has another one
+_HARDNESS_STEPS = 2**24  # as many as a float32 in [0.5, 1] can tell apart
 # Groups are 7 % wide, and each common ratio has one of its own. Mixes of cameras, photographs and
 # films had at most 2 % more padding than sorted pictures, whose partners would never change.
 _GROUPS_PER_OCTAVE = 10
@@ -32,11 +32,11 @@ _GROUPS_PER_OCTAVE = 10
 
 @dataclass(frozen=True, slots=True)
 class SceneFacts:
-    """What the order needs to know of the scenes, one entry for each.
+    """The facts about scenes that their order needs, one entry for each scene.
 
     Args:
-        person_ids: The labelled identities that it shows, each once, ascending.
-        aspects: Width of its picture divided by height; ``None`` where nobody groups by it.
+        person_ids: Labelled identities that the scene shows, each once, ascending.
+        aspects: Width of each picture divided by its height; ``None`` where nobody groups by it.
 
     Raises:
         ValueError: The two differ in length, or an aspect ratio is not positive and finite.
@@ -61,8 +61,8 @@ class SceneFacts:
         """Gather the facts of a set.
 
         Args:
-            scenes: Identities are contiguous, 0..L-1.
-            with_aspects: Read the header of every picture for its size.
+            scenes: Scenes whose identities are contiguous, 0..L-1.
+            with_aspects: Whether to read the header of every picture for its size.
 
         Raises:
             MissingDataError: A picture is gone.
@@ -80,7 +80,7 @@ class SceneFacts:
 
     @property
     def n_persons(self) -> int:
-        """L, one more than the largest identity."""
+        """The number L of identities, one more than the largest."""
         return 1 + max(chain.from_iterable(self.person_ids), default=-1)
 
 
@@ -94,7 +94,7 @@ def epoch_batches(
     epoch: int,
     hardness: Float32[np.ndarray, " L"] | None = None,
 ) -> Batches:
-    """All batches of one epoch: as many draws as there are scenes, whatever the sampling.
+    """Draw all batches of one epoch: as many draws as there are scenes, whatever the sampling.
 
     ``shuffle`` draws each scene once. Under ``identity`` the identities take turns, each as often
     as any other, up to one; scenes without a labelled person are together one more identity, so
@@ -104,18 +104,18 @@ def epoch_batches(
     shuffled.
 
     Args:
-        facts: Of the scenes.
-        sampling: How scenes are drawn.
-        group_by_aspect: Fill batches with pictures of like aspect ratio.
-        batch_size: Scenes per batch, at least 1; only the last batch may have fewer.
-        seed: Of the run.
-        epoch: Which pass, from 0.
+        facts: Facts about the scenes.
+        sampling: The way in which scenes are drawn.
+        group_by_aspect: Whether to fill batches with pictures of similar aspect ratio.
+        batch_size: Number of scenes in a batch, at least 1; only the last batch may have fewer.
+        seed: Seed of the run.
+        epoch: Number of the pass through the set, from 0.
         hardness: For ``hard``, and ignored otherwise: how close the nearest other identity comes,
-            cut to [0, 1]; scenes without a labelled person have 0. ``None`` or zeros: nobody is
+            cut to [0, 1]; scenes without a labelled person have 0. With ``None`` or zeros nobody is
             harder than others, which is ``identity``.
 
     Returns:
-        Rows of each batch; ``ceil(len(facts) / batch_size)`` batches.
+        Positions of the scenes of each batch; ``ceil(len(facts) / batch_size)`` batches.
 
     Raises:
         ValueError: ``batch_size`` is below 1, ``hardness`` has another length than L or is not
@@ -165,7 +165,7 @@ def _in_turn(facts: SceneFacts, hardness: np.ndarray | None, rng: np.random.Gene
     owners = sorted(shows)
     turns = _turns(_weights(owners, hardness), len(facts), rng)
 
-    rank = rng.permutation(len(facts)).tolist()  # who comes first of equally often drawn scenes
+    rank = rng.permutation(len(facts)).tolist()  # breaks ties of equally often drawn scenes
     n_drawn = [0] * len(facts)
     heaps = [[(0, rank[row], row) for row in shows[owner]] for owner in owners]
     for heap in heaps:
@@ -182,7 +182,7 @@ def _in_turn(facts: SceneFacts, hardness: np.ndarray | None, rng: np.random.Gene
 
 
 def _weights(owners: Sequence[int], hardness: np.ndarray | None) -> list[int]:
-    """Shares of the turns; whole numbers, so that no rounding decides who is drawn."""
+    """Return shares of the turns in whole numbers, so that no rounding decides who is drawn."""
     if hardness is None:
         return [1] * len(owners)
     steps = (hardness.clip(0, 1).astype(np.float64) * _HARDNESS_STEPS).astype(np.int64).tolist()
@@ -193,9 +193,9 @@ def _weights(owners: Sequence[int], hardness: np.ndarray | None) -> list[int]:
 
 
 def _turns(weights: Sequence[int], n_turns: int, rng: np.random.Generator) -> list[int]:
-    """Positions in ``weights``, each as often as its share rounded down or up, spread evenly.
+    """Spread positions in ``weights`` evenly, each as often as its share rounded down or up.
 
-    Systematic sampling: the shares lie side by side in random order on a line of length
+    This is systematic sampling: the shares lie side by side in random order on a line of length
     ``n_turns``, and whoever holds a mark gets the turn. The marks are one apart from a random
     start, so the expected number of turns is the share itself.
     """
@@ -217,7 +217,7 @@ def _turns(weights: Sequence[int], n_turns: int, rng: np.random.Generator) -> li
 def _like_aspects(
     draws: Sequence[int], aspects: Sequence[float], batch_size: int, rng: np.random.Generator
 ) -> Batches:
-    """Batches of like aspect ratio in random order; what fills none is joined, narrow to wide."""
+    """Make batches of similar aspect ratio in random order; the rest is joined, narrow to wide."""
     groups: dict[int, list[int]] = {}
     for row in draws:
         # Borders between groups are irrational: no ratio of two sizes lies on one, where the last

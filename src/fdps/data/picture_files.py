@@ -17,11 +17,11 @@ def find_picture(path: Path) -> Path:
     """Return the file of this name, or the only one whose name has another Unicode form.
 
     Args:
-        path: As the annotations have it.
+        path: Path as the annotations have it.
 
     Raises:
-        MissingDataError: There is none, or there are several of other forms. The hint names files
-            that differ in upper and lower case alone.
+        MissingDataError: There is no such file, or there are several of other forms. The hint names
+            files that differ in upper and lower case alone.
     """
     found = _find(path)
     if found is not None:
@@ -43,9 +43,9 @@ def known_name(name: str, names: Iterable[str], forms: dict[str, str]) -> str:
     """Return the name itself if it is known, else the known one that it is another form of.
 
     Args:
-        name: As a list has it.
-        names: Those that are known.
-        forms: The :func:`unicode_forms` of them.
+        name: Name as a list has it.
+        names: The known names.
+        forms: The :func:`unicode_forms` of the known names.
     """
     return name if name in names else forms.get(normalize("NFC", name), name)
 

@@ -62,14 +62,14 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
         root: Folder with ``frames``, ``annotations`` and the lists.
         split: ``train`` (identities renumbered 0..L-1) or ``test`` (identities as in the files,
             with the queries; ``query_lists`` has ``mini`` where its file is there).
-        findings: Where faults and odd rows go; by default the first fault is raised.
+        findings: Collects faults and odd rows; by default the first fault is raised.
 
     Raises:
-        UsageError: Another split.
+        UsageError: The split is another one.
         MissingDataError: A folder or file is not there.
         AnnotationError: A ``.mat`` file cannot be read or lacks its variable, a name, box or
             identity makes no sense, or a line of ``query_info.txt`` is malformed.
-        PictureError: A frame is no picture.
+        PictureError: A frame is not a picture.
     """
     if split not in SPLITS:
         raise UsageError(f"PRW has no split {split!r}", hint=f"choose {' or '.join(SPLITS)}")
@@ -109,7 +109,7 @@ def _frame_names(path: Path, variable: str, findings: Findings) -> list[str]:
 
 
 def _compare_ids(path: Path, variable: str, ids: list[int], findings: Findings) -> None:
-    """Note identities that the list of identities has and the split has not, and the reverse."""
+    """Note identities that the list of identities has and the split does not, and the reverse."""
     if not path.is_file():
         return
     with findings.tolerated():

@@ -1,4 +1,4 @@
-"""The ``.mat`` structures that CUHK-SYSU introduced and MovieNet-PS took over.
+"""Read the ``.mat`` structures that CUHK-SYSU introduced and MovieNet-PS took over.
 
 ``Images.mat`` has the boxes of all images, without identities. Lists of training identities and
 of queries name an image and repeat the box of the person there; the person is found again by
@@ -37,14 +37,14 @@ _UNUSED = ("nAppear", "ishard")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """A query as a list has it: boxes are neither checked nor cut.
+    """A query as a list has it; its boxes are neither checked nor cut.
 
     Args:
         scene: Image of the query.
-        box: The person there.
-        person_id: At least 0.
+        box: Box of the person there.
+        person_id: Identity, at least 0.
         gallery: Images to search, in order.
-        boxes: Position in ``gallery`` → the person there.
+        boxes: Box of the person by position in ``gallery``.
         where: File and row.
     """
 
@@ -59,7 +59,7 @@ class Search:
 def records(
     value: np.ndarray, columns: Sequence[str], where: str
 ) -> Iterator[tuple[np.ndarray | None, ...]]:
-    """Rows of a structure array, of cells that hold one each, or of a table of cells.
+    """Yield rows of a structure array, of cells that hold one each, or of a table of cells.
 
     Raises:
         AnnotationError: The value is something else, or a field is missing.
@@ -91,10 +91,10 @@ def records(
 
 
 def text(value: np.ndarray | None, where: str) -> str:
-    """The one text of an array.
+    """Return the one text of an array.
 
     Raises:
-        AnnotationError: It is no text, or empty, or there are several.
+        AnnotationError: It is not a text, or empty, or there are several.
     """
     while value is not None and value.dtype == object and value.size == 1:
         value = value.item()
@@ -104,10 +104,10 @@ def text(value: np.ndarray | None, where: str) -> str:
 
 
 def image_name(value: np.ndarray | None, where: str) -> str:
-    """A text that names a file below the folder of the images.
+    """Return a text that names a file below the folder of the images.
 
     Raises:
-        AnnotationError: It is no text, or leads out of the folder.
+        AnnotationError: It is not a text, or leads out of the folder.
     """
     name = text(value, where)
     parts = PurePosixPath(name)
@@ -117,12 +117,12 @@ def image_name(value: np.ndarray | None, where: str) -> str:
 
 
 def xywh(value: np.ndarray | None, where: str) -> XYWH | None:
-    """The box of a sighting; ``None`` where the list leaves it empty.
+    """Return the box of a sighting; ``None`` where the list leaves it empty.
 
-    In float64: the files hold bytes and 16-bit numbers, in which ``x + w`` would overflow.
+    The numbers are float64: the files hold bytes and 16-bit numbers, in which ``x + w`` overflows.
 
     Raises:
-        AnnotationError: It is something else than four finite numbers.
+        AnnotationError: The value is something else than four finite numbers.
     """
     if value is None or value.size == 0:
         return None
@@ -141,7 +141,7 @@ def read_boxes(path: Path, findings: Findings, hint: str) -> dict[str, np.ndarra
 
     Raises:
         MissingDataError: There is no such file.
-        AnnotationError: It is no such file, or a row is malformed.
+        AnnotationError: The file is not such a file, or a row is malformed.
     """
     boxes: dict[str, np.ndarray] = {}
     images = records(read_variable(path, ("Img",), hint=hint), IMAGE, str(path))
@@ -175,8 +175,8 @@ class People:
     """The boxes of all images and, step by step, who they are.
 
     Args:
-        boxes: Of each image.
-        findings: Where an identity without a box is noted.
+        boxes: Boxes of each image.
+        findings: Collects notes on identities without a box.
 
     Attributes:
         sizes: Width and height of the pictures that :meth:`scenes` opened.
@@ -206,11 +206,11 @@ class People:
         ids[same[0]] = person_id
 
     def shows(self, name: str, box: XYWH) -> bool:
-        """Whether an image has this box."""
+        """Tell whether an image has this box."""
         return bool((self.boxes.get(name, np.zeros((0, 4))) == box).all(axis=1).any())
 
     def scenes(self, names: Iterable[str], folder: Path) -> tuple[Scene, ...]:
-        """The scenes of these images.
+        """Return the scenes of these images.
 
         Boxes are cut at the border of the picture after ``x + w`` and ``y + h`` were formed; one
         that lies beyond it is dropped. Both are noted.
@@ -218,7 +218,7 @@ class People:
         Raises:
             AnnotationError: An image has no row in ``Images.mat``.
             MissingDataError: A picture is not there.
-            PictureError: A file is no picture.
+            PictureError: A file is not a picture.
         """
         scenes: list[Scene] = []
         for name in names:
@@ -251,27 +251,27 @@ class People:
 
 
 def to_corners(rows: Float64[np.ndarray, "N 4"]) -> Float64[np.ndarray, "N 4"]:
-    """``x1 y1 x2 y2`` of ``x y w h``."""
+    """Turn ``x y w h`` into ``x1 y1 x2 y2``."""
     return np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
 
 
 def cut(rows: Float64[np.ndarray, "N 4"], size: tuple[int, int]) -> np.ndarray:
-    """``x y w h`` as float32 corners inside a picture of this width and height."""
+    """Turn ``x y w h`` into float32 corners inside a picture of this width and height."""
     return clip(to_corners(rows), *size).astype(np.float32)
 
 
 def build_queries(
     searches: Iterable[Search], sizes: Mapping[str, tuple[int, int]], findings: Findings
 ) -> tuple[Query, ...]:
-    """Queries of a list, with their boxes cut at the border of the pictures.
+    """Build the queries of a list, with their boxes cut at the border of the pictures.
 
     Entries that repeat, and the query's own image among them, are kept as the protocol has them
     and noted; so is a sighting behind an entry without one, where other loaders stop to read.
 
     Args:
-        searches: As the list has them.
+        searches: Queries as the list has them.
         sizes: Width and height of the test images.
-        findings: Where faults and oddities go.
+        findings: Collects faults and oddities.
 
     Raises:
         AnnotationError: A query or an entry names an image that is not among the scenes, or a

@@ -1,4 +1,4 @@
-"""``queries.csv``: who is looked for, as ``image,x1,y1,x2,y2,person_id``."""
+"""Read and write ``queries.csv``: who is looked for, as ``image,x1,y1,x2,y2,person_id``."""
 
 import csv
 import io
@@ -26,10 +26,10 @@ def read_queries(
     """Read the queries of a split.
 
     Args:
-        file: With a heading and a row for each query.
-        scenes: The split; boxes are cut at the border of its pictures.
+        file: Table with a heading and a row for each query.
+        scenes: Scenes of the split; boxes are cut at the border of their pictures.
         images: Scene names of all splits. Queries of other splits are left out.
-        findings: Where faults go.
+        findings: Collects faults.
 
     Raises:
         AnnotationError: The heading or a row is malformed, a box is empty or outside its
@@ -56,7 +56,7 @@ def read_queries(
 
 
 def by_rule(scenes: SceneSet) -> list[Query]:
-    """Whom to look for where nobody says so: everybody who is in two scenes, by the largest box."""
+    """Choose queries by rule: everybody who is in two scenes, by the largest box."""
     seen: dict[int, list[Query]] = {}
     for scene in scenes.scenes:
         for box, person_id in zip(scene.boxes, scene.person_ids.tolist(), strict=True):
@@ -67,7 +67,7 @@ def by_rule(scenes: SceneSet) -> list[Query]:
 
 
 def queries_csv(splits: Mapping[str, SceneSet]) -> str:
-    """The file that :func:`read_queries` reads, for the queries of all splits."""
+    """Write the file that :func:`read_queries` reads, for the queries of all splits."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)

@@ -1,4 +1,4 @@
-"""What all readers have in common, before and after they read."""
+"""The steps that all readers have in common, before and after they read."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -17,7 +17,7 @@ class Reader(Protocol):
     """Reads a split below a folder; faults and odd rows go to the findings."""
 
     def __call__(self, root: StrPath, split: str, findings: Findings | None = None) -> SceneSet:
-        """Read it."""
+        """Read the split."""
 
 
 def reader(read: Callable[[Path, str, Findings], SceneSet]) -> Reader:

@@ -1,4 +1,4 @@
-"""Make a scene of the rows that a table, an XML file or a track has for one picture."""
+"""Make a scene from the rows that a table, an XML file or a track has for one picture."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, Scene, empty_boxes
 
 PERSON_LABELS = ("person", "pedestrian", "people")
-"""What tools call a person; where none of them is used, everything is taken as one."""
+"""Labels that tools use for a person; without any of them, everything is taken as a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class PersonRow:
     """One person in one picture.
 
     Args:
-        person_id: Identity; any negative number means that nobody knows.
-        corners: ``x1 y1 x2 y2`` in pixels, as the file has them.
+        person_id: Identity; any negative number means that it is unknown.
+        corners: Corners ``x1 y1 x2 y2`` in pixels, as the file has them.
         where: File and row.
     """
 
@@ -50,19 +50,19 @@ def make_scene(
     A box that passes the border is cut, one that lies beyond it is dropped; both are noted.
 
     Args:
-        name: Of the scene.
-        path: The picture.
-        rows: People in it.
-        findings: Where faults and notes go.
-        camera: Of the scene.
-        frame: Of the scene.
-        seconds: Of the scene.
+        name: Name of the scene.
+        path: Path of the picture.
+        rows: People in the picture.
+        findings: Collects faults and notes.
+        camera: Camera of the scene.
+        frame: Number of the frame.
+        seconds: Time of the scene, in seconds.
         size: Width and height of the picture, where the caller has read them already.
 
     Raises:
         MissingDataError: There is no picture.
-        PictureError: The file is no picture.
-        AnnotationError: A box is no box: not finite, or without width or height.
+        PictureError: The file is not a picture.
+        AnnotationError: A box is not finite, or has no width or height.
     """
     path = find_picture(path)
     size = picture_size(path) if size is None else size
@@ -111,10 +111,10 @@ def without_doubles(rows: Iterable[PersonRow], findings: Findings) -> Iterator[P
 def cut_to_picture(
     corners: Corners, size: tuple[int, int], picture: Path, where: str, findings: Findings
 ) -> np.ndarray | None:
-    """The part of a box inside the picture, float32; ``None`` if there is none.
+    """Return the part of a box inside the picture, float32; ``None`` if there is none.
 
     Raises:
-        AnnotationError: It is not finite, has no width or height, or is not in pixels.
+        AnnotationError: The box is not finite, has no width or height, or is not in pixels.
     """
     check_pixels(corners, size, where)
     check_corners(corners, where)
@@ -134,11 +134,11 @@ def cut_to_picture(
 
 
 def check_corners(corners: Corners, where: str) -> None:
-    """Refuse four numbers that are no box.
+    """Refuse four numbers that are not a box.
 
     Raises:
-        AnnotationError: They are not finite, or the second corner is not right of and below the
-            first.
+        AnnotationError: The numbers are not finite, or the second corner is not right of and below
+            the first.
     """
     if is_valid(np.array([corners], dtype=np.float64))[0]:
         return
@@ -162,11 +162,11 @@ def check_size(
     Args:
         stated: Width and height of the picture that was annotated.
         size: Width and height of the picture at hand.
-        path: Its file.
-        where: Of the statement.
+        path: Path of the picture.
+        where: File and row of the statement.
 
     Raises:
-        AnnotationError: They differ.
+        AnnotationError: The sizes differ.
     """
     if stated != size:
         raise AnnotationError(
@@ -177,10 +177,10 @@ def check_size(
 
 
 def inner_path(name: str, where: str) -> str:
-    """A file name that stays inside its folder.
+    """Return a file name, after checking that it stays inside its folder.
 
     Raises:
-        AnnotationError: It is empty, absolute, or goes up.
+        AnnotationError: The name is empty, absolute, or goes up.
     """
     parts = PurePosixPath(name)
     if not parts.parts or parts.is_absolute() or ".." in parts.parts or set("\\\0") & set(name):

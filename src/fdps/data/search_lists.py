@@ -1,4 +1,4 @@
-"""Lists of training identities and of queries, in the ``.mat`` structures of CUHK-SYSU."""
+"""Read lists of training identities and of queries, in the ``.mat`` structures of CUHK-SYSU."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -23,13 +23,13 @@ from fdps.data.psdb import (
 from fdps.errors import AnnotationError
 
 Number = Callable[[int, np.ndarray | None, str], int]
-"""Identity of a row: its position from 0, its ``idname`` and where it stands."""
+"""A function that gives the identity of a row from its position, its ``idname`` and its place."""
 
 _ID = re.compile(r"\D*(\d{1,15})", re.ASCII)
 
 
 def number_in_name(position: int, name: np.ndarray | None, where: str) -> int:
-    """CUHK-SYSU numbers its people: ``p123`` is 123.
+    """Return the number in a name of CUHK-SYSU: ``p123`` is 123.
 
     Raises:
         AnnotationError: The name has no number at its end.
@@ -41,7 +41,7 @@ def number_in_name(position: int, name: np.ndarray | None, where: str) -> int:
 
 
 def position_in_list(position: int, name: np.ndarray | None, where: str) -> int:
-    """MovieNet-PS names people by film and cast: they are numbered as they are listed."""
+    """Return the position in a list of MovieNet-PS, which names people by film and cast."""
     return position
 
 
@@ -51,18 +51,18 @@ def identify_training(
     """Give the training identities to their boxes.
 
     Args:
-        path: ``Train.mat`` or one of its kind.
-        people: Who gets them.
-        number: Makes the identity of a row.
-        findings: Where faults and misses go.
-        hint: What the data set should look like.
+        path: Path of ``Train.mat`` or a file of its kind.
+        people: The boxes that get the identities.
+        number: Function that makes the identity of a row.
+        findings: Collects faults and misses.
+        hint: Advice for a missing file: what the data set should look like.
 
     Returns:
         The images of each identity.
 
     Raises:
         MissingDataError: There is no such file.
-        AnnotationError: It is no such file, or a row is malformed.
+        AnnotationError: The file is not such a file, or a row is malformed.
     """
     images: dict[int, list[str]] = {}
     value = read_variable(path, ("Train",), hint=hint)
@@ -93,10 +93,10 @@ def read_searches(
 
     Raises:
         MissingDataError: There is no such file.
-        AnnotationError: It is no such file, or a row is malformed.
+        AnnotationError: The file is not such a file, or a row is malformed.
     """
     value = read_variable(path, (variable,), hint=hint)
-    names: dict[int, str] = {}  # of arrays that many entries share; `value` keeps them alive
+    names: dict[int, str] = {}  # names of arrays that many entries share; `value` keeps them alive
     searches: list[Search] = []
     for position, (query, gallery) in enumerate(records(value, SEARCH, str(path))):
         where = f"{path}, query {position + 1}"

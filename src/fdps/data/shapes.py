@@ -1,4 +1,4 @@
-"""Shapes as annotation tools write them, and the upright boxes that they mean.
+"""Find the upright boxes of the shapes that annotation tools write.
 
 A person search needs one upright box for each person. Tools also write rectangles that are turned,
 outlines, masks and ellipses: their box is the smallest upright one around the shape. Points and
@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from fdps.errors import AnnotationError
 
 Corners = tuple[float, float, float, float]
-"""``x1 y1 x2 y2``."""
+"""The corners of a box, ``x1 y1 x2 y2``."""
 
-_ONE = 1 + 1e-9  # what adding and taking away again leaves of 1
+_ONE = 1 + 1e-9  # 1 with the rounding error of an addition and a subtraction
 
 
 def upright_box(corners: Corners, degrees: float) -> Corners:
     """Return the smallest upright box around a rectangle that is turned about its centre.
 
     Args:
-        corners: ``x1 y1 x2 y2`` before it is turned.
+        corners: Corners ``x1 y1 x2 y2`` before the rectangle is turned.
         degrees: The angle; its direction does not matter, because the box is the same for both.
 
     Example:
@@ -41,11 +41,11 @@ def ellipse_box(x: float, y: float, rx: float, ry: float, degrees: float) -> Cor
     """Return the smallest upright box around an ellipse.
 
     Args:
-        x: Centre.
-        y: Centre.
+        x: Centre along x.
+        y: Centre along y.
         rx: Half axis along x, before it is turned.
         ry: Half axis along y, before it is turned.
-        degrees: How far it is turned about its centre.
+        degrees: Angle by which the ellipse is turned about its centre.
 
     Example:
         >>> ellipse_box(50.0, 40.0, 10.0, 30.0, 90.0)
@@ -77,7 +77,7 @@ def check_pixels(corners: Corners, size: tuple[int, int], where: str) -> None:
         where: File and row, for the message.
 
     Raises:
-        AnnotationError: They are fractions and none is above 1, in a larger picture.
+        AnnotationError: The numbers are fractions and none is above 1, in a larger picture.
     """
     x1, y1, x2, y2 = corners
     whole = all(float(value).is_integer() for value in corners)  # a box of one pixel

@@ -17,11 +17,11 @@ from fdps.structures import UNLABELLED, Scene, SceneSet
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Division:
-    """The parts, and what dividing cost.
+    """The parts of a scene set, and the cost of dividing it.
 
     Args:
         parts: Scene set of each part.
-        n_unnamed: Boxes that lost their identity.
+        n_unnamed: Number of boxes that lost their identity.
     """
 
     parts: dict[str, SceneSet]
@@ -32,12 +32,13 @@ def split_by_person(scenes: SceneSet, shares: Mapping[str, float], seed: int) ->
     """Divide by person; equal seeds give equal parts.
 
     Args:
-        scenes: Without queries of their own: queries are dropped.
-        shares: Part → its share of the identities; they need not add to 1.
-        seed: Of the order in which groups are dealt out.
+        scenes: Scenes to divide; their queries are dropped.
+        shares: Share of the identities of each part; they need not add up to 1.
+        seed: Seed of the order in which groups are dealt out.
 
     Raises:
-        UsageError: No part, a share that is not positive, or fewer identities than parts.
+        UsageError: There is no part, a share is not positive, or there are fewer identities than
+            parts.
     """
     if not shares or min(shares.values()) <= 0:
         raise UsageError(f"every part needs a positive share, got {dict(shares)}")
@@ -54,7 +55,7 @@ def split_by_person(scenes: SceneSet, shares: Mapping[str, float], seed: int) ->
     for scene in scenes.scenes:
         votes = [part_of[i] for i in scene.person_ids.tolist() if i != UNLABELLED]
         if votes:
-            chosen = max(names, key=votes.count)  # the first of equals
+            chosen = max(names, key=votes.count)  # the first one of equals
         else:
             chosen = names[int(rng.choice(len(names), p=weights))]
         foreign = [i != UNLABELLED and part_of[i] != chosen for i in scene.person_ids.tolist()]
@@ -67,7 +68,7 @@ def split_by_person(scenes: SceneSet, shares: Mapping[str, float], seed: int) ->
 
 
 def _groups(scenes: Sequence[Scene]) -> list[list[int]]:
-    """Identities that are tied by common scenes, smallest number first."""
+    """Group identities that are tied by common scenes, smallest number first."""
     parent: dict[int, int] = {}
 
     def root(person: int) -> int:
@@ -101,7 +102,7 @@ def _deal(
     part_of: dict[int, str] = {}
     filled = dict.fromkeys(targets, 0)
     for unit in order:
-        # In shares of its target, so that a small part is filled as surely as a large one.
+        # Measured in shares of its target, so that a small part is filled as surely as a large one.
         name = min(targets, key=lambda part: filled[part] / targets[part])
         filled[name] += len(unit)
         part_of.update(dict.fromkeys(unit, name))

@@ -33,8 +33,8 @@ PUBLISHED: Mapping[str, Mapping[str, Mapping[str, int]]] = {
 }
 """Counts of known data sets, by kind, split and field of :class:`Statistics`.
 
-CUHK-SYSU as its public loaders print it, PRW as counted in the files that AlignPS distributes,
-WILDTRACK by its paper.
+Counts of CUHK-SYSU are those that its public loaders print, of PRW those counted in the files that
+AlignPS distributes, and of WILDTRACK those of its paper.
 """
 
 
@@ -66,16 +66,16 @@ class Statistics:
     """Counts of one scene set.
 
     Args:
-        images: Scenes.
-        boxes: People, counted once per picture.
-        identities: Distinct labelled people.
-        labelled: Boxes with identity.
-        unlabelled: Boxes without.
-        queries: People to look for.
-        cameras: Distinct cameras; 0 where nobody says.
-        boxes_per_image: How crowded the scenes are.
-        heights: Of the boxes, pixels.
-        boxes_per_identity: How often a labelled person is seen.
+        images: Number of scenes.
+        boxes: Number of people, counted once per picture.
+        identities: Number of distinct labelled people.
+        labelled: Number of boxes with identity.
+        unlabelled: Number of boxes without identity.
+        queries: Number of people to look for.
+        cameras: Number of distinct cameras; 0 where the set does not tell.
+        boxes_per_image: Spread of the number of people in a scene.
+        heights: Spread of the heights of the boxes, in pixels.
+        boxes_per_identity: Spread of the number of boxes of a labelled person.
     """
 
     images: int
@@ -109,23 +109,23 @@ def count(scenes: SceneSet) -> Statistics:
 
 
 def all_ids(scenes: SceneSet) -> np.ndarray:
-    """Identity of every box."""
+    """Return the identity of every box."""
     return np.concatenate([np.zeros(0, np.int64), *(scene.person_ids for scene in scenes.scenes)])
 
 
 def boxes_per_image(scenes: SceneSet) -> np.ndarray:
-    """People in each scene."""
+    """Return the number of people in each scene."""
     return np.array([len(scene.boxes) for scene in scenes.scenes], dtype=np.int64)
 
 
 def heights(scenes: SceneSet) -> np.ndarray:
-    """Height of every box, pixels."""
+    """Return the height of every box, in pixels."""
     return np.concatenate(
         [np.zeros(0, np.float32), *(s.boxes[:, 3] - s.boxes[:, 1] for s in scenes.scenes)]
     )
 
 
 def boxes_per_identity(scenes: SceneSet) -> np.ndarray:
-    """Boxes of each labelled person."""
+    """Return the number of boxes of each labelled person."""
     ids = all_ids(scenes)
     return np.unique(ids[ids != UNLABELLED], return_counts=True)[1]

@@ -41,17 +41,17 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
         root: Folder with ``Image_subsets`` and ``annotations_positions``.
         split: ``train`` (identities renumbered 0..L-1) or ``test`` (``personID``; everybody in
             two scenes or more is looked for once, by the largest box).
-        findings: Where faults and odd rows go; by default the first fault is raised.
+        findings: Collects faults and odd rows; by default the first fault is raised.
 
     Returns:
         Seven scenes for each moment, ``C1/00000000.png`` to ``C7/...``, with camera, frame and
         seconds: the cameras share a clock.
 
     Raises:
-        UsageError: Another split.
+        UsageError: The split is another one.
         MissingDataError: A folder or a picture is not there.
         AnnotationError: A JSON file is malformed; the message has file, person and view.
-        PictureError: A file is no picture.
+        PictureError: A file is not a picture.
     """
     if split not in SPLITS:
         raise UsageError(f"WILDTRACK has no split {split!r}", hint=f"choose {' or '.join(SPLITS)}")

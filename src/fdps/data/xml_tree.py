@@ -14,10 +14,10 @@ MAX_DEPTH = 32
 
 
 def read_xml(file: Path) -> Element:
-    """The outermost element of a file.
+    """Return the outermost element of a file.
 
     Raises:
-        AnnotationError: It is not XML, has a document type, or nests deeper than
+        AnnotationError: The file is not XML, has a document type, or nests deeper than
             :data:`MAX_DEPTH`. The message has the line.
     """
     builder = TreeBuilder()

@@ -1,4 +1,4 @@
-"""Models by path or by name: where they lie, what is known about them, what they may be used for.
+"""Models by path or by name: where they are, what is known about them, and what they are for.
 
 :func:`load` is the one place where a path or a name becomes an embedder: our network, or the
 detector and the re-ID network of a card. Only what is loaded is imported: to find a model, to read
@@ -27,13 +27,12 @@ __all__ = [
 
 
 def load(path: Path | str, *, min_score: float | None = None, device: str = "cpu") -> Searcher:
-    """Load what finds and embeds people.
+    """Load a model that finds and embeds people.
 
     Args:
         path: A run folder, a weights file, the card of a two-step embedder, or a name that
             ``fdps models list`` shows, such as ``drawn-people``.
-        min_score: Detections below are dropped, in [0, 1]; the default is that of the recipe or
-            card.
+        min_score: Least score of a detection, in [0, 1]; the default is that of the recipe or card.
         device: Device to run on, as :func:`~fdps.devices.check_device` takes it.
 
     Raises:
@@ -49,7 +48,7 @@ def load(path: Path | str, *, min_score: float | None = None, device: str = "cpu
         raise MissingDataError(f"no model {path}", hint="fdps models list shows what there is")
     check_licence(licence_of(place), path)
     if is_card(place):
-        from fdps.runtime.card import load_card  # without torch
+        from fdps.runtime.card import load_card  # does not need torch
 
         return load_card(place, min_score=min_score, device=device)
     from fdps.searcher import load as load_network

@@ -41,17 +41,17 @@ class ModelInfo:
     """Everything that is known about a model.
 
     Args:
-        name: How lists call it.
-        kind: ``network`` for one of ours, ``two_step``, or empty for what cannot be read.
-        place: The weights or the card.
-        licence: Its SPDX name, ``research-only`` or ``unknown``.
-        data: What it was trained on, as far as known.
+        name: Name of the model in lists.
+        kind: ``network`` for one of ours, ``two_step``, or empty for a file that cannot be read.
+        place: Path of the weights or the card.
+        licence: Licence of the model: its SPDX name, ``research-only`` or ``unknown``.
+        data: Data that it was trained on, as far as known.
         metrics: Figures by name.
-        model_hash: What archives are stamped with; empty in a list, where it is not computed.
+        model_hash: Hash with which archives are stamped; empty in a list, where it is not computed.
         notes: Anything else that users should know.
-        is_calibrated: Whether a calibration lies beside it; unless it stands in a list, one of
+        is_calibrated: Whether a calibration lies beside it; outside of lists, whether it is one of
             this very model.
-        problem: Why it cannot be used; empty if nothing is known against it.
+        problem: The reason why it cannot be used; empty if nothing is known against it.
     """
 
     name: str
@@ -67,11 +67,11 @@ class ModelInfo:
 
 
 def describe(model: Path | str) -> ModelInfo:
-    """Tell what is known about a model, without opening it.
+    """Return what is known about a model, without opening it.
 
     Raises:
-        MissingDataError: It is not there, or a part of it.
-        ModelError: It is no weights file or card.
+        MissingDataError: The model, or a part of it, is not there.
+        ModelError: The file is neither weights nor a card.
     """
     place = find_model(model)
     info = _read_header(place)
@@ -83,7 +83,7 @@ def describe(model: Path | str) -> ModelInfo:
 def list_models(folders: Iterable[Path] = ()) -> list[ModelInfo]:
     """List bundled weights, the folder of models, then other folders with run folders and models.
 
-    A file that looks like a model and is none is listed with its problem. Only headers are read:
+    A file that looks like a model but is not one is listed with its problem. Only headers are read:
     the hash is left empty, and a calibration counts without being compared with it.
     """
     places = [find_model(name) for name in bundled.NAMES]
@@ -96,9 +96,9 @@ def verify(model: Path | str) -> ModelInfo:
     """Read every byte, compare the hashes that are pinned, load the model and let it look.
 
     Raises:
-        MissingDataError: It is not there, or a part of it.
-        ModelError: A hash is not the pinned one, it cannot be loaded, its output is no embedding,
-            its licence is not allowed, or the calibration beside it is of another model.
+        MissingDataError: The model, or a part of it, is not there.
+        ModelError: A hash is not the pinned one, the model cannot be loaded, its output is not an
+            embedding, its licence is not allowed, or the calibration beside it is of another model.
         UsageError: onnxruntime is needed and not installed.
     """
     place = find_model(model)
@@ -123,7 +123,7 @@ def read_calibration(place: Path, model_hash: str | None) -> Calibration | None:
         model_hash: Hash of the model; ``None`` takes a calibration of any model.
 
     Raises:
-        ModelError: It is malformed, or of another model.
+        ModelError: The calibration is malformed, or of another model.
     """
     file = calibration_file(place)
     if not file.is_file():
@@ -133,7 +133,7 @@ def read_calibration(place: Path, model_hash: str | None) -> Calibration | None:
 
 
 def _read_header(place: Path) -> ModelInfo:
-    """Tell what the first bytes of a model and the small files beside it say."""
+    """Return what the first bytes of a model and the small files beside it say."""
     if is_card(place):
         card = read_card(place)
         check_files(card, place.parent)
@@ -148,7 +148,7 @@ def _read_header(place: Path) -> ModelInfo:
             notes=card.notes,
             is_calibrated=_is_calibrated(place),
         )
-    describe_weights(place)  # refuses a file that is none
+    describe_weights(place)  # refuses a file that is not weights
     name = _bundled_name(place)
     if name:
         about = (bundled.DATA[name], bundled.METRICS[name], bundled.NOTES[name])
@@ -169,7 +169,7 @@ def _read_header(place: Path) -> ModelInfo:
 
 
 def _is_calibrated(place: Path, model_hash: str | None = None) -> bool:
-    """Tell whether a calibration lies beside a model: one of this hash, if it is given."""
+    """Tell whether a calibration lies beside a model; given a hash, it has to be of that model."""
     try:
         return read_calibration(place, model_hash) is not None
     except ModelError:
@@ -179,12 +179,12 @@ def _is_calibrated(place: Path, model_hash: str | None = None) -> bool:
 def _described(place: Path) -> ModelInfo:
     try:
         return _read_header(place)
-    except (FdpsError, OSError) as error:  # OSError: a file that may not be read
+    except (FdpsError, OSError) as error:  # OSError: the file must not be read
         return ModelInfo(name=place.stem, kind="", place=place, problem=str(error))
 
 
 def _models_in(folder: Path) -> list[Path]:
-    """Weights and cards in a folder, and in the folders right below it."""
+    """List weights and cards in a folder, and in the folders right below it."""
     if not folder.is_dir():
         return []
     found = []
@@ -215,13 +215,13 @@ def _trained_on(place: Path) -> str:
 
 
 def _validated(place: Path) -> dict[str, float]:
-    """Figures of the latest validation of a run, if it had one."""
+    """Return the figures of the latest validation of a run; empty if it had none."""
     file = place.with_name(_EPOCHS_FILE)
     latest: dict[str, float] = {}
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         try:
             record = json.loads(line)
-        except ValueError:  # a line that was cut short
+        except ValueError:  # the line was cut short
             continue
         figures = {f"validation {name}": record[name] for name in _FIGURES if name in record}
         latest = figures or latest
@@ -229,7 +229,7 @@ def _validated(place: Path) -> dict[str, float]:
 
 
 def _look(searcher: Searcher, place: Path) -> None:
-    """Let a model look at noise: what comes out must be boxes and unit embeddings."""
+    """Let a model look at noise, and check that boxes and unit embeddings come out."""
     picture = np.random.default_rng(0).integers(0, 256, size=(96, 128, 3), dtype=np.uint8)
     boxes = np.array([[8, 8, 48, 88]], dtype=np.float32)
     rows = np.concatenate(

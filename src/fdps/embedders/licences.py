@@ -17,13 +17,13 @@ _RESEARCH_FOLDERS = ("prw", "cuhk", "movienet", "penn_fudan", "pets_s2l1")
 
 
 def licence_of(place: Path) -> str:
-    """The licence of a model: of a card what it says, of a run what its training data allow.
+    """Return the licence of a model: that of its card, or the one its training data allow a run.
 
-    Weights without recipe are ``unknown``, and so are those of data that fdps does not know: who
-    trained them knows.
+    Weights without a recipe are ``unknown``, and so are those of data that fdps does not know: only
+    whoever trained them knows.
 
     Args:
-        place: Weights or a card; a file that is not there is ``unknown``.
+        place: Path of weights or a card; the licence of a missing file is ``unknown``.
 
     Raises:
         ModelError: The card makes no sense.
@@ -39,11 +39,11 @@ def licence_of(place: Path) -> str:
 
 
 def training_data(place: Path) -> DataConfig | None:
-    """Read what weights in a run folder were trained on; ``None`` where no recipe tells."""
+    """Return the data that weights in a run folder were trained on; ``None`` without a recipe."""
     recipe = place.with_name(RECIPE_FILE)
     try:
         return load_recipe(recipe).data if recipe.is_file() else None
-    except FdpsError:  # of another version: it tells us nothing
+    except FdpsError:  # the recipe is of another version and tells nothing
         return None
 
 
@@ -51,7 +51,7 @@ def check_licence(licence: str, model: Path | str) -> None:
     """Refuse a model whose licence is not among ``FDPS_ALLOWED_LICENSES``, if that is set.
 
     Raises:
-        ModelError: It is not.
+        ModelError: The licence is not among them.
     """
     allowed = os.environ.get(ALLOWED_VARIABLE)
     if allowed is None:

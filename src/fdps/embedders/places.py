@@ -1,4 +1,4 @@
-"""The places of models: in the package, in the folder of models, in run folders, or just there."""
+"""The places of models: in the package, the folder of models, run folders, or anywhere else."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ _CALIBRATION = "calibration.json"
 
 
 def models_folder() -> Path:
-    """The folder of models: ``FDPS_MODELS``, by default ``~/.local/share/fdps/models``."""
+    """Return the folder of models: ``FDPS_MODELS``, by default ``~/.local/share/fdps/models``."""
     named = os.environ.get(MODELS_VARIABLE)
     if named:
         return Path(named)
@@ -23,10 +23,10 @@ def models_folder() -> Path:
 
 
 def find_model(path: Path | str) -> Path:
-    """The file that a path or name means: weights or a card; it need not be there.
+    """Find the weights or the card that a path or name means; the file may be missing.
 
-    What lies at the path comes first, then weights that come with fdps, then the folder of models
-    with ``NAME``, ``NAME.toml`` and ``NAME.safetensors``.
+    A file at the path comes first, then weights that come with fdps, then the folder of models with
+    ``NAME``, ``NAME.toml`` and ``NAME.safetensors``.
     """
     place = Path(path)
     if place.exists():
@@ -43,7 +43,7 @@ def find_model(path: Path | str) -> Path:
 
 
 def is_bundled(path: Path | str) -> bool:
-    """Tell whether this means weights that come with fdps, and not a file that is called so."""
+    """Tell whether a name means weights that come with fdps, and not a file of that name."""
     return str(path) in NAMES and not Path(path).exists()
 
 
@@ -53,7 +53,7 @@ def is_card(place: Path) -> bool:
 
 
 def calibration_file(place: Path) -> Path:
-    """Name the place of a calibration: beside the model, or with the models if it is bundled.
+    """Return the path of a calibration: beside the model, or in the models folder if it is bundled.
 
     Args:
         place: The place that :func:`find_model` returns.
@@ -66,7 +66,7 @@ def calibration_file(place: Path) -> Path:
 
 
 def _within(place: Path) -> Path:
-    """The weights or the card of a folder."""
+    """Return the weights or the card in a folder."""
     if not place.is_dir():
         return place
     card = place / CARD_FILE

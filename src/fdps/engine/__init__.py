@@ -1,5 +1,5 @@
 """Run networks over data: train, checkpoint, predict.
 
-Internal: recipes, run folders and the files in them are what others may build on, not these
-modules. ``train`` is where to start reading.
+This package is internal: others may build on recipes, run folders and the files in them. Start
+reading at ``train``.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that the next step depends on, in one folder that is whole or not there.
+"""Checkpoints: all that the next step depends on, in a folder that is whole or not there.
 
 .. code-block:: text
 
@@ -46,12 +46,12 @@ log = logging.getLogger("fdps")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as it was read, every hash checked.
+    """A checkpoint that was read, with every hash checked.
 
     Args:
-        path: Its folder.
-        tensors: By file name without suffix, then by name.
-        state: What ``state.json`` says.
+        path: Folder of the checkpoint.
+        tensors: Tensors, by file name without suffix and then by name.
+        state: Content of ``state.json``.
     """
 
     path: Path
@@ -67,17 +67,17 @@ def save_checkpoint(
     is_best: bool = False,
     facts: dict[str, Any],
 ) -> None:
-    """Write a checkpoint; all processes must call this, the first one writes.
+    """Write a checkpoint; all processes must call this, and the first one writes.
 
     Older checkpoints stay until the new one is complete on disk; then all but the newest
     ``train.keep_last`` and the best are removed.
 
     Args:
         run: The run folder.
-        learner: What is saved.
-        progress: Likewise.
-        is_best: Whether this is what the best validation was made with.
-        facts: What else to keep: environment, data.
+        learner: Learner to save.
+        progress: Position of the run, saved as well.
+        is_best: Whether this is the state with the best validation.
+        facts: Further values to keep, such as the environment and the data.
 
     Raises:
         OSError: The disk is full, read-only or failing; older checkpoints are as they were.
@@ -100,7 +100,7 @@ def save_checkpoint(
     folder = run / FOLDER
     name = f"e{progress.n_epochs:03}s{progress.step:05}"
     write_folder(folder / name, files | {STATE: sealed(state)})
-    if is_best:  # first: a run that goes on from here does not look at this epoch again
+    if is_best:  # comes first: a run that goes on from here does not look at this epoch again
         write_file(folder / "best", f"{name}\n".encode())
     write_file(folder / "latest", f"{name}\n".encode())
     _prune(folder, learner.recipe.train.keep_last)
@@ -110,7 +110,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint and check that nothing in it has changed.
 
     Raises:
-        ModelError: It is damaged, or not a checkpoint.
+        ModelError: The checkpoint is damaged, or the folder is not a checkpoint.
     """
     try:
         state = unsealed((path / STATE).read_bytes())
@@ -128,7 +128,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def newest_checkpoint(run: Path) -> Checkpoint | None:
-    """Read the newest checkpoint that is whole; ``None`` if there never was one.
+    """Read the newest checkpoint that is whole; return ``None`` if there never was one.
 
     Raises:
         ModelError: There are checkpoints, and all are damaged.
@@ -181,7 +181,7 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> Progress:
 
 
 def _tensors(learner: Learner, progress: Progress) -> dict[str, dict[str, Tensor]]:
-    """Everything to be kept, by file."""
+    """Return all tensors to keep, by file."""
     tensors: dict[str, dict[str, Tensor]] = {
         "model": learner.net.state_dict(),
         "oim": learner.criterion.state_dict(),
@@ -207,13 +207,13 @@ def _restore_optimizer(learner: Learner, tensors: dict[str, Tensor]) -> None:
     for full_name, value in tensors.items():
         name, key = full_name.rsplit("|", 1)
         parameter = parameters[name]
-        # In the memory format of the parameter, else every step would be slower.
+        # The memory format of the parameter is kept, else every step would be slower.
         kept = torch.empty_like(parameter) if value.shape == parameter.shape else value.clone()
         learner.optimizer.state[parameter][key] = kept.detach().copy_(value)
 
 
 def _random_state(learner: Learner) -> str:
-    """Where the random numbers of this process stand, as text."""
+    """Return the state of the random numbers of this process as text."""
     states = {"torch": torch.get_rng_state()}
     if learner.fabric.device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state()
@@ -230,16 +230,16 @@ def _restore_random(learner: Learner, text: str) -> None:
 
 
 def sealed(state: dict[str, Any]) -> bytes:
-    """JSON that carries its own hash."""
+    """Write JSON that carries its own hash."""
     return json.dumps(state | {"seal": _digest(state)}, indent=1).encode() + b"\n"
 
 
 def unsealed(content: bytes) -> dict[str, Any]:
-    """The state that :func:`sealed` made bytes of.
+    """Read the state that :func:`sealed` turned into bytes.
 
     Raises:
-        ValueError: It has changed, is no JSON or of another format.
-        KeyError: It lacks its hash or its format.
+        ValueError: The content has changed, is not JSON, or is of another format.
+        KeyError: The content lacks its hash or its format.
     """
     state: dict[str, Any] = json.loads(content)
     if state.pop("seal") != _digest(state):
@@ -254,7 +254,7 @@ def _digest(state: dict[str, Any]) -> str:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """The checkpoint that ``latest`` names, then all others by their steps."""
+    """List the checkpoint that ``latest`` names, then all others by falling steps."""
     found = [(NAME.fullmatch(path.name), path) for path in folder.glob("*")]
     by_step = sorted((int(name[1]), path) for name, path in found if name)
     newest = [path for _, path in reversed(by_step)]
@@ -274,5 +274,5 @@ def _prune(folder: Path, keep_last: int) -> None:
     for path in newest[keep_last:]:
         if path != _named(folder / "best"):
             remove_folder(path)
-    for left in folder.glob(".*"):  # by a session that was killed
+    for left in folder.glob(".*"):  # left by a session that was killed
         shutil.rmtree(left, ignore_errors=True)

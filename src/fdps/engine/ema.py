@@ -16,8 +16,8 @@ class WeightAverage:
     after step :math:`n` from 0, so that the random start is soon forgotten.
 
     Args:
-        module: Whose weights; they are the first mean.
-        decay: In [0, 1).
+        module: Module whose weights are averaged; they are the first mean.
+        decay: Decay of the mean, in [0, 1).
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -30,7 +30,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Follow the weights after a step, counted from 0."""
+        """Update the mean with the weights after a step, counted from 0."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         state = module.state_dict()
         for name, mean in self.mean.items():
@@ -51,12 +51,12 @@ class WeightAverage:
         """Go on from a mean that was saved.
 
         Raises:
-            KeyError: It lacks a name.
+            KeyError: The saved mean lacks a name.
             RuntimeError: A shape differs.
         """
         given = {name: mean[name] for name in self.mean}
         for name, own in self.mean.items():
-            if given[name].shape != own.shape:  # copying would stretch it
+            if given[name].shape != own.shape:  # copying would broadcast it
                 raise RuntimeError(f"{name} is {[*own.shape]} here, {[*given[name].shape]} there")
         _copy(given, self.mean)
 

@@ -11,18 +11,18 @@ from fdps.models import PersonSearchNet
 
 
 def parts_of(net: PersonSearchNet) -> dict[str, nn.Module]:
-    """The network in pieces that share no parameter: trunk, proposals, heads."""
+    """Divide the network into pieces that share no parameter: trunk, proposals, heads."""
     return {"trunk": net.backbone, "rpn": net.rpn, "heads": net.roi_heads}
 
 
 def build_optimizer(net: PersonSearchNet, config: TrainConfig) -> Optimizer:
-    """SGD with momentum (section 4.1 of the paper) or AdamW, on everything that trains.
+    """Build SGD with momentum (section 4.1 of the paper) or AdamW, on everything that trains.
 
     The stages of the trunk learn at ``trunk_lr_scale`` times ``layer_decay`` to the number of
     stages behind them; proposals and heads learn at the full rate.
 
     Args:
-        net: Whose parameters.
+        net: Network whose parameters are trained.
         config: Kind of optimiser, learning rates, momentum and weight decay.
     """
     stages = [*net.backbone.stages]
@@ -45,12 +45,12 @@ def build_optimizer(net: PersonSearchNet, config: TrainConfig) -> Optimizer:
 
 
 def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float:
-    """Learning rate of a step: linear warm-up, then steps down or half a cosine to zero.
+    """Return the learning rate of a step: linear warm-up, then steps down or half a cosine to zero.
 
     Args:
         step: Optimiser step, from 0.
-        config: Schedule, in epochs.
-        steps_per_epoch: At least 1.
+        config: Learning-rate schedule, in epochs.
+        steps_per_epoch: Number of steps in an epoch, at least 1.
     """
     warmup = config.warmup_epochs * steps_per_epoch
     start = config.warmup_start
@@ -64,7 +64,7 @@ def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float
 
 
 def reid_ramp(step: int, config: TrainConfig, steps_per_epoch: int) -> float:
-    """Share of the re-ID weight at a step: a line from 0 to 1 over ``reid_warmup_epochs``.
+    """Return the share of the re-ID weight: linear from 0 to 1 over ``reid_warmup_epochs``.
 
     In the first epoch most people meet an empty table row. They can only be pushed away from
     everybody else, which teaches nothing, outweighs detection and wears pretrained weights off.
@@ -90,10 +90,10 @@ def clip_gradients(
     Args:
         parts: The network in pieces that share no parameter.
         max_norm: Longest gradient of a piece (or of the whole).
-        whole: Treat all pieces as one.
+        whole: Whether to treat all pieces as one.
 
     Returns:
-        Length before clipping, by part (or under ``all``).
+        Lengths before clipping, by part (or under ``all``).
     """
     pieces: dict[str, list[Tensor]] = {
         name: [p for p in part.parameters() if p.grad is not None] for name, part in parts.items()

@@ -10,7 +10,7 @@ from fdps.errors import ResourceError
 
 _WORDS = (
     *("can't allocate memory", "not enough memory", "Cannot allocate memory"),  # of the machine
-    # Of a GPU that others have filled, by CUDA, cuBLAS and cuDNN.
+    # Messages of CUDA, cuBLAS and cuDNN on a GPU that others have filled.
     *("CUDA error: out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED"),
 )
 
@@ -26,14 +26,14 @@ def memory_explained(recipe: Recipe) -> Iterator[None]:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _explained(recipe, str(error)) from error
-    except RuntimeError as error:  # torch has no class of its own for these
+    except RuntimeError as error:  # torch has no class of its own for these errors
         if any(words in str(error) for words in _WORDS):
             raise _explained(recipe, str(error)) from error
         raise
 
 
 def advice(recipe: Recipe) -> list[str]:
-    """Settings that need less memory, those that cost least first."""
+    """List settings that need less memory, those that cost least first."""
     model, train = recipe.model, recipe.train
     settings = []
     if train.accumulate < train.batch_size:

@@ -28,10 +28,10 @@ def predict(
     Args:
         embedder: A trained network, or anything else that keeps the promises of
             :class:`~fdps.structures.Embedder`.
-        scenes: What to look at; its queries may be empty.
-        progress: Called with the scenes done and their total, after every scene.
-        ground_truth_boxes: Embed the annotated people with a score of 1 in place of detections:
-            what search would reach with a perfect detector.
+        scenes: Scenes to look at; there may be no queries.
+        progress: Called after every scene with the number of scenes done and their total.
+        ground_truth_boxes: Whether to embed the annotated people with a score of 1 in place of
+            detections, which gives what search would reach with a perfect detector.
 
     Raises:
         MissingDataError: A picture is not there.

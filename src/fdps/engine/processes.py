@@ -1,4 +1,4 @@
-"""The processes that train one network together; alone, every operation here is the identity.
+"""The processes that train one network together; with a single process nothing here has effect.
 
 ``torchrun`` or SLURM starts the processes and Fabric connects them. The network is not wrapped: a
 step sums counts, losses and gradients over the processes where the reader can see it
@@ -43,10 +43,10 @@ def connect(config: TrainConfig) -> Fabric:
 
 
 class Processes:
-    """What the processes tell each other.
+    """Communication between the processes of a run.
 
     Args:
-        fabric: Connected.
+        fabric: A Fabric that is connected.
     """
 
     def __init__(self, fabric: Fabric) -> None:
@@ -66,7 +66,7 @@ class Processes:
         return total
 
     def largest(self, values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        """Element-wise maximum over all processes."""
+        """Return the element-wise maximum over all processes."""
         if self.n == 1:
             return values
         largest = values.clone()
@@ -74,11 +74,11 @@ class Processes:
         return largest
 
     def is_any(self, condition: bool, device: torch.device) -> bool:
-        """Whether a condition holds in some process."""
+        """Tell whether a condition holds in some process."""
         return bool(self.largest(torch.tensor(int(condition), device=device)))
 
     def concatenate(self, rows: Shaped[Tensor, "_ ..."]) -> Shaped[Tensor, "_ ..."]:
-        """All rows of all processes, by rank; each process may bring another number of them."""
+        """Gather the rows of all processes, by rank; their numbers of rows may differ."""
         if self.n == 1:
             return rows
         lengths = [torch.zeros((), dtype=torch.int64, device=rows.device) for _ in range(self.n)]
@@ -109,18 +109,18 @@ class Processes:
                 dist.broadcast(tensor, src=0)
 
     def tell_all(self, value: str, device: torch.device) -> list[str]:
-        """A line of text from every process, by rank; an empty one counts for nothing."""
+        """Gather a line of text from every process, by rank; empty lines are left out."""
         line = torch.tensor([*value.encode(), *b"\n"] if value else [], dtype=torch.uint8)
         return bytes(self.concatenate(line.to(device)).tolist()).decode().splitlines()
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes are here."""
         if self.n > 1:
             dist.barrier()
 
 
 def _started_processes() -> tuple[int, int]:
-    """Machines, and processes on each, as ``torchrun`` or SLURM started them; else one of one."""
+    """Return the machines, and processes on each, of ``torchrun`` or SLURM; otherwise 1 and 1."""
     if TorchElasticEnvironment.detect():
         n_local = int(os.environ["LOCAL_WORLD_SIZE"])
         return int(os.environ["WORLD_SIZE"]) // n_local, n_local

@@ -10,12 +10,12 @@ class Progress:
     """Position of a run.
 
     Args:
-        step: Finished optimiser steps.
-        n_epochs: Finished epochs, validation included.
-        seconds: Training time so far, over all sessions.
-        best: Best mAP of a validation so far; -1 before the first.
-        n_stale: Validations since then.
-        hardness: Of the identities at the beginning of this epoch, for hard sampling.
+        step: Number of finished optimiser steps.
+        n_epochs: Number of finished epochs, validation included.
+        seconds: Training time so far in seconds, over all sessions.
+        best: Best mAP of a validation so far, in [0, 1]; -1 before the first.
+        n_stale: Number of validations since then.
+        hardness: Hardness of the identities at the beginning of this epoch, for hard sampling.
     """
 
     step: int = 0

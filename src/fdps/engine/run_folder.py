@@ -37,7 +37,8 @@ def check_continuable(run: Path, recipe: Recipe) -> None:
     """Refuse to continue a folder with another recipe; machine and places of data may differ.
 
     Raises:
-        UsageError: It is no folder, or holds a run of another recipe; the message names the fields.
+        UsageError: It is not a folder, or holds a run of another recipe; the message names the
+            fields.
         ModelError: It holds a run of a version whose checkpoints cannot be read.
     """
     if run.exists() and not run.is_dir():
@@ -61,7 +62,7 @@ def check_continuable(run: Path, recipe: Recipe) -> None:
 
 
 def write_recipe(run: Path, recipe: Recipe, environment: dict[str, str | int]) -> None:
-    """Keep what makes the run, and where its relative paths start."""
+    """Write down what makes the run, and where its relative paths start."""
     write_file(run / RECIPE_FILE, to_toml(recipe).encode())
     where = environment | {"folder": str(Path.cwd())}
     write_file(run / ENVIRONMENT_FILE, json.dumps(where, indent=1).encode() + b"\n")
@@ -83,7 +84,7 @@ def changes(before: Mapping[str, object], now: Mapping[str, object]) -> list[str
 
 @contextmanager
 def only_writer(run: Path) -> Iterator[None]:
-    """Hold the folder, which is made if need be, against another training of the same run.
+    """Keep other trainings of the same run out of the folder, which is made if need be.
 
     Raises:
         ResourceError: Another process trains here, or the folder cannot be made.
@@ -103,7 +104,7 @@ def only_writer(run: Path) -> Iterator[None]:
                 f"{run} is being trained by process {file.read().strip() or 'unknown'}",
                 hint="wait until it has ended, or choose another run folder",
             ) from None
-        # The processes that read pictures outlive a training that is killed by some seconds.
+        # The processes that read pictures may outlive a killed training by some seconds.
         os.register_at_fork(after_in_child=file.close)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
@@ -112,7 +113,7 @@ def only_writer(run: Path) -> Iterator[None]:
 
 
 def _differences(kept: Recipe, given: Recipe) -> list[str]:
-    """Sentences about the fields in which two recipes are not the same science."""
+    """Describe the fields in which two recipes are not the same science."""
     old, new = (_flat(_comparable(recipe)) for recipe in (kept, given))
     return [
         f"{name} is {new.get(name)!r} here and {old.get(name)!r} there"
@@ -123,7 +124,7 @@ def _differences(kept: Recipe, given: Recipe) -> list[str]:
 
 def _comparable(recipe: Recipe) -> dict[str, object]:
     values = dataclasses.asdict(recipe)
-    # Where data lie may change; whether they are the same data, the checkpoint tells.
+    # The places of data may change; the checkpoint tells whether they are the same data.
     values["data"] = {"train": [(source.kind, source.split) for source in recipe.data.train]}
     del values["name"]
     for name in MACHINE_FIELDS:

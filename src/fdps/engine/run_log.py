@@ -30,13 +30,13 @@ _COLUMNS = ("rpn_score", "rpn_box", "person", "box", "reid", "recall", "ap", "mA
 
 @runtime_checkable
 class Stream(Protocol):
-    """The place that a status line goes to: a terminal, a file, a string."""
+    """The place that a status line is written to: a terminal, a file, a string."""
 
     def write(self, text: str, /) -> object:
-        """Take text."""
+        """Write text."""
 
     def flush(self) -> object:
-        """Show it."""
+        """Show the text written so far."""
 
     def isatty(self) -> bool:
         """Tell whether a line can be rewritten."""
@@ -47,7 +47,7 @@ class Watcher(Protocol):
     """A listener that follows a run beside its log, such as a page or TensorBoard."""
 
     def begin(self, step: int, total_steps: int) -> None:
-        """Learn where the run stands, of how many steps."""
+        """Learn where the run stands, in steps, and how many it has."""
 
     def step(self, record: Values) -> None:
         """Take a line of the log."""
@@ -57,18 +57,18 @@ class Watcher(Protocol):
 
 
 class RunLog:
-    """Append records to the logs of a run and show the newest on a stream.
+    """Appends records to the logs of a run and shows the newest on a stream.
 
     Leaving the context ends the status line and closes the files.
 
     Args:
-        run: The run folder; logs in it are continued. ``None`` writes nothing: the log of a process
-            that is not the first.
-        total_steps: Of the whole run, for the estimate of the time left.
-        done: Where the run stands. Later lines are dropped: a session that was killed wrote them
+        run: The run folder, whose logs are continued. ``None`` writes nothing, for processes that
+            are not the first.
+        total_steps: Number of steps of the whole run, for the estimate of the time left.
+        done: Position of the run. Later lines are dropped: a session that was killed wrote them
             after its last checkpoint, and those steps are taken again.
-        stream: Where status line and table go; nothing is shown without.
-        watchers: Who is told about every record.
+        stream: Stream for the status line and the table; without one nothing is shown.
+        watchers: Listeners that are told about every record.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class RunLog:
         # An epoch is written before the checkpoint that closes it, at the step of the one before.
         closed = _keep_lines(epochs, "epoch", done.n_epochs)
         last = closed[-1]["step"] if closed else 0
-        self._records = [record for record in kept if record["step"] > last]  # of this epoch
+        self._records = [record for record in kept if record["step"] > last]  # those of this epoch
         self._file = steps.open("a", encoding="utf-8")
         self._epochs = epochs.open("a", encoding="utf-8")
         self._total, self._stream, self._watchers = total_steps, stream, watchers
@@ -101,13 +101,13 @@ class RunLog:
 
     def __exit__(self, *reason: object) -> None:
         if self._stream is not None and self._is_line_open:
-            self._stream.write("\n")  # the last status line stays
+            self._stream.write("\n")  # keeps the last status line
         self._file.close()
         self._epochs.close()
 
     @property
     def seconds(self) -> float:
-        """Training time so far, over all sessions."""
+        """Training time so far in seconds, over all sessions."""
         return time.perf_counter() - self._started
 
     def count(self, n_images: int, waited_s: float) -> None:
@@ -175,7 +175,7 @@ class RunLog:
             return
         if self._stream.isatty():
             width = shutil.get_terminal_size().columns
-            self._stream.write(f"\r\x1b[K{text[: width - 1]}")  # a longer one could not be undone
+            self._stream.write(f"\r\x1b[K{text[: width - 1]}")  # a longer line could not be undone
             self._is_line_open = True
         else:
             self._stream.write(text + "\n")
@@ -183,7 +183,7 @@ class RunLog:
 
 
 def environment() -> dict[str, str | int]:
-    """Versions, machine and commit, as they belong beside every number."""
+    """Return the versions, machine and commit that belong beside every number."""
     packages = ("torch", "torchvision", "numpy", "lightning-fabric")
     return {
         "fdps": version("fdps"),
@@ -198,20 +198,20 @@ def environment() -> dict[str, str | int]:
 
 
 def peak_memory_gib() -> float:
-    """Tell the most memory held so far: on the GPU if torch has used it, else by this process."""
+    """Return the most memory held so far, in GiB: by torch on the GPU, else by the process."""
     on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     if on_gpu:
         return on_gpu / 2**30
     try:  # ru_maxrss of a child begins with the size of its parent
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
-    except (OSError, IndexError):  # another system
-        unit = 1 if sys.platform == "darwin" else 2**10  # of ru_maxrss, bytes or KiB
+    except (OSError, IndexError):  # another system than Linux
+        unit = 1 if sys.platform == "darwin" else 2**10  # the unit of ru_maxrss is bytes or KiB
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _means(records: Iterable[Values]) -> dict[str, float]:
-    """Mean of every value that is about a step, over the records that have it."""
+    """Return the mean of every value that is about a step, over the records that have it."""
     columns: dict[str, list[float]] = {}
     for record in records:
         for name, value in record.items():
@@ -242,7 +242,7 @@ def _keep_lines(path: Path, name: str, at_most: int) -> list[dict[str, int | flo
 
 
 def _parsed(line: str) -> dict[str, int | float] | None:
-    """A record; nothing of a line that a power cut left in pieces."""
+    """Parse a record; ``None`` for a line that a power cut left in pieces."""
     try:
         record: dict[str, int | float] = json.loads(line)
         is_whole = line.endswith("\n") and isinstance(record, dict)
@@ -259,7 +259,7 @@ def _version(name: str) -> str:
 
 
 def _commit() -> str:
-    """Commit of the checkout this package runs from; empty if it is installed elsewhere."""
+    """Return the commit of the checkout this package runs from; empty outside a checkout."""
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude=*"]
     try:

@@ -1,4 +1,4 @@
-"""One optimiser step, the same however a batch is spread over processes and micro-batches.
+"""Take one optimiser step, the same however a batch is spread over processes and micro-batches.
 
 A batch comes in parts: every process has a share and takes it in micro-batches. Three things make
 the step that of the whole batch:
@@ -44,17 +44,17 @@ from fdps.models.outputs import EmbeddedPeople, TrainingOutputs
 from fdps.models.transform import Size
 
 SMALLEST_SCALE = 2.0**-10
-"""Below it, fp16 gradients overflow for another reason than their scale."""
+"""Least scale; below it, fp16 gradients overflow for a reason other than their scale."""
 
 
 class Learner:
-    """A network, what it learns with, and how it takes a step.
+    """A network with what it needs to learn, and the way it takes a step.
 
     Args:
-        net: In training mode once it is set up here; moved to the device.
+        net: Network, put in training mode here and moved to the device.
         criterion: The re-ID loss with its memory; moved to the device.
-        recipe: Weights of the losses, and optimiser.
-        fabric: Connected; see :func:`fdps.engine.processes.connect`.
+        recipe: Recipe with the weights of the losses and the optimiser.
+        fabric: A Fabric that is connected; see :func:`fdps.engine.processes.connect`.
     """
 
     def __init__(
@@ -82,22 +82,23 @@ class Learner:
 
         Args:
             share: The pictures of this process; there may be none.
-            step: Steps taken so far.
-            steps_per_epoch: For the schedules.
+            step: Number of steps taken so far.
+            steps_per_epoch: Number of steps in an epoch, for the schedules.
 
         Returns:
-            Learning rate, losses and re-ID terms of the whole batch, gradient norms.
+            The learning rate, the losses and re-ID terms of the whole batch, and the gradient
+            norms.
 
         Raises:
-            TrainingDiverged: Something left the finite numbers. Raised in every process alike, and
-                before anything is learnt or remembered.
+            TrainingDiverged: A value left the finite numbers. This is raised in every process
+                alike, before anything is learnt or remembered.
         """
         config = self.recipe.train
         lr = learning_rate(step, config, steps_per_epoch)
         set_learning_rate(self.optimizer, lr)
         ramp = reid_ramp(step, config, steps_per_epoch)
         values, people = self._backward(split(share, config.accumulate), ramp)
-        # The embedding of somebody without identity is in no loss, and would poison the queue.
+        # The embedding of a person without identity is in no loss, and would poison the queue.
         _check_finite(step, values | {"embeddings": float(people.embeddings.sum())})
         norms = self._gradients(step)
         self._stepper.step()
@@ -109,7 +110,7 @@ class Learner:
 
     @property
     def device(self) -> torch.device:
-        """Of this process."""
+        """Device of this process."""
         return self.fabric.device
 
     @contextmanager
@@ -120,13 +121,13 @@ class Learner:
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
-        """What keeps small fp16 gradients from vanishing; ``None`` in other precisions."""
+        """Scaler that keeps small fp16 gradients from vanishing; ``None`` in other precisions."""
         return getattr(self.fabric.strategy.precision, "scaler", None)
 
     def _backward(
         self, micro_batches: list[Batch], ramp: float
     ) -> tuple[dict[str, float], EmbeddedPeople]:
-        """Compute gradients; the mean losses and what is to be remembered, of the whole batch."""
+        """Compute gradients; return mean losses and people to remember, of the whole batch."""
         is_whole = self.processes.n == 1 and len(micro_batches) == 1
         size = None if is_whole else self._common_size(micro_batches)
         totals = self._count(micro_batches, size) if self.recipe.train.accumulate > 1 else None
@@ -151,20 +152,20 @@ class Learner:
         return means, self._gather(outputs)
 
     def _common_size(self, micro_batches: list[Batch]) -> Size:
-        """What all pictures of the whole batch are padded to; padding is seen by a network."""
+        """Return the size to pad all pictures of the batch to, because a network sees padding."""
         sizes = [self.net.transform.size_of(*part) for part in micro_batches if part[0]]
         largest = torch.tensor([*sizes, (0, 0)], device=self.fabric.device).amax(dim=0)
         height, width = self.processes.largest(largest).tolist()
         return height, width
 
     def _count(self, micro_batches: list[Batch], size: Size | None) -> Int64[Tensor, " K"]:
-        """Samples of every loss in the whole batch."""
+        """Count the samples of every loss in the whole batch."""
         with self.fabric.autocast():
             counts = [_counted(self.net.count(*part, size)) for part in micro_batches]
         return self.processes.sum(torch.stack(counts).sum(dim=0))
 
     def _gather(self, outputs: list[TrainingOutputs]) -> EmbeddedPeople:
-        """Put together whom all parts of all processes have seen, in the order of the batch."""
+        """Gather the people in all parts of all processes, in the order of the batch."""
         together = self.processes.concatenate
         return EmbeddedPeople(
             together(torch.cat([out.people.embeddings for out in outputs])),
@@ -172,14 +173,14 @@ class Learner:
         )
 
     def _gradients(self, step: int) -> dict[str, float]:
-        """Sum the gradients over the processes, shorten them, and tell how long they were."""
+        """Sum the gradients over the processes, shorten them, and return how long they were."""
         config = self.recipe.train
         self.processes.sum_gradients([p for p in self.net.parameters() if p.requires_grad])
         self.fabric.strategy.precision.unscale_gradients(self.optimizer)
         whole = config.clip == "whole"
         norms = clip_gradients(parts_of(self.net), config.max_grad_norm, whole=whole)
         named = {f"grad_{part}": norm for part, norm in norms.items()}
-        # fp16 overflows now and then: the step is left out then, and the scale is lowered.
+        # fp16 overflows now and then; the step is then left out, and the scale is lowered.
         if self.scaler is None or self.scaler.get_scale() < SMALLEST_SCALE:
             _check_finite(step, named)
         return named
@@ -196,7 +197,7 @@ def split(batch: Batch, n_parts: int) -> list[Batch]:
 def weighted_sum(
     losses: dict[str, Tensor], weights: LossConfig, *, reid_ramp: float = 1.0
 ) -> Tensor:
-    """What is minimised: every named loss times its weight in the recipe, re-ID ramped up."""
+    """Return the sum to minimise: every named loss times its weight, with re-ID ramped up."""
     scaled = losses | {"reid": losses["reid"] * reid_ramp}
     terms = [getattr(weights, f"{name}_weight") * loss for name, loss in scaled.items()]
     return torch.stack(terms).sum()
@@ -209,9 +210,9 @@ def _counted(counts: dict[str, Tensor]) -> Int64[Tensor, " K"]:
 
 
 def _shares(counts: dict[str, Tensor], totals: Int64[Tensor, " K"]) -> dict[str, Tensor]:
-    """Weigh a part in the mean of the whole batch, by loss; the weights of all parts add up to 1.
+    """Return a part's weight in each mean over the batch; the weights of all parts add up to 1.
 
-    Of a loss without any sample, which is 0 then, every part has an equal share.
+    A loss without any sample is 0, and every part has an equal share of it.
     """
     *shares, equal = _counted(counts).double() / totals
     some = torch.where(totals[:-1] > 0, torch.stack(shares), equal)

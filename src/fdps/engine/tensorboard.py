@@ -9,19 +9,19 @@ if TYPE_CHECKING:
 
 FOLDER = "tensorboard"
 
-_FLUSH_S = 10  # as often as the page of the run is renewed
-_POSITION = ("step", "epoch", "seconds")  # what places a record, which is no scalar of it
+_FLUSH_S = 10  # seconds; the page of the run is renewed as often
+_POSITION = ("step", "epoch", "seconds")  # the values that place a record are no scalars of it
 
 
 class TensorBoardLog:
-    """Write every record of a run log as events too; without the package, do nothing.
+    """Writes every record of a run log as events too; without the package, does nothing.
 
     It is a watcher of :class:`fdps.engine.run_log.RunLog`. Leaving the context closes the file.
 
     Args:
-        folder: Where the events are; those of earlier sessions are continued.
-        step: Where the run stands. TensorBoard forgets later events: a session that was killed
-            wrote them after its last checkpoint, and those steps are taken again.
+        folder: Folder of the events; those of earlier sessions are continued.
+        step: Position of the run. TensorBoard forgets later events: a session that was killed wrote
+            them after its last checkpoint, and those steps are taken again.
     """
 
     def __init__(self, folder: Path, *, step: int = 0) -> None:

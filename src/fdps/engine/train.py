@@ -41,8 +41,8 @@ from fdps.predictions import data_hash
 from fdps.structures import SceneSet
 
 Inspect = Callable[[PersonSearchNet, int], Mapping[str, float]]
-"""Looks at the network, in evaluation mode, after an epoch (counted from 1). The figures that it
-returns go to the log; ``mAP`` among them decides which epoch is the best."""
+"""A function that looks at the network, in evaluation mode, after an epoch (counted from 1). The
+figures that it returns go to the log; ``mAP`` among them decides which epoch is the best."""
 
 
 def train(
@@ -57,24 +57,24 @@ def train(
 ) -> Path:
     """Train the network of a recipe; continue where a run folder left off.
 
-    Started by ``torchrun`` or SLURM, the processes train one network together.
+    If ``torchrun`` or SLURM started several processes, they train one network together.
 
     Args:
         recipe: Everything that makes the run.
         scenes: Training scenes with identities 0..L-1 (:func:`fdps.data.identities.contiguous`).
         run: The run folder (:mod:`fdps.engine.run_folder`); one with a checkpoint is continued.
-        stream: Where status line and table go, for example ``sys.stderr``; nothing is shown
-            without.
-        validate: Searched every ``train.validate_every`` epochs; the weights of the best mAP are
-            kept, and ``train.patience`` counts from it.
+        stream: Stream for the status line and the table, for example ``sys.stderr``; without one
+            nothing is shown.
+        validate: Scenes to search every ``train.validate_every`` epochs; the weights of the best
+            mAP are kept, and ``train.patience`` counts from it.
         inspect: Called after every epoch, before the validation.
-        watchers: Who else follows the log.
+        watchers: Further listeners that follow the log.
 
     Returns:
-        The weights file.
+        The path of the weights file.
 
     Raises:
-        AnnotationError: No scene, or no labelled person.
+        AnnotationError: There is no scene, or no labelled person.
         ConfigError: A batch is too small for the processes, there is nothing to train for, or
             nothing to validate on.
         UsageError: The folder holds a run of another recipe or of other data, or the device is
@@ -132,10 +132,10 @@ def train(
 def _begin(
     recipe: Recipe, n_persons: int, fabric: Fabric, run: Path, data: str
 ) -> tuple[Learner, Progress, list[str]]:
-    """Who learns, where it stands, and what there is to say about going on."""
+    """Return the learner, where it stands, and what there is to say about going on."""
     checkpoint = newest_checkpoint(run)
     model = recipe.model
-    if checkpoint is not None:  # which has all weights: none are read to be overwritten
+    if checkpoint is not None:  # it has all weights, so none are read to be overwritten
         model = replace(model, backbone_weights="none")
     torch.manual_seed(recipe.train.seed)
     criterion = build_criterion(recipe.loss, n_persons, model.embedding_dim)
@@ -174,7 +174,7 @@ def _opened(
 def _shares(
     dataset: TrainingScenes, facts: SceneFacts, learner: Learner, progress: Progress, *, skip: int
 ) -> Iterator[tuple[Batch, float]]:
-    """What is left of an epoch for this process, on its device, and the wait for it in seconds."""
+    """Yield what is left of an epoch for this process, on its device, and the wait in seconds."""
     config = learner.recipe.train
     batches = epoch_batches(
         facts,
@@ -209,7 +209,7 @@ def _close_epoch(
     n_persons: int,
     inspections: Sequence[Inspect],
 ) -> bool:
-    """Look at the network and write the epoch down; whether it is the best so far."""
+    """Look at the network and write the epoch down; tell whether it is the best so far."""
     found = _inspected(learner, inspections, progress.n_epochs) if inspections else {}
     is_best = found.get("mAP", -1.0) > progress.best
     if is_best:
@@ -225,7 +225,7 @@ def _close_epoch(
 def _inspections(
     recipe: Recipe, validate: SceneSet | None, inspect: Inspect | None
 ) -> list[Inspect]:
-    """Everything that looks at the network after an epoch."""
+    """List everything that looks at the network after an epoch."""
     looks: list[Inspect] = [] if inspect is None else [inspect]
     if validate is not None:
         looks.append(Validation.of(recipe, validate))
@@ -239,7 +239,7 @@ def _inspections(
 
 
 def _inspected(learner: Learner, inspections: Sequence[Inspect], epoch: int) -> dict[str, float]:
-    """Let the first process look; the others wait for it."""
+    """Let the first process look at the network, while the others wait for it."""
     told = ""
     if learner.processes.is_first:
         found: dict[str, float] = {}
@@ -277,9 +277,9 @@ def _save_weights(run: Path, learner: Learner, n_persons: int) -> None:
 
 
 def _computing(learner: Learner) -> dict[str, object]:
-    """What else than the recipe decides over the last bits."""
+    """Return what decides over the last bits, apart from the recipe."""
     settings = {name: getattr(learner.recipe.train, name) for name in MACHINE_FIELDS}
-    device = learner.device.type  # what "auto" came to
+    device = learner.device.type  # the device that "auto" became
     return environment() | settings | {"device": device, "processes": learner.processes.n}
 
 
@@ -296,7 +296,7 @@ def _hardness(criterion: Criterion) -> np.ndarray:
 
 
 def _check_batches(recipe: Recipe, n_scenes: int, n_processes: int) -> None:
-    """Synchronised norms need every process in every forward pass."""
+    """Check that every process has a part of every batch, as synchronised norms need."""
     size, n_parts = recipe.train.batch_size, n_processes * recipe.train.accumulate
     smallest = n_scenes % size or size
     if recipe.model.norm == "sync" and smallest < n_parts:

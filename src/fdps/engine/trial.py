@@ -29,12 +29,12 @@ class Trial:
     """The cost of three steps of a training.
 
     Args:
-        device: ``cpu`` or ``cuda``.
-        peak_gib: Most memory held, while a checkpoint was written or before; on a CPU of the whole
-            process, on a GPU of the tensors there. Pictures that ``train.decoded_gib`` keeps
-            decoded are added.
-        step_s: Seconds of a step, without the first one, waiting for pictures included.
-        checkpoint_gib: Size of a checkpoint.
+        device: Device, ``cpu`` or ``cuda``.
+        peak_gib: Most memory held in GiB, while a checkpoint was written or before; on a CPU that
+            of the whole process, on a GPU that of the tensors there. Pictures that
+            ``train.decoded_gib`` keeps decoded are added.
+        step_s: Seconds of a step, without the first one; waiting for pictures is included.
+        checkpoint_gib: Size of a checkpoint, in GiB.
     """
 
     device: str
@@ -50,21 +50,21 @@ def try_steps(recipe: Recipe, scenes: SceneSet, *, is_shown: bool = False) -> Tr
     What is written goes into a temporary folder, which is removed.
 
     Args:
-        recipe: Of the training.
+        recipe: Recipe of the training.
         scenes: Training scenes with identities 0..L-1, as :func:`fdps.engine.train.train` takes.
         is_shown: Whether the child shows its steps on stderr.
 
     Raises:
         ResourceError: The memory does not suffice.
         UsageError: The device is not there.
-        FdpsError: As :func:`fdps.engine.train.train` raises.
+        FdpsError: The error is one that :func:`fdps.engine.train.train` raises.
     """
     tried = replace(
         recipe,
         model=replace(recipe.model, backbone_weights="none"),
         train=replace(
             recipe.train,
-            epochs=N_STEPS,  # of one step each, if there are no more scenes
+            epochs=N_STEPS,  # epochs of one step each, if there are no more scenes
             log_every=1,
             checkpoint_every=0,
             validate_every=0,
@@ -96,10 +96,10 @@ def try_steps(recipe: Recipe, scenes: SceneSet, *, is_shown: bool = False) -> Tr
 def _answer(
     answer: Connection, recipe: Recipe, scenes: SceneSet, folder: Path, is_shown: bool
 ) -> None:
-    """Send what the steps took, or why they failed; this is the child."""
+    """Send what the steps took, or why they failed; this runs in the child."""
     try:
         answer.send(_measured(recipe, scenes, folder, is_shown=is_shown))
-    except TrainingDiverged as error:  # it is made of a step and losses, which are not sent
+    except TrainingDiverged as error:  # the error is made of a step and losses, which are not sent
         answer.send(ResourceError(str(error), hint=error.hint))
     except FdpsError as error:
         answer.send(error)
@@ -115,7 +115,7 @@ def _measured(recipe: Recipe, scenes: SceneSet, run: Path, *, is_shown: bool) ->
 
     _volunteer_as_victim()
     clock = _Clock()
-    with suppress(KeyboardInterrupt):  # by the clock; a checkpoint is written then
+    with suppress(KeyboardInterrupt):  # the clock interrupts; a checkpoint is written then
         train(recipe, scenes, run, stream=sys.stderr if is_shown else None, watchers=[clock])
     latest = run / FOLDER / (run / FOLDER / "latest").read_text().strip()
     return Trial(
@@ -127,22 +127,22 @@ def _measured(recipe: Recipe, scenes: SceneSet, run: Path, *, is_shown: bool) ->
 
 
 class _Clock:
-    """Note when each step ends, and stop the training after the last."""
+    """Notes when each step ends, and stops the training after the last."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def begin(self, step: int, total_steps: int) -> None:
-        """Nothing is timed before the first step."""
+        """Ignore the beginning: nothing is timed before the first step."""
 
     def step(self, record: Mapping[str, int | float]) -> None:
-        """Note the time."""
+        """Note the time at the end of a step."""
         self.times.append(time.perf_counter())
         if len(self.times) == N_STEPS:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def epoch(self, record: Mapping[str, int | float]) -> None:
-        """An epoch is not timed."""
+        """Ignore an epoch, which is not timed."""
 
 
 def _volunteer_as_victim() -> None:
@@ -152,7 +152,7 @@ def _volunteer_as_victim() -> None:
 
 
 def _ended(recipe: Recipe, exit_code: int) -> Exception:
-    """Explain an end without an answer."""
+    """Explain why the child ended without an answer."""
     from fdps.engine.out_of_memory import advice
 
     if exit_code == -signal.SIGKILL:
@@ -164,7 +164,7 @@ def _ended(recipe: Recipe, exit_code: int) -> Exception:
 
 
 def _decoded_gib(recipe: Recipe, scenes: SceneSet) -> float:
-    """Memory of the pictures that a training of this recipe keeps decoded."""
+    """Return the memory in GiB of the pictures that a training of this recipe keeps decoded."""
     if not recipe.train.decoded_gib:
         return 0.0
     from fdps.data.dataset import decoded_bytes

@@ -1,4 +1,4 @@
-"""Search the validation split of a training run: how well a network finds people again."""
+"""Search the validation split of a training run, to see how well a network finds people again."""
 
 from fdps.config import Recipe
 from fdps.engine.predict import predict
@@ -12,11 +12,11 @@ FIGURES = ("recall", "ap", "mAP", "top1")
 
 
 class Validation:
-    """Search a split every few epochs.
+    """A search of a split every few epochs.
 
     Args:
-        scenes: The split. To be fair, it is neither trained nor tested on.
-        every: Epochs between two searches, at least 1.
+        scenes: Scenes of the split. To be fair, it is neither trained nor tested on.
+        every: Number of epochs between two searches, at least 1.
 
     Raises:
         ConfigError: The split has no queries.
@@ -32,7 +32,7 @@ class Validation:
 
     @classmethod
     def of(cls, recipe: Recipe, scenes: SceneSet) -> "Validation":
-        """Search as often as a recipe says.
+        """Make a validation that searches as often as a recipe says.
 
         Raises:
             ConfigError: The recipe never validates, or the split has no queries.
@@ -45,7 +45,7 @@ class Validation:
         return cls(scenes, every=recipe.train.validate_every)
 
     def __call__(self, net: PersonSearchNet, epoch: int) -> dict[str, float]:
-        """Measure a network in evaluation mode; nothing in epochs in which no search is due."""
+        """Measure a network in evaluation mode; return nothing in epochs without a search."""
         if epoch % self._every:
             return {}
         return search_figures(PersonSearcher(net, f"epoch {epoch}"), self._scenes)
@@ -55,8 +55,8 @@ def search_figures(searcher: PersonSearcher, scenes: SceneSet) -> dict[str, floa
     """Measure detection and search by the reference protocol.
 
     Returns:
-        Fractions, by the names in :data:`FIGURES`. Those that the scenes do not define, such as
-        ``mAP`` without queries, are left out.
+        Fractions in [0, 1], by the names in :data:`FIGURES`. Those that the scenes do not define,
+        such as ``mAP`` without queries, are left out.
     """
     figures = evaluate(predict(searcher, scenes), scenes).json()
     named = {**figures["detection"], **figures["search"]}

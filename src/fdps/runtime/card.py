@@ -1,4 +1,4 @@
-"""A card: a small TOML file that makes one embedder of a detector and a re-ID network.
+"""A card: a small TOML file that makes one embedder from a detector and a re-ID network.
 
 .. code-block:: toml
 
@@ -63,11 +63,11 @@ class Card:
     """The content of a card."""
 
     kind: Literal["two_step"]
-    """A detector, then a re-ID network."""
+    """The kind of embedder: a detector, then a re-ID network."""
     detector: DetectorPart
-    """Finds people."""
+    """The detector that finds people."""
     reid: ReidPart
-    """Describes them."""
+    """The re-ID network that describes them."""
     name: str = ""
     """The name in lists; by default that of the file."""
     licence: str = "unknown"
@@ -84,9 +84,9 @@ def read_card(path: Path) -> Card:
     """Read a card; the networks are not looked at.
 
     Raises:
-        MissingDataError: No such file.
-        ModelError: Not TOML, not a card, an unknown or missing key (the nearest known one is
-            named), or a value of the wrong type or out of range.
+        MissingDataError: There is no such file.
+        ModelError: The file is not TOML or not a card, has an unknown or missing key (the nearest
+            known one is named), or a value of the wrong type or out of range.
     """
     if not path.is_file():
         raise MissingDataError(f"no card at {path}", hint="docs/guides/models.md shows one")
@@ -109,7 +109,7 @@ def read_card(path: Path) -> Card:
 
 
 def card_hash(card: Card, folder: Path) -> str:
-    """The hash of the model that a card in a folder makes, without opening the networks.
+    """Return the hash of the model that a card in a folder makes, without opening the networks.
 
     Raises:
         MissingDataError: A file is not there.
@@ -133,15 +133,16 @@ def load_card(path: Path, *, min_score: float | None = None, device: str = "cpu"
     """Make the embedder of a card.
 
     Args:
-        path: The card.
-        min_score: Detections below are dropped; the default is that of the card. Another value
-            makes no other model.
+        path: Path of the card.
+        min_score: Least score of a detection, in [0, 1]; the default is that of the card. Another
+            value does not make another model.
         device: ``cpu``, or ``auto``, which is the same here.
 
     Raises:
         MissingDataError: The card or a file that it names is not there.
         ModelError: The card makes no sense, or a file is not what it says.
-        UsageError: Another device, the score is not in [0, 1], or onnxruntime is not installed.
+        UsageError: The device is another one, the score is not in [0, 1], or onnxruntime is not
+            installed.
     """
     check_min_score(min_score)
     check_device_name(device)
@@ -157,7 +158,7 @@ def load_card(path: Path, *, min_score: float | None = None, device: str = "cpu"
 
 
 def _file(part: DetectorPart | ReidPart, folder: Path) -> Path:
-    """The network of a part, with the bytes that the card promises."""
+    """Return the network file of a part, after checking that it has the bytes the card promises."""
     path = _place(part, folder)
     if part.sha256:
         with path.open("rb") as file:

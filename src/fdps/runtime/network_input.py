@@ -1,4 +1,4 @@
-"""Steps that the ONNX parts of a two-step embedder share: sizes, scaling, colours, names."""
+"""Steps shared by the ONNX parts of a two-step embedder: sizes, scaling, colours, names."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def resize(image: Picture, size: tuple[int, int]) -> Float32[np.ndarray, "height
     height, width = image.shape[:2]
     top, bottom, near_top, near_bottom = _neighbours(height, size[1])
     left, right, near_left, near_right = _neighbours(width, size[0])
-    rows = image.reshape(height, width * 3)  # three times as quick as with an axis of colours
+    rows = image.reshape(height, width * 3)  # three times as fast as with an axis of colours
     left, right = ((column[:, None] * 3 + np.arange(3)).ravel() for column in (left, right))
     near_left, near_right = near_left.repeat(3), near_right.repeat(3)
     near_top, near_bottom = near_top[:, None], near_bottom[:, None]
@@ -50,12 +50,12 @@ def _neighbours(n: int, n_scaled: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def in_order(pixels: np.ndarray, colours: str) -> np.ndarray:
-    """RGB pixels in the order that the network knows."""
+    """Put RGB pixels in the order that the network expects."""
     return pixels[..., ::-1] if colours == "BGR" else pixels
 
 
 def input_size(sides: list[Any], given: tuple[int, ...], path: Path) -> tuple[int, int]:
-    """Height and width of an input: as the file says, else as the settings say."""
+    """Return the height and width of an input, from the file if it states them, else as given."""
     if given and (len(given) != 2 or min(given) < 1):
         raise ModelError(f"{path}: size must be height and width, got {list(given)}")
     known = [side if isinstance(side, int) and side > 0 else None for side in sides]
@@ -73,7 +73,7 @@ def fits(side: object, expected: int) -> bool:
 
 
 def part_hash(path: Path, settings: Mapping[str, Any]) -> str:
-    """Names a part by all bytes of its files and by its settings; it is not opened for that.
+    """Name a part by all bytes of its files and by its settings, without opening it.
 
     Raises:
         MissingDataError: A file is not there.
@@ -84,7 +84,7 @@ def part_hash(path: Path, settings: Mapping[str, Any]) -> str:
 
 
 def digest_of(*parts: bytes) -> str:
-    """Sixteen hexadecimal digits over the parts."""
+    """Return sixteen hexadecimal digits over the parts."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(hashlib.sha256(part).digest())

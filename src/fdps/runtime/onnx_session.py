@@ -1,4 +1,4 @@
-"""Open an ONNX file: onnxruntime when it is there, and no file that the network has no right to.
+"""Open an ONNX file with onnxruntime, and with no file that the network has no right to.
 
 An ONNX file may keep its weights in other files, named inside it. Such a name must stay within the
 folder of the network: ``../../etc/passwd`` is refused before onnxruntime sees it. The names are
@@ -36,8 +36,8 @@ def open_session(path: Path, *, threads: int) -> "InferenceSession":
     """Open a network for the CPU.
 
     Raises:
-        MissingDataError: No such file, or a file that it names is not there.
-        ModelError: Not an ONNX network, or it names a file outside its folder.
+        MissingDataError: There is no such file, or a file that it names is not there.
+        ModelError: The file is not an ONNX network, or it names a file outside its folder.
         UsageError: onnxruntime is not installed.
     """
     try:
@@ -52,7 +52,7 @@ def open_session(path: Path, *, threads: int) -> "InferenceSession":
     external_files(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
-    options.log_severity_level = 3  # errors: they are raised anyway, warnings are for its makers
+    options.log_severity_level = 3  # errors, which are raised anyway; warnings are for its makers
     try:
         return onnxruntime.InferenceSession(
             path, sess_options=options, providers=["CPUExecutionProvider"]
@@ -66,23 +66,23 @@ def n_threads() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted):
         return int(wanted)
-    if hasattr(os, "sched_getaffinity"):  # the cores of this process, where the system tells
+    if hasattr(os, "sched_getaffinity"):  # only the cores of this process, where the system tells
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def run(session: "InferenceSession", pixels: np.ndarray) -> np.ndarray:
-    """First output of a network for its one input."""
+    """Return the first output of a network for its one input."""
     output = session.run(None, {session.get_inputs()[0].name: pixels})[0]
     return np.asarray(output)
 
 
 def external_files(path: Path) -> list[Path]:
-    """The files beside an ONNX file that hold weights of it, sorted.
+    """Return the sorted files beside an ONNX file that hold weights of it.
 
     Raises:
-        MissingDataError: No such file, or one that it names is not there.
-        ModelError: Not a protocol buffer, or a name leads out of the folder.
+        MissingDataError: There is no such file, or one that it names is not there.
+        ModelError: The file is not a protocol buffer, or a name leads out of the folder.
     """
     if not path.is_file():
         raise MissingDataError(f"no network at {path}")
@@ -108,7 +108,7 @@ def _inside(path: Path, name: str) -> Path:
 
 
 def _locations(message: memoryview, kind: str = "model", depth: int = 0) -> Iterator[memoryview]:
-    """The values of all entries ``location`` of external tensors."""
+    """Yield the values of all entries ``location`` of external tensors."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"more than {_MAX_DEPTH} levels")
     for field, value in _fields(message):
@@ -124,7 +124,7 @@ def _locations(message: memoryview, kind: str = "model", depth: int = 0) -> Iter
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | None]]:
-    """Number and bytes of every field of a message; ``None`` for numbers."""
+    """Yield the number and the bytes of every field of a message; ``None`` for numbers."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -146,7 +146,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | None]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of seven bits per byte, and where it ends."""
+    """Read a number of seven bits per byte, and return it with the place where it ends."""
     value = shift = 0
     while True:
         byte = message[at]

@@ -1,4 +1,4 @@
-"""A re-ID network as an ONNX file: one crop becomes one description.
+"""A re-ID network as an ONNX file, which describes one crop at a time.
 
 Axes: N people, H and W of the input, D length of a description.
 """
@@ -24,24 +24,24 @@ class ReidSettings:
     """
 
     size: tuple[int, ...] = ()
-    """Height and width of its input; empty: as the file says."""
+    """Height and width of the input; empty takes those of the file."""
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     """Order of the axes of its input."""
     colours: Literal["RGB", "BGR"] = "BGR"
     """Order of the colours."""
     scale: float = 1.0
-    """Pixels of 0..255 are multiplied by this."""
+    """Factor for pixels of 0..255."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Taken away from every channel after scaling, in the order of the colours."""
+    """Values subtracted from every channel after scaling, in the order of the colours."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Every channel is then divided by this."""
+    """Values by which every channel is then divided."""
 
     def hash_with(self, path: Path) -> str:
-        """Names the part that a file makes with these settings; the network is not opened.
+        """Name the part that a file makes with these settings, without opening the network.
 
         Raises:
-            MissingDataError: No such file.
-            ModelError: Not an ONNX network, or it keeps weights outside its folder.
+            MissingDataError: There is no such file.
+            ModelError: The file is not an ONNX network, or it keeps weights outside its folder.
         """
         # A card adds the place of the file, which changes nothing.
         values = {item.name: getattr(self, item.name) for item in fields(ReidSettings)}
@@ -53,13 +53,13 @@ class ReidNetwork:
 
     Args:
         path: The ONNX file: input 1×H×W×3 or 1×3×H×W, output 1×D.
-        settings: The rest.
-        threads: Processor threads of the network.
+        settings: The settings that the file does not state.
+        threads: Number of processor threads of the network.
 
     Raises:
-        MissingDataError: No such file.
-        ModelError: Not an ONNX network, one with another input or output, or one that keeps
-            weights outside its folder.
+        MissingDataError: There is no such file.
+        ModelError: The file is not an ONNX network, has another input or output, or keeps weights
+            outside its folder.
         UsageError: onnxruntime is not installed.
     """
 
@@ -84,7 +84,7 @@ class ReidNetwork:
         self.model_hash = settings.hash_with(path)
 
     def embed(self, image: Picture, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
-        """Unit rows, one per box."""
+        """Return rows of unit length, one per box."""
         rows = np.zeros((len(boxes), self.dim), dtype=np.float32)
         for row, crop in enumerate(_crops(image, boxes)):
             rows[row] = run(self._session, self._pixels(crop))[0]

@@ -1,7 +1,7 @@
 """Person search in two steps: a detector, then a description of every crop.
 
-What one would put together from parts today, and the baseline that one network has to beat. The
-parts are any :class:`Detector` and any :class:`Describer`; :mod:`fdps.runtime.yolox` and
+It is what one would put together from parts today, and the baseline that one network has to beat.
+The parts are any :class:`Detector` and any :class:`Describer`. :mod:`fdps.runtime.yolox` and
 :mod:`fdps.runtime.reid` are such parts, and :mod:`fdps.runtime.card` joins two of them as a file
 says.
 
@@ -23,38 +23,38 @@ from fdps.structures import Boxes, Detections, Picture
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds people."""
+    """A part that finds people."""
 
     @property
     def model_hash(self) -> str:
-        """Identifies weights and settings."""
+        """Hash that identifies the weights and the settings."""
 
     def find(self, image: Picture) -> tuple[Boxes, Float32[np.ndarray, " N"]]:
-        """Boxes inside the picture and their scores, falling."""
+        """Return boxes inside the picture, and their scores in falling order."""
 
 
 @runtime_checkable
 class Describer(Protocol):
-    """Describes crops, so that crops of one person are alike."""
+    """A part that describes crops, so that crops of one person are alike."""
 
     @property
     def model_hash(self) -> str:
-        """Identifies weights and settings."""
+        """Hash that identifies the weights and the settings."""
 
     @property
     def dim(self) -> int:
         """Length of a description."""
 
     def embed(self, image: Picture, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
-        """Unit rows, one per box."""
+        """Return rows of unit length, one per box."""
 
 
 class TwoStep:
     """An embedder made of a detector and a describer.
 
     Args:
-        detector: Finds people.
-        describer: Describes them.
+        detector: Part that finds people.
+        describer: Part that describes them.
     """
 
     def __init__(self, detector: Detector, describer: Describer) -> None:
@@ -63,12 +63,12 @@ class TwoStep:
 
     @property
     def model_hash(self) -> str:
-        """Identifies both parts."""
+        """Hash that identifies both parts."""
         return joined_hash(self.detector.model_hash, self.describer.model_hash)
 
     @property
     def min_score(self) -> float | None:
-        """Detections below are dropped, in [0, 1]; ``None`` where the detector does not tell."""
+        """Least score of a detection, in [0, 1]; ``None`` where the detector does not tell."""
         return getattr(self.detector, "min_score", None)
 
     @property
@@ -119,5 +119,5 @@ def load_two_step(
 
 
 def joined_hash(detector: str, describer: str) -> str:
-    """Names a pair of parts by their hashes."""
+    """Name a pair of parts by their hashes."""
     return digest_of(detector.encode(), describer.encode())

@@ -25,7 +25,7 @@ class YoloxSettings:
     """The settings that a YOLOX network does not state itself."""
 
     size: tuple[int, ...] = ()
-    """Height and width of its input; empty: as the file says."""
+    """Height and width of the input; empty takes those of the file."""
     person_class: int = 0
     """Number of the class that is a person."""
     letterbox: float = 114.0
@@ -33,18 +33,18 @@ class YoloxSettings:
     colours: Literal["RGB", "BGR"] = "BGR"
     """Order of the colours."""
     scale: float = 1.0
-    """Pixels of 0..255 are multiplied by this."""
+    """Factor for pixels of 0..255."""
     min_score: float = 0.3
     """Least objectness times person score, in [0, 1]."""
     max_iou: float = 0.45
-    """The less certain of two people is dropped if they overlap more than this."""
+    """IoU above which the less certain of two people is dropped."""
 
     def hash_with(self, path: Path) -> str:
-        """Names the part that a file makes with these settings; the network is not opened.
+        """Name the part that a file makes with these settings, without opening the network.
 
         Raises:
-            MissingDataError: No such file.
-            ModelError: Not an ONNX network, or it keeps weights outside its folder.
+            MissingDataError: There is no such file.
+            ModelError: The file is not an ONNX network, or it keeps weights outside its folder.
         """
         # A card adds the place of the file, which changes nothing.
         values = {item.name: getattr(self, item.name) for item in fields(YoloxSettings)}
@@ -56,16 +56,16 @@ class YoloxDetector:
 
     Args:
         path: The ONNX file: input 1×3×H×W, output 1×A×(5 + classes).
-        settings: The rest.
-        threads: Processor threads of the network.
+        settings: The settings that the file does not state.
+        threads: Number of processor threads of the network.
 
     Attributes:
-        min_score: People below are dropped; raising it makes no other model of this one.
+        min_score: Least score of a person; raising it does not make another model.
 
     Raises:
-        MissingDataError: No such file.
-        ModelError: Not an ONNX network, one with another input or output, or one that keeps
-            weights outside its folder.
+        MissingDataError: There is no such file.
+        ModelError: The file is not an ONNX network, has another input or output, or keeps weights
+            outside its folder.
         UsageError: onnxruntime is not installed.
     """
 
@@ -92,7 +92,7 @@ class YoloxDetector:
         self.model_hash = settings.hash_with(path)
 
     def find(self, image: Picture) -> tuple[Boxes, Float32[np.ndarray, " N"]]:
-        """Boxes inside the picture and their scores, falling."""
+        """Return boxes inside the picture, and their scores in falling order."""
         height, width = image.shape[:2]
         scale = min(self._height / height, self._width / width)
         raw = run(self._session, self._letterbox(image, scale))[0]
@@ -109,7 +109,7 @@ class YoloxDetector:
         return boxes[chosen], scores[chosen]
 
     def _letterbox(self, image: Picture, scale: float) -> np.ndarray:
-        """Scale into the upper left corner of a grey input, channels first."""
+        """Scale a picture into the upper left corner of a grey input, channels first."""
         size = (max(int(image.shape[1] * scale), 1), max(int(image.shape[0] * scale), 1))
         canvas = np.full((self._height, self._width, 3), self._settings.letterbox, dtype=np.float32)
         canvas[: size[1], : size[0]] = resize(image, size)
@@ -118,10 +118,10 @@ class YoloxDetector:
 
 
 def suppress(boxes: Boxes, scores: Float32[np.ndarray, " N"], *, max_iou: float) -> np.ndarray:
-    """Greedy non-maximum suppression.
+    """Suppress overlapping boxes greedily, keeping the one with the highest score.
 
     Returns:
-        Rows that stay, by falling score.
+        Indices of the boxes that stay, by falling score.
 
     Example:
         >>> boxes = np.array([[0, 0, 9, 9], [0, 0, 10, 10], [20, 0, 30, 10]], dtype=np.float32)
@@ -138,7 +138,7 @@ def suppress(boxes: Boxes, scores: Float32[np.ndarray, " N"], *, max_iou: float)
 
 
 def _anchor_points(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cell (column, row) and stride of every output row of YOLOX."""
+    """Return the cell (column, row) and the stride of every output row of YOLOX."""
     cells, strides = [], []
     for stride in _STRIDES:
         rows, columns = np.mgrid[: height // stride, : width // stride]

@@ -1,4 +1,4 @@
-"""Who did what with an archive: a list of entries, each bound to the one before by a hash.
+"""The audit of an archive: who did what, each entry bound to the one before it by a hash.
 
 An entry that is changed, removed or slipped in breaks the chain. The number of entries and the
 newest hash, the head, are kept apart as well, so that a removed last entry is missed. Whoever can
@@ -23,11 +23,11 @@ from fdps.search.store import EVERYBODY, Filters
 from fdps.structures import Hit
 
 BEGINNING = "0" * 64
-"""What the first entry follows."""
+"""The hash that the first entry follows."""
 
-MOST_NAMED = 1000  # items or scenes in one entry; a removal may be of a million
+MOST_NAMED = 1000  # most items or scenes named in one entry; a removal may be of a million
 NOTE_ACTIONS = {"calibration": "calibrate", "retention": "retention"}
-"""What writing a note of this key is called; any other is a ``note``."""
+"""The action of a note with this key; any other note is called ``note``."""
 
 _STAMP = ("model_hash", "dim", "model", "created", "created_by")
 _COLUMNS = "seq, time, who, action, purpose, details, previous, hash"
@@ -35,17 +35,17 @@ _COLUMNS = "seq, time, who, action, purpose, details, previous, hash"
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One thing that was done.
+    """One action in an archive.
 
     Args:
-        seq: Number, from 1, without gaps.
-        time: ISO 8601, UTC.
-        who: Name of the user, as the operating system has it.
-        action: ``create``, ``index``, ``search``, ``remove``, ``forget`` ...
-        purpose: What for, as the user said.
-        details: JSON with sorted keys.
+        seq: Number of the entry, from 1, without gaps.
+        time: Time of the action, ISO 8601, UTC.
+        who: Name of the user, as the operating system knows it.
+        action: Kind of action: ``create``, ``index``, ``search``, ``remove``, ``forget`` ...
+        purpose: The purpose, as the user stated it.
+        details: JSON object with sorted keys.
         previous: Hash of the entry before.
-        hash: SHA-256 of all of the above.
+        hash: SHA-256 of all the fields above.
     """
 
     seq: int
@@ -58,19 +58,19 @@ class AuditEntry:
     hash: str
 
     def computed_hash(self) -> str:
-        """What :attr:`hash` should be."""
+        """Compute what :attr:`hash` should be."""
         values = astuple(self)[:-1]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What an entry says of an action, apart from what the archive adds itself.
+    """The part of an entry that the caller gives; the archive adds the rest itself.
 
     Args:
-        action: As :attr:`AuditEntry.action`.
-        purpose: What for, or empty.
-        details: Anything that JSON holds, but nothing biometric.
+        action: Kind of action, as in :attr:`AuditEntry.action`.
+        purpose: The purpose, as the user stated it; may be empty.
+        details: Any values that JSON can hold, but nothing biometric.
     """
 
     action: str
@@ -80,10 +80,10 @@ class Note:
 
 @runtime_checkable
 class Audited(Protocol):
-    """A store that notes what is done with it."""
+    """A store that keeps an audit of what is done with it."""
 
     def record(self, note: Note) -> None:
-        """Add an entry, in a short transaction; also while another process writes.
+        """Add an entry in a short transaction; this also works while another process writes.
 
         Raises:
             ArchiveError: The archive is read-only.
@@ -98,7 +98,7 @@ def append(
     purpose: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add an entry within the transaction of what it is about."""
+    """Add an entry within the transaction of the action that it notes."""
     count, head = kept_head(connection)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     text = json.dumps(dict(details or {}), sort_keys=True)
@@ -115,10 +115,10 @@ def append(
 
 
 def kept_head(connection: sqlite3.Connection) -> tuple[int, str]:
-    """Number of entries and newest hash, as they are kept apart from the entries.
+    """Return the number of entries and the newest hash, which are kept apart from the entries.
 
     Raises:
-        ArchiveError: The number is none.
+        ArchiveError: What is kept is not a number.
     """
     kept = dict(
         connection.execute("SELECT key, value FROM meta WHERE key IN ('audit_count', 'audit_head')")
@@ -133,17 +133,17 @@ def kept_head(connection: sqlite3.Connection) -> tuple[int, str]:
 
 
 def entries(connection: sqlite3.Connection, *, last: int | None = None) -> list[AuditEntry]:
-    """The entries, newest last; only so many of the newest if wanted."""
+    """Return the entries, newest last; with ``last``, only so many of the newest."""
     limit = "" if last is None else f"LIMIT {int(last)}"
     rows = connection.execute(f"SELECT {_COLUMNS} FROM audit ORDER BY seq DESC {limit}").fetchall()
     return [_entry(row) for row in reversed(rows)]
 
 
 def faults(connection: sqlite3.Connection, *, expect: str = "") -> list[str]:
-    """What is wrong with the chain: the first bad entry, or its end; empty if nothing is.
+    """Return what is wrong with the chain: its first bad entry or its end; empty if it is whole.
 
     Args:
-        connection: Within a read transaction.
+        connection: Connection within a read transaction.
         expect: A head that was noted earlier, or its beginning (at least 8 digits).
     """
     n_seen, head, is_expected = 0, BEGINNING, not expect
@@ -175,13 +175,15 @@ def note_search(store: object, hits: Iterable[Hit], *, purpose: str = "", **deta
     """Note a search in the archive.
 
     Args:
-        store: Of the archive; one that keeps no audit notes nothing.
-        hits: Who is shown.
-        purpose: What for.
-        details: What else to note; :class:`Filters` as what they leave out, nothing that is empty.
+        store: Store of the archive; one that keeps no audit notes nothing.
+        hits: The people who are shown.
+        purpose: The purpose, as the user stated it.
+        details: Further values to note. :class:`Filters` are noted as what they leave out; empty
+            values are not noted.
 
     Returns:
-        Why it could not be noted, or empty. A search of a read-only archive is none the worse.
+        The reason why the search could not be noted, or empty. The search of a read-only archive is
+        as good as any.
     """
     if not isinstance(store, Audited):
         return ""
@@ -209,7 +211,7 @@ def note_ingest(store: object, action: str, **details: object) -> None:
 
 
 def stamp(connection: sqlite3.Connection) -> dict[str, str]:
-    """What ``create`` notes: the stamp of the archive, and its tables."""
+    """Return what ``create`` notes: the stamp of the archive and its tables."""
     meta = dict(connection.execute("SELECT key, value FROM meta"))
     tables = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name")
     schema = hashlib.sha256(repr(tables.fetchall()).encode()).hexdigest()
@@ -217,12 +219,12 @@ def stamp(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def text_hash(text: str) -> str:
-    """SHA-256, as the audit names a note."""
+    """Return the SHA-256 of a text, by which the audit names a note."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def named(values: list[Any]) -> list[Any]:
-    """As many as an entry names."""
+    """Return the first :data:`MOST_NAMED` values, which are all that an entry names."""
     return values[:MOST_NAMED]
 
 
@@ -232,12 +234,12 @@ def _all(connection: sqlite3.Connection) -> Iterator[AuditEntry]:
 
 
 def _entry(row: Sequence[Any]) -> AuditEntry:
-    """Damage can make bytes of a text; their text then shows it."""
+    """Read an entry. Damage can turn a text into bytes, which are then shown as text."""
     return AuditEntry(row[0], *map(str, row[1:]))
 
 
 def _user() -> str:
-    """As the operating system has it, not as the environment says."""
+    """Return the user's name from the operating system, not from the environment."""
     try:
         import pwd
 

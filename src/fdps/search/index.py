@@ -1,4 +1,4 @@
-"""The archive as users hold it: create or open it, add pictures, search, remove.
+"""The archive as users see it: create or open it, add pictures, search, remove.
 
 Axes in shapes: Q queries, D embedding dimension.
 """
@@ -48,14 +48,14 @@ class Index:
     and only for that long, it is the one writer.
 
     Args:
-        store: Where the archive is kept.
+        store: Store in which the archive is kept.
         embedder: The model of the archive; needed to add pictures, not to search.
-        purpose: What the archive is searched for; noted in its audit with every search.
+        purpose: The purpose of the searches; noted in the audit with every search.
 
     Attributes:
-        purpose: As given; it may be changed.
-        asked: Whom the next searches look for, such as file names; also for the audit.
-        unrecorded: Why the last search could not be noted in the audit, or empty.
+        purpose: The purpose as given; it may be changed.
+        asked: What the next searches look for, such as file names; noted in the audit as well.
+        unrecorded: The reason why the last search could not be noted in the audit, or empty.
     """
 
     def __init__(
@@ -75,11 +75,12 @@ class Index:
             path_or_uri: A new folder, by custom ``NAME.fdps``, or a new collection on Milvus,
                 ``milvus://HOST:PORT/COLLECTION``.
             searcher: The model, as ``fdps.load`` returns it.
-            model: Where the model was loaded from; kept in the archive for later commands.
+            model: The place where the model was loaded from; kept in the archive for later
+                commands.
 
         Raises:
             ArchiveError: There is an archive already, or it cannot be written or reached.
-            UsageError: A URI of an unknown kind, its package is not installed, or the folder
+            UsageError: The URI is of an unknown kind, its package is not installed, or the folder
                 holds other things.
         """
         store = create_store(
@@ -94,14 +95,14 @@ class Index:
         """Open an archive.
 
         Args:
-            path_or_uri: As given to :meth:`create`.
+            path_or_uri: The folder or URI, as given to :meth:`create`.
             searcher: The model that made the archive; needed to add pictures.
-            purpose: What it is searched for; noted with every search.
+            purpose: The purpose of the searches; noted in the audit with every search.
 
         Raises:
             MissingDataError: There is no archive.
             ArchiveError: Another model made it, it is damaged, or it cannot be reached.
-            UsageError: A URI of an unknown kind, or its package is not installed.
+            UsageError: The URI is of an unknown kind, or its package is not installed.
         """
         index = cls(open_store(path_or_uri), purpose=purpose)
         try:
@@ -114,7 +115,7 @@ class Index:
         return index
 
     def use(self, searcher: Embedder) -> None:
-        """Look at pictures that are added from now on with this model.
+        """Use this model for the pictures that are added from now on.
 
         Raises:
             ArchiveError: Another model made the archive.
@@ -124,12 +125,12 @@ class Index:
 
     @property
     def store(self) -> Store:
-        """Where it is kept; what cares for an archive works on it."""
+        """The store in which the archive is kept; functions that care for archives work on it."""
         return self._store
 
     @property
     def info(self) -> IndexInfo:
-        """The stamp: model, dimension, when it was created."""
+        """The stamp of the archive: its model, its dimension, and when it was created."""
         return self._store.info
 
     @property
@@ -139,15 +140,15 @@ class Index:
 
     @property
     def n_scenes(self) -> int:
-        """Pictures in the archive, with people or without."""
+        """Number of pictures in the archive, with people or without."""
         return self._store.n_scenes
 
     def __len__(self) -> int:
-        """People in the archive."""
+        """Return the number of people in the archive."""
         return len(self._store)
 
     def scene(self, name: str) -> SceneRecord | None:
-        """What is known about a picture, by the name that a hit shows."""
+        """Return what is known about a picture, given the name that a hit shows."""
         return self._store.find(name=name)
 
     def add(
@@ -159,31 +160,33 @@ class Index:
         cluster: RayCluster | None = None,
         **rules: Unpack[IngestRules],
     ) -> IngestSummary:
-        """Find everybody in pictures and videos and add them; what is known is passed over.
+        """Find everybody in pictures and videos and add them; known files are passed over.
 
         Args:
             source: A picture, a video, a folder, a pattern such as ``photos/*.jpg``, a list of
                 these (``@list.txt``), or several.
-            options: How files become scenes.
-            progress: Told after every file, and frame of a video, how many are done, and of how
-                many.
-            cluster: Machines that look at the files; by default this one does.
-            rules: In place of ``options``, what ``IngestOptions.parse`` reads: ``camera``, the name
-                of the camera; ``camera_from``, a regular expression for paths, whose group
-                ``camera`` is the name; ``time_from``, where times come from (``exif``,
-                ``container``, ``name:PATTERN``, separated by commas); ``every``, which frames of a
-                video are looked at (``0.5s``, ``500ms``, ``10f`` or ``keyframes``); ``again``, to
-                look also at what is in the archive, and replace it; ``workers``, processes that
-                decode; ``batch``, frames of one size that the network looks at together.
+            options: The rules by which files become scenes.
+            progress: Called after every file, and after every frame of a video, with the number
+                done and the number of all.
+            cluster: Machines that look at the files; by default this machine does.
+            rules: The rules of ``IngestOptions.parse``, in place of ``options``: ``camera``, the
+                name of the camera; ``camera_from``, a regular expression for paths, whose group
+                ``camera`` is the name; ``time_from``, the sources of times (``exif``,
+                ``container``, ``name:PATTERN``, separated by commas); ``every``, the frames of a
+                video to look at (``0.5s``, ``500ms``, ``10f`` or ``keyframes``); ``again``, to look
+                again at files that are in the archive, and replace them; ``workers``, the number of
+                processes that decode; ``batch``, the number of frames of one size that the network
+                looks at together.
 
         Returns:
-            How many files became what, and why some were skipped.
+            The number of files that were added, known or skipped, with the reason for each skipped
+            one.
 
         Raises:
             UsageError: The index was opened without a model, a rule is malformed, or the model
                 leaves out other detections than when the archive was begun.
             DataError: There are no pictures.
-            ArchiveError: Another process writes, the archive is read-only or damaged.
+            ArchiveError: Another process writes, or the archive is read-only or damaged.
             ResourceError: The disk is full, or the cluster failed; what was added before stays.
         """
         if self._embedder is None:
@@ -205,7 +208,7 @@ class Index:
         )
 
     def person(self, item: int) -> ArchivedPerson:
-        """A person of the archive, to look at or to look for.
+        """Return a person of the archive, to look at or to look for.
 
         Args:
             item: Number of the person, as hits show it.
@@ -222,20 +225,21 @@ class Index:
         return found[0]
 
     def unknown_cameras(self, cameras: Sequence[str]) -> list[str]:
-        """Those of these cameras of which the archive has nobody, so that a filter finds nobody."""
+        """Return those of these cameras of which the archive has nobody."""
         return [camera for camera in cameras if not self._store.count(Filters((camera,)))]
 
     def people_in(self, scene: str) -> list[ArchivedPerson]:
-        """Everybody in a scene, by the name that hits show; nobody for an unknown scene."""
+        """Return everybody in a scene, by the name that hits show; nobody for an unknown scene."""
         return self._store.people_in(scene)
 
     def track(self, item: int) -> list[ArchivedPerson]:
-        """The sightings of one person in a row, in order of time: all that ``item`` is part of.
+        """Return the track that a person is part of, in order of time.
 
-        Searching for all of them finds people who come back better than searching for one.
+        A track is the sightings of one person in a row. Searching for all of them finds people who
+        come back better than searching for one.
 
         Args:
-            item: Number of one of them, as hits show it.
+            item: Number of one of the sightings, as hits show it.
 
         Raises:
             UsageError: Nobody in the archive has this number.
@@ -255,21 +259,21 @@ class Index:
         filters: Filters = EVERYBODY,
         **narrowed: Unpack[FilterWords],
     ) -> list[Hit]:
-        """The people most similar to one person, best first.
+        """Find the people most similar to one person, best first.
 
-        People of the archive that are part of the question are no results. With several pictures
-        the similarity is the mean of theirs, less half the mean similarity to the people in
-        ``unlike``.
+        People of the archive who are part of the question are not among the results. With several
+        pictures the similarity is the mean of theirs, less half the mean similarity to the people
+        in ``unlike``.
 
         Args:
-            query: What ``PersonSearcher.query`` or :meth:`person` returned, or an embedding; or
+            query: A person from ``PersonSearcher.query`` or :meth:`person`, or an embedding; or
                 several of these, all of the same person.
-            top: Results wanted, at least 1.
+            top: Number of results wanted, at least 1.
             unlike: People who look similar and are somebody else.
-            rerank: Order the hits by something else than similarity: ``expansion`` (similarity to
-                the query and its best hit) or ``k-reciprocal`` (common neighbours).
-            min_similarity: Leave out what is less similar.
-            filters: Look only at the people who pass.
+            rerank: An order other than that of similarity: ``expansion`` (similarity to the query
+                and its best hit) or ``k-reciprocal`` (common neighbours).
+            min_similarity: Least similarity of a hit, at most 1; less similar people are left out.
+            filters: Conditions on the people to look at.
             narrowed: Fields of :class:`~fdps.search.Filters`, such as ``cameras=["gate"]`` or
                 ``min_height=40.0``, in place of those of ``filters``.
 
@@ -296,14 +300,15 @@ class Index:
         filters: Filters = EVERYBODY,
         **narrowed: Unpack[FilterWords],
     ) -> list[Appearance]:
-        """The appearances most similar to one person, best first; ties by track.
+        """Find the appearances most similar to one person, best first; ties are ordered by track.
 
         An appearance is one person for a while in a video, or once in a picture. It is compared as
-        a whole, by the mean of the embeddings of those sightings that pass the filters. Arguments
-        are those of :meth:`search`; appearances with people of the question are no results.
+        a whole, by the mean of the embeddings of those sightings that pass the filters. The
+        arguments are those of :meth:`search`; appearances that include people of the question are
+        not among the results.
 
         Raises:
-            UsageError: As :meth:`search`, or an archive of this kind does not know tracks.
+            UsageError: As for :meth:`search`; or an archive of this kind does not know tracks.
         """
         _check_least(min_similarity)
         filters = filters.narrowed(**narrowed)
@@ -320,18 +325,18 @@ class Index:
 
     @property
     def calibration(self) -> Calibration | None:
-        """How sure similarities are, as the archive remembers it; ``None`` if it does not.
+        """Return the calibration that the archive keeps, or ``None`` if it keeps none.
 
         Raises:
-            ModelError: What it remembers is malformed or of another model.
+            ModelError: What the archive keeps is malformed or of another model.
         """
         return kept_calibration(self._store)
 
     def calibrate(self, calibration: Calibration) -> None:
-        """Let the archive remember how sure similarities are.
+        """Keep a calibration, which tells how sure similarities are, in the archive.
 
         Raises:
-            ArchiveError: It is the calibration of another model, another process writes, or the
+            ArchiveError: The calibration is of another model, another process writes, or the
                 archive is read-only.
             UsageError: An archive of this kind cannot keep it.
         """
@@ -340,12 +345,12 @@ class Index:
     def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
         """Erase pictures with their people, or single people; the picture files stay.
 
-        A removed picture is indexed again when :meth:`add` meets it; a removed person is not,
-        as long as the picture stays in the archive.
+        A removed picture is indexed again when :meth:`add` meets it; a removed person is not, as
+        long as the picture stays in the archive.
 
         Args:
-            scenes: Names, as hits show them.
-            items: Numbers, as hits show them.
+            scenes: Names of pictures, as hits show them.
+            items: Numbers of people, as hits show them.
 
         Returns:
             The number of people erased.
@@ -372,7 +377,7 @@ class Index:
 
 
 def _check_least(min_similarity: float) -> None:
-    if not min_similarity <= 1:  # also nan
+    if not min_similarity <= 1:  # also refuses nan
         raise UsageError(
             f"min_similarity must be at most 1, got {min_similarity}",
             hint="similarities are between -1 and 1",

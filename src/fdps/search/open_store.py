@@ -1,4 +1,4 @@
-"""From what users write to the store that is meant: a folder, or ``milvus://``."""
+"""Open the store that users name: a folder, or ``milvus://``."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ def open_store(path_or_uri: str | Path) -> Store:
 
     Raises:
         MissingDataError: There is no archive.
-        ArchiveError: It is damaged, of a newer format, or cannot be reached.
-        UsageError: An address of an unknown kind, or its package is not installed.
+        ArchiveError: The archive is damaged, of a newer format, or cannot be reached.
+        UsageError: The address is of an unknown kind, or its package is not installed.
     """
     place = _place(path_or_uri)
     if isinstance(place, Path):
@@ -31,7 +31,7 @@ def create_store(path_or_uri: str | Path, *, model_hash: str, dim: int, model: s
 
     Raises:
         ArchiveError: There is an archive already, or it cannot be written or reached.
-        UsageError: An address of an unknown kind, its package is not installed, or the folder
+        UsageError: The address is of an unknown kind, its package is not installed, or the folder
             holds other things.
     """
     place = _place(path_or_uri)
@@ -43,22 +43,22 @@ def create_store(path_or_uri: str | Path, *, model_hash: str, dim: int, model: s
 
 
 def open_folder(path_or_uri: str | Path, what: str) -> SqliteStore:
-    """Open an archive for what only a folder has.
+    """Open an archive for an operation that only a folder can do.
 
     Args:
         path_or_uri: The archive.
-        what: For the message, such as ``audit``.
+        what: Name of the operation for the message, such as ``audit``.
 
     Raises:
-        UsageError: It is on a server.
+        UsageError: The archive is on a server.
         MissingDataError: There is no archive.
-        ArchiveError: It is damaged or of a newer format.
+        ArchiveError: The archive is damaged or of a newer format.
     """
     return SqliteStore(folder_of(path_or_uri, what))
 
 
 def folder_of(path_or_uri: str | Path, what: str) -> Path:
-    """The folder that is meant.
+    """Return the folder of an archive.
 
     Raises:
         UsageError: The archive is on a server.

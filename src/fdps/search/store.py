@@ -1,4 +1,4 @@
-"""What every archive promises, wherever it is kept.
+"""The promises that every archive keeps, wherever it is stored.
 
 A store keeps scenes and the people found in them. Its promises, held by tests:
 
@@ -29,7 +29,7 @@ from fdps.structures import Detections, Embedder, Hit
 from fdps.structures import SceneRecord as SceneRecord
 
 _MIN_SCORE = "min_score"
-UNIT_TOLERANCE = 1e-3  # far above what float32 or float16 arithmetic leaves of a unit length
+UNIT_TOLERANCE = 1e-3  # far more than float32 or float16 arithmetic takes from a unit length
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class IndexInfo:
     """The stamp of an archive, fixed when it is created.
 
     Args:
-        format_version: Of the files on disk.
-        model_hash: The model whose embeddings it holds.
+        format_version: Format of the files on disk.
+        model_hash: Hash of the model whose embeddings it holds.
         dim: Length of an embedding.
-        model: Where that model was loaded from, or empty.
-        created: ISO 8601, UTC.
-        created_by: Version of fdps.
+        model: The place where that model was loaded from, or empty.
+        created: Time of creation, ISO 8601, UTC.
+        created_by: Version of fdps that created it.
     """
 
     format_version: int
@@ -60,9 +60,9 @@ class ArchivedPerson:
     Args:
         item: Number of the person.
         scene: Name of the scene.
-        box: In pixels of that scene.
-        score: Confidence of the detector.
-        embedding: Unit length.
+        box: Corners of the box, in pixels of that scene.
+        score: Confidence of the detector, in [0, 1].
+        embedding: Embedding of unit length.
     """
 
     item: int
@@ -77,9 +77,9 @@ class Appearance:
     """One person for a while in a video, or once in a picture.
 
     Args:
-        similarity: Of the query with the pooled embedding, in [-1, 1].
+        similarity: Similarity of the query and the pooled embedding, in [-1, 1].
         best: The member that is most similar to the query.
-        items: The members, in order of time. Where filters were given, those that pass.
+        items: The members, in order of time; with filters, those that pass.
         first: Scene of the first member.
         last: Scene of the last member.
     """
@@ -91,7 +91,7 @@ class Appearance:
     last: SceneRecord
 
     def __len__(self) -> int:
-        """Sightings."""
+        """Return the number of sightings."""
         return len(self.items)
 
 
@@ -109,22 +109,22 @@ class FilterWords(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which people a search looks at. Filters are exact: they never cost a hit that passes.
+    """Conditions on the people a search looks at. They are exact: no hit that passes is lost.
 
     A scene of unknown time passes no filter of time.
 
     Args:
-        cameras: Names, any of which will do; empty for all.
-        scenes: Name of a scene, or pattern for names (``*``, ``?`` and ``[...]``); empty for all.
+        cameras: Names of cameras, any of which will do; empty for all.
+        scenes: Name of a scene, or a pattern for names (``*``, ``?`` and ``[...]``); empty for all.
             Where a scene has exactly this name, that scene alone is meant.
         min_height: Least height of a box, in pixels.
-        after: At this time or later, ISO 8601; empty for all. Without an offset from UTC it is the
-            time of this machine.
-        before: Earlier than this time, likewise.
-        time_of_day: ``HH:MM-HH:MM`` on the clock of the camera, the first minute included and the
-            last one not; over midnight if the first is later. Empty for all.
-        source: Path of a file, or pattern for paths; ``*`` also stands for slashes. Empty for all.
-            Where a file has exactly this path, that file alone is meant.
+        after: Earliest time, inclusive, ISO 8601; empty for all. Without an offset from UTC it is
+            the time of this machine.
+        before: Time before which the scene was taken, likewise.
+        time_of_day: Range ``HH:MM-HH:MM`` on the clock of the camera, including the first minute
+            and not the last; it passes midnight if the first is later. Empty for all.
+        source: Path of a file, or a pattern for paths; ``*`` also stands for slashes. Empty for
+            all. Where a file has exactly this path, that file alone is meant.
 
     Raises:
         UsageError: A time is malformed, or ``min_height`` is not a number.
@@ -147,10 +147,10 @@ class Filters:
             day_range(self.time_of_day)
 
     def narrowed(self, **words: Unpack[FilterWords]) -> "Filters":
-        """Return the same filters, but for the fields that are given.
+        """Return the same filters with the given fields in place of theirs.
 
         Raises:
-            UsageError: As the class.
+            UsageError: As for the class.
         """
         if "cameras" in words:
             words["cameras"] = tuple(words["cameras"])
@@ -174,7 +174,7 @@ class Filters:
 
 
 def has_wildcards(pattern: str) -> bool:
-    """Whether a pattern may fit names other than itself."""
+    """Tell whether a pattern may fit names other than itself."""
     return any(letter in pattern for letter in "*?[")
 
 
@@ -189,16 +189,16 @@ def exact_pattern(name: str) -> str:
 
 
 EVERYBODY = Filters()
-"""No filter."""
+"""Filters that everybody passes."""
 
 
 @runtime_checkable
 class Store(Protocol):
-    """Where an archive is kept."""
+    """The interface of the places where an archive can be kept."""
 
     @property
     def info(self) -> IndexInfo:
-        """The stamp."""
+        """The stamp of the archive."""
 
     @property
     def folder(self) -> Path | None:
@@ -206,10 +206,10 @@ class Store(Protocol):
 
     @property
     def n_scenes(self) -> int:
-        """Scenes, with people or without."""
+        """Number of scenes, with people or without."""
 
     def __len__(self) -> int:
-        """People."""
+        """Return the number of people."""
 
     def writing(self) -> AbstractContextManager[None]:
         """Be the only writer while the context lasts; contexts of one store may nest.
@@ -219,34 +219,34 @@ class Store(Protocol):
         """
 
     def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
-        """The scene that agrees with every property given, or ``None``."""
+        """Return the scene that agrees with every property given, or ``None``."""
 
     def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
-        """All scenes that agree with every property given, in the order of addition."""
+        """Return all scenes that agree with every property given, in the order of addition."""
 
     def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
-        """People by their numbers, in the order asked for; whoever is not there is left out."""
+        """Return people by their numbers, in the order asked for; missing people are left out."""
 
     def people_in(self, scene: str) -> list[ArchivedPerson]:
-        """Everybody in a scene, by item."""
+        """Return everybody in a scene, ordered by item."""
 
     def is_finished(self, sha256: str, sampling: str) -> bool:
-        """Whether every frame that a sampling takes of a video is in the archive."""
+        """Tell whether every frame that a sampling takes of a video is in the archive."""
 
     def finish(self, sha256: str, sampling: str) -> None:
-        """Note that it is; removing one of its scenes takes that back.
+        """Note that a video is finished; removing one of its scenes takes that back.
 
         Raises:
-            ArchiveError: As :meth:`writing`.
+            ArchiveError: As for :meth:`writing`.
         """
 
     def add(self, scene: SceneRecord, people: Detections) -> None:
         """Add a scene and its people in one transaction; its earlier state is replaced.
 
-        That is the scene of the same path and frame.
+        The earlier state is the scene of the same path and frame.
 
         Raises:
-            ArchiveError: Another scene has this name or content; or as :meth:`writing`.
+            ArchiveError: Another scene has this name or content; or as for :meth:`writing`.
             UsageError: The embeddings do not fit the archive.
         """
 
@@ -261,7 +261,7 @@ class Store(Protocol):
 
         Raises:
             ArchiveError: Another file has a scene of one of these names or of this content; or as
-                :meth:`writing`.
+                for :meth:`writing`.
             UsageError: The embeddings do not fit the archive.
         """
 
@@ -273,15 +273,15 @@ class Store(Protocol):
 
         Args:
             sha256: The content.
-            path: Where the file is now.
+            path: Path of the file now.
             names: The new name of the scene of every frame.
 
         Raises:
-            ArchiveError: Another scene has one of these names; or as :meth:`writing`.
+            ArchiveError: Another scene has one of these names; or as for :meth:`writing`.
         """
 
     def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
-        """Erase scenes with their people, and single people; what is not there is passed over.
+        """Erase scenes with their people, and single people; missing ones are passed over.
 
         Returns:
             The number of people erased.
@@ -290,14 +290,14 @@ class Store(Protocol):
     def search(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Hit]]:
-        """The ``top`` most similar people to each query, best first; ties by item.
+        """Return the ``top`` most similar people to each query, best first; ties by item.
 
         Raises:
             UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
         """
 
     def count(self, filters: Filters) -> int:
-        """How many people a search with these filters looks at."""
+        """Return how many people a search with these filters looks at."""
 
     def close(self) -> None:
         """Let go of files and locks. A closed store is not used again."""
@@ -308,13 +308,13 @@ class Notes(Protocol):
     """A store that keeps texts with its stamp."""
 
     def note(self, key: str) -> str | None:
-        """The text of a key, or ``None``."""
+        """Return the text of a key, or ``None``."""
 
     def write_note(self, key: str, text: str) -> None:
         """Keep a text; an older one of this key is replaced.
 
         Raises:
-            ArchiveError: As :meth:`Store.writing`.
+            ArchiveError: As for :meth:`Store.writing`.
         """
 
 
@@ -326,16 +326,16 @@ class Tracks(Protocol):
         """Link the people of a video anew, from all its frames that are in the archive.
 
         Raises:
-            ArchiveError: As :meth:`Store.writing`.
+            ArchiveError: As for :meth:`Store.writing`.
         """
 
     def track(self, item: int) -> list[int]:
-        """Everybody on the track of a person, in order of time; nobody where there is none."""
+        """Return everybody on the track of a person, in order of time; nobody without a track."""
 
     def search_appearances(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Appearance]]:
-        """The ``top`` most similar appearances to each query, best first; ties by track.
+        """Return the ``top`` most similar appearances to each query, best first; ties by track.
 
         Raises:
             UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
@@ -347,7 +347,7 @@ def check_model(info: IndexInfo, model_hash: str, where: object) -> None:
 
     Args:
         info: Stamp of the archive.
-        model_hash: Of the model at hand.
+        model_hash: Hash of the model at hand.
         where: The archive, for the message.
 
     Raises:
@@ -363,7 +363,7 @@ def check_model(info: IndexInfo, model_hash: str, where: object) -> None:
 
 
 def keep_min_score(store: Store, embedder: Embedder) -> None:
-    """Let an archive remember below which score detections were left out, and hold to it.
+    """Let an archive keep the score below which detections were left out, and hold to it.
 
     People of a lower score would be in some pictures of an archive and not in others, so that
     somebody who is not found might only have been left out. Archives that were begun before this
@@ -395,12 +395,12 @@ def check_embeddings(embeddings: np.ndarray, dim: int) -> None:
     """Refuse embeddings that an archive of this dimension cannot hold or compare.
 
     Raises:
-        UsageError: Not of shape (any, ``dim``), or a row is not of unit length.
+        UsageError: They are not of shape (any, ``dim``), or a row is not of unit length.
     """
     if embeddings.ndim != 2 or embeddings.shape[1] != dim:
         raise UsageError(f"embeddings must have shape (any, {dim}), got {embeddings.shape}")
     lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
-    unit = np.abs(lengths - 1) <= UNIT_TOLERANCE  # False for NaN
+    unit = np.abs(lengths - 1) <= UNIT_TOLERANCE  # also False for NaN
     if not unit.all():
         row = int(np.argmin(unit))
         raise UsageError(f"embeddings must have unit length, row {row} has {lengths[row]:.6g}")

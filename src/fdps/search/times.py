@@ -25,20 +25,20 @@ DAY_S = 24 * 3600
 
 
 def zoned(text: str) -> datetime:
-    """A time with its offset from UTC.
+    """Read a time with its offset from UTC.
 
     Args:
         text: ISO 8601; without an offset, the time of this machine.
 
     Raises:
-        UsageError: It is not ISO 8601, or so far away that it has no time zone.
+        UsageError: The text is not ISO 8601, or so far away that it has no time zone.
     """
     try:
         time = _read(text)
         if time.tzinfo:
             return time
         whole = time.replace(microsecond=0)
-        # Not astimezone(): that takes the offset of summer for an hour that does not exist.
+        # astimezone() takes the offset of summer for an hour that does not exist.
         offset = whole - _EPOCH - timedelta(seconds=whole.timestamp())
         return time.replace(tzinfo=timezone(offset))
     except (ValueError, OverflowError, OSError) as error:
@@ -56,7 +56,7 @@ def _read(text: str) -> datetime:
 
 
 def instant(text: str) -> float:
-    """Seconds since 1970, UTC.
+    """Return the seconds since 1970, UTC.
 
     Raises:
         UsageError: The text is not a time.
@@ -69,7 +69,7 @@ def instant(text: str) -> float:
 
 
 def second_of_day(text: str) -> float:
-    """Seconds since midnight where the time was noted.
+    """Return the seconds since midnight on the clock where the time was noted.
 
     Raises:
         UsageError: The text is not a time.
@@ -83,10 +83,10 @@ def second_of_day(text: str) -> float:
 
 
 def day_range(text: str) -> tuple[float, float]:
-    """First and last second of ``HH:MM-HH:MM``, or with seconds.
+    """Return the first and last second of a range ``HH:MM-HH:MM``, which may also have seconds.
 
     Raises:
-        UsageError: It is not such a range, or an empty one.
+        UsageError: The text is not such a range, or it is an empty one.
 
     Example:
         >>> day_range("22:00-06:30")
@@ -103,7 +103,7 @@ def day_range(text: str) -> tuple[float, float]:
 
 
 def later(text: str, seconds: float) -> str | None:
-    """A time so much later, to the millisecond; ``None`` beyond the calendar.
+    """Return a time so much later, to the millisecond; ``None`` beyond the calendar.
 
     A text with an offset keeps it. One without follows the clock here, which may have been put
     forward or back meanwhile, unless the text is a time that the clock here never showed.

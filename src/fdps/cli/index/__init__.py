@@ -1,1 +1,1 @@
-"""``fdps index``: pictures and videos become an archive of people."""
+"""The command ``fdps index``: pictures and videos become an archive of people."""

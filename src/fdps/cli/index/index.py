@@ -1,4 +1,4 @@
-"""``fdps index``: pictures and videos become an archive of people, or an archive grows."""
+"""The command ``fdps index``: make an archive of people from pictures and videos, or extend one."""
 
 import sys
 from functools import partial
@@ -62,7 +62,7 @@ def index(
 
 
 def _archive(out: str, choice: ModelChoice, *, quiet: bool) -> "Index":
-    """The archive with its model, opened once; begun where there is none."""
+    """Open the archive with its model once, and begin it where there is none."""
     from fdps.search import Index
 
     try:
@@ -86,7 +86,7 @@ def _archive(out: str, choice: ModelChoice, *, quiet: bool) -> "Index":
 
 
 def _cluster(archive: "Index", address: str, choice: ModelChoice) -> "RayCluster | None":
-    """The machines at an address; they load the model from the place where it is here."""
+    """Return the machines at an address; they load the model from the place where it is here."""
     from fdps.embedders import load
     from fdps.search import RayCluster
 

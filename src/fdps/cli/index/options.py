@@ -1,4 +1,4 @@
-"""The options of ``fdps index``: what becomes of files on their way into an archive."""
+"""The options of ``fdps index``: how files become scenes of an archive."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ Ray = Annotated[
     str, typer.Option(metavar="ADDRESS", help="Use a Ray cluster: local, auto, ray://HOST:PORT.")
 ]
 Keep = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Keep scenes so long: 12h, 30d, 2w, forever.")
+    str | None, typer.Option(metavar="TIME", help="Time to keep scenes: 12h, 30d, 2w, forever.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 4 if a file was skipped.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object when done.")]
@@ -28,30 +28,40 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 @dataclass(frozen=True)
 class Rules:
-    """The options about files; they are called as the rules that ``IngestOptions.parse`` reads."""
+    """The options about files; they have the names of the rules of ``IngestOptions.parse``."""
 
     camera: Annotated[
         str | None, typer.Option(metavar="NAME", help="Camera that took these pictures.")
     ] = None
     camera_from: Annotated[
-        str, typer.Option(metavar="REGEX", help="Camera by the path: '(?P<camera>gate|hall)'.")
+        str,
+        typer.Option(metavar="REGEX", help="Find the camera in the path: '(?P<camera>gate|hall)'."),
     ] = ""
     time_from: Annotated[
-        str, typer.Option(metavar="SOURCES", help="Times: exif, container, name:%Y%m%d_%H%M%S.")
+        str,
+        typer.Option(
+            metavar="SOURCES", help="Sources of times: exif, container, name:%Y%m%d_%H%M%S."
+        ),
     ] = "exif,container"
     every: Annotated[
-        str, typer.Option(metavar="STEP", help="Frames of videos: 0.5s, 500ms, 10f, keyframes.")
+        str,
+        typer.Option(
+            metavar="STEP", help="Frames of videos to look at: 0.5s, 500ms, 10f, keyframes."
+        ),
     ] = "0.5s"
     again: Annotated[
-        bool, typer.Option("--all", help="Look at everything again, and replace it.")
+        bool, typer.Option("--all", help="Look at known files again, and replace their scenes.")
     ] = False
-    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Processes that decode.")] = 1
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of processes that decode.")
+    ] = 1
     batch: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Frames that the network looks at together.")
+        int,
+        typer.Option(metavar="N", min=1, help="Number of frames that the network takes together."),
     ] = 1
 
     def parsed(self) -> "IngestOptions":
-        """Read them.
+        """Read the rules.
 
         Raises:
             UsageError: A rule is malformed.

@@ -1,4 +1,4 @@
-"""What ``fdps index`` prints when it is done."""
+"""Print the report of ``fdps index``."""
 
 import json
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from fdps.names import printable, stored
 if TYPE_CHECKING:
     from fdps.search import Index, IngestSummary
 
-_SHOWN = 5  # skipped files; the others are in skipped.csv
+_SHOWN = 5  # skipped files shown; the others are in skipped.csv
 
 
 def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output: bool) -> None:
@@ -17,9 +17,9 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
 
     Args:
         out: The archive, as the user named it.
-        archive: Open.
-        summary: Of the ingest.
-        json_output: One object instead of lines.
+        archive: The open archive.
+        summary: Summary of the ingest.
+        json_output: Whether to print one object instead of lines.
 
     Raises:
         DataError: No file could be indexed.

@@ -1,4 +1,4 @@
-"""What ``fdps search`` gives: a table, JSON, CSV, COCO, MOT, or a folder with all of these."""
+"""The answer of ``fdps search``: a table, JSON, CSV, COCO, MOT, or a folder with all of these."""
 
 import io
 import json
@@ -37,15 +37,16 @@ _FILES: dict[str, Format] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """One search, answered.
+    """The answer to one search.
 
     Args:
-        archive: As the user named it.
-        index: Open.
-        asked: Whom the search looked for.
-        found: Best first.
-        reading: What may be said about them.
-        appearances: Where the search was for these; ``found`` is then the best sighting of each.
+        archive: The archive, as the user named it.
+        index: The open archive.
+        asked: The pictures and people that the search looked for.
+        found: Candidates, best first.
+        reading: Levels and verdict that may be claimed about them.
+        appearances: The appearances, where the search was for these; ``found`` is then the best
+            sighting of each.
     """
 
     archive: str
@@ -56,7 +57,7 @@ class Answer:
     appearances: "Sequence[Appearance] | None" = None
 
     def show(self) -> None:
-        """Print it for people."""
+        """Print the answer for people."""
         for asked in self.asked:
             print(f"{'Unlike ' if asked.is_unlike else 'Query  '} {asked}")
         n_people = self.reading.n_people
@@ -72,10 +73,10 @@ class Answer:
         print(f"Note    {NOTE}")
 
     def text(self, format_: Format) -> str:
-        """It in one of the formats for programs.
+        """Write the answer in one of the formats for programs.
 
         Raises:
-            UsageError: The format cannot hold it.
+            UsageError: The format cannot hold the answer.
         """
         from fdps.search.results.candidates import as_coco, as_csv, as_mot
 
@@ -87,11 +88,12 @@ class Answer:
         return json.dumps(figures, ensure_ascii=False) + "\n"
 
     def save(self, folder: Path, *, bystanders: bool) -> list[Path]:
-        """Write it in every format that can hold it, with a contact sheet.
+        """Write the answer in every format that can hold it, with a contact sheet.
 
         Args:
-            folder: Made if it is not there; files of an earlier answer are replaced.
-            bystanders: Show other people on the sheet.
+            folder: Folder to write to, made if it does not exist; files of an earlier answer are
+                replaced.
+            bystanders: Whether to show other people on the sheet.
 
         Raises:
             ResourceError: The folder cannot be made.
@@ -101,7 +103,7 @@ class Answer:
         make_folder(folder)
         contents: dict[str, bytes] = {}
         for name, format_ in _FILES.items():
-            with suppress(UsageError):  # MOT of pictures
+            with suppress(UsageError):  # hits in pictures have no MOT
                 contents[name] = self.text(format_).encode("utf-8", "surrogateescape")
         sheet = io.BytesIO()
         self._draw(bystanders).save(sheet, "JPEG", quality=88)

@@ -37,8 +37,9 @@ def show_appearances(
     """Print appearances, best first, with what is known of them: level, times and camera.
 
     Args:
-        appearances: Of a search.
-        calibration: Of the model. It counted single sightings, so the level is that of the best.
+        appearances: Appearances that a search found.
+        calibration: Calibration of the model. It counted single sightings, so the level is that of
+            the best one.
     """
     columns = {
         "item": [str(found.best.item) for found in appearances],
@@ -59,7 +60,7 @@ def show_appearances(
 def appearance_rows(
     appearances: "Sequence[Appearance]", calibration: "Calibration | None" = None
 ) -> list[dict[str, Any]]:
-    """For JSON: one object per appearance, best first."""
+    """Return one object per appearance for JSON, best first."""
     return [
         {
             "rank": rank,
@@ -88,11 +89,10 @@ def _print_ranked(
     """Print rows by rank: similarity, columns, and a last column that is not padded.
 
     Args:
-        similarities: Best first.
-        columns: Cells by heading; where nobody knows level, time or camera, there is nothing to
-            show.
+        similarities: Similarities, best first.
+        columns: Cells by heading; a column in which no level, time or camera is known is not shown.
         last: Heading of the last column.
-        places: Its cells.
+        places: Cells of the last column.
     """
     columns = {name: [printable(cell) for cell in cells] for name, cells in columns.items()}
     for name in ("level", "when", "camera"):
@@ -107,7 +107,7 @@ def _print_ranked(
 
 
 def shown_time(time: str) -> str:
-    """On the clock of the camera, to the second."""
+    """Write a time on the clock of the camera, to the second."""
     return time[:19].replace("T", " ")
 
 
@@ -125,7 +125,7 @@ def _end(scene: "SceneRecord") -> dict[str, Any]:
 
 
 def _when(found: "Appearance") -> str:
-    """On the clock of the camera; the date once, if it is one day."""
+    """Write the times on the clock of the camera, with the date once if it is one day."""
     if not found.first.time:
         return ""
     start, end = shown_time(found.first.time), shown_time(found.last.time or found.first.time)
@@ -135,7 +135,7 @@ def _when(found: "Appearance") -> str:
 
 
 def _from_to(found: "Appearance") -> str:
-    """Names of the scenes; of a video only once."""
+    """Write the names of the scenes; that of a video only once."""
     first, last = found.first.name, found.last.name
     if first == last:
         return first
@@ -144,6 +144,6 @@ def _from_to(found: "Appearance") -> str:
 
 
 def _best(found: "Appearance") -> str:
-    """Where the best sighting is: the moment, if there are others, and the box."""
+    """Write where the best sighting is: the moment, if there are others, and the box."""
     box = described(found.best.box.tolist())
     return box if len(found) == 1 else f"@{found.best.scene.rpartition('@')[2]} {box}"

@@ -1,6 +1,6 @@
 """The options of ``fdps search``: where it looks, which hits it gives, and how it answers.
 
-Whom it looks for is :class:`~fdps.cli.search.question.Question`.
+The person to look for is :class:`~fdps.cli.search.question.Question`.
 """
 
 import math
@@ -20,32 +20,38 @@ Format = Literal["table", "json", "csv", "coco", "mot"]
 
 @dataclass(frozen=True)
 class Where:
-    """The options that filter; they are called as the fields of :class:`fdps.search.Filters`."""
+    """The options that filter, with the names of the fields of :class:`fdps.search.Filters`."""
 
     cameras: Annotated[
         list[str] | None,
-        typer.Option("--camera", metavar="NAME", help="Only this camera; repeatable."),
+        typer.Option("--camera", metavar="NAME", help="Camera to search; repeatable."),
     ] = None
     scenes: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Only scenes named so, as 'photos/hall/*'.")
+        str,
+        typer.Option(metavar="PATTERN", help="Scenes to search, such as 'photos/hall/*'."),
     ] = ""
     min_height: Annotated[
-        float, typer.Option(metavar="PIXELS", help="Only people at least so high.")
+        float, typer.Option(metavar="PIXELS", help="Least height of a person's box.")
     ] = 0.0
-    after: Annotated[str, typer.Option(metavar="TIME", help="Only at this time, or later.")] = ""
-    before: Annotated[str, typer.Option(metavar="TIME", help="Only before this time.")] = ""
+    after: Annotated[
+        str, typer.Option(metavar="TIME", help="Only people seen at this time or later.")
+    ] = ""
+    before: Annotated[
+        str, typer.Option(metavar="TIME", help="Only people seen before this time.")
+    ] = ""
     time_of_day: Annotated[
-        str, typer.Option(metavar="HH:MM-HH:MM", help="Only at these hours of any day.")
+        str, typer.Option(metavar="HH:MM-HH:MM", help="Only people seen at these hours of any day.")
     ] = ""
     source: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Only files whose path fits, as '*/gate.mp4'.")
+        str,
+        typer.Option(metavar="PATTERN", help="Files to search, such as '*/gate.mp4'."),
     ] = ""
 
     def filters(self) -> "Filters":
-        """Read them.
+        """Read the filters.
 
         Raises:
-            UsageError: A time is malformed, or a number is none.
+            UsageError: A time is malformed, or a number is not one.
         """
         from fdps.search import Filters
 
@@ -57,7 +63,7 @@ class Ranking:
     """The options that say which hits are given, and in which order."""
 
     rerank: Annotated[
-        str, typer.Option(metavar="NAME", help="Order otherwise: expansion, k-reciprocal.")
+        str, typer.Option(metavar="NAME", help="Order the results by expansion or k-reciprocal.")
     ] = ""
     appearances: Annotated[
         bool,
@@ -65,23 +71,23 @@ class Ranking:
             "--appearances", help="Join sightings in a row: a result is from-to in a video."
         ),
     ] = False
-    top: Annotated[int, typer.Option(metavar="N", help="Results wanted.")] = 10
+    top: Annotated[int, typer.Option(metavar="N", help="Number of results wanted.")] = 10
     min_similarity: Annotated[
-        float | None, typer.Option(help="Leave out results below, in [-1, 1].")
+        float | None, typer.Option(help="Least similarity of a result, in [-1, 1].")
     ] = None
 
     @property
     def least(self) -> float:
-        """The least similarity of a hit; where none is wanted, less than any."""
+        """The least similarity of a hit; minus infinity if none is asked for."""
         return -math.inf if self.min_similarity is None else self.min_similarity
 
     def check(self) -> None:
-        """Refuse what makes no sense, before a model is loaded.
+        """Refuse options that make no sense, before a model is loaded.
 
         Raises:
-            UsageError: The least similarity is none, or appearances are to be re-ranked.
+            UsageError: The least similarity is out of range, or appearances are to be re-ranked.
         """
-        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:  # nor is NaN
+        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:  # refuses NaN
             raise UsageError(
                 f"--min-similarity is from -1 to 1, got {self.min_similarity:g}",
                 hint="leave it out to see the best hits, however similar they are",
@@ -108,5 +114,5 @@ class Output:
 
     @property
     def format(self) -> Format:
-        """What is printed."""
+        """The format that is printed."""
         return "json" if self.json_output else self.format_

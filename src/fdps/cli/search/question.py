@@ -1,4 +1,4 @@
-"""Whom ``fdps search`` looks for: pictures and people of the archive, and who is somebody else."""
+"""The question of ``fdps search``: pictures and people of the archive, and who is somebody else."""
 
 import re
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class Asked:
     """One picture of the person looked for, or of somebody else.
 
     Args:
-        person: Box and embedding.
-        picture: The file; ``None`` for a person of the archive.
-        is_unlike: It is somebody else.
+        person: The person, with box and embedding.
+        picture: The picture file; ``None`` for a person of the archive.
+        is_unlike: Whether it is of somebody else.
     """
 
     person: "QueryPerson | ArchivedPerson"
@@ -38,11 +38,11 @@ class Asked:
 
     @property
     def name(self) -> str:
-        """The file, or the person's number and scene."""
+        """The file, or the number and the scene of the person."""
         return str(self.picture or f"item {getattr(self.person, 'item', '')}")
 
     def figures(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the values for JSON."""
         return {
             "picture": str(self.picture) if self.picture else None,
             "item": getattr(self.person, "item", None),
@@ -64,7 +64,7 @@ class Question:
         ),
     ] = None
     box: Annotated[
-        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="The person, in pixels.")
+        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="Box around the person, in pixels.")
     ] = None
     point: Annotated[str | None, typer.Option(metavar="X,Y", help="A pixel on the person.")] = None
     person: Annotated[
@@ -72,7 +72,7 @@ class Question:
     ] = None
     item: Annotated[
         list[int] | None,
-        typer.Option(metavar="ITEM", help="Somebody of the archive who is the person; repeatable."),
+        typer.Option(metavar="ITEM", help="Somebody in the archive who is the person; repeatable."),
     ] = None
     unlike: Annotated[
         list[str] | None,
@@ -80,7 +80,9 @@ class Question:
     ] = None
     unlike_item: Annotated[
         list[int] | None,
-        typer.Option(metavar="ITEM", help="Somebody of the archive who is not; repeatable."),
+        typer.Option(
+            metavar="ITEM", help="Somebody in the archive who is not the person; repeatable."
+        ),
     ] = None
 
     @property
@@ -89,10 +91,10 @@ class Question:
         return bool(self.query or self.unlike)
 
     def choices(self) -> "list[Choice]":
-        """Give the pictures of the person.
+        """Return the pictures of the person.
 
         Raises:
-            UsageError: Nobody is looked for, or it is not clear whom in which picture.
+            UsageError: Nobody is looked for, or it is not clear who is meant in a picture.
         """
         if not self.query and not self.item:
             raise UsageError("nobody to look for", hint="give --query PICTURE or --item N")
@@ -113,14 +115,14 @@ class Question:
         return [Choice(choices[0].picture, self.box, self.point, self.person)]
 
     def ask(self, index: "Index", searcher: "Searcher | None") -> list[Asked]:
-        """Find them.
+        """Find the people of the question.
 
         Args:
             index: The archive.
-            searcher: Its model; needed where :attr:`needs_model`.
+            searcher: The model of the archive; needed if :attr:`needs_model`.
 
         Raises:
-            UsageError: As :meth:`choices`; nobody has a number; several people are seen.
+            UsageError: As for :meth:`choices`; or nobody has a number; or several people are seen.
             DataError: Nobody is seen in a picture.
         """
         groups = (
@@ -141,9 +143,9 @@ class Choice:
     """A picture, and how to find the person in it; at most one way is given.
 
     Args:
-        picture: The file.
-        box: ``x1,y1,x2,y2`` around the person.
-        point: ``x,y`` on the person.
+        picture: The picture file.
+        box: Box ``x1,y1,x2,y2`` around the person.
+        point: Pixel ``x,y`` on the person.
         person: Number of the person, best detection first, from 1.
     """
 
@@ -156,7 +158,7 @@ class Choice:
     def parse(cls, text: str) -> "Choice":
         """Read ``PICTURE``, ``PICTURE@N``, ``PICTURE@X,Y`` or ``PICTURE@X1,Y1,X2,Y2``.
 
-        A file that has such a name is that file.
+        If there is a file with such a name, the text means that file.
 
         Raises:
             UsageError: There are three numbers, or more than four.
@@ -182,12 +184,12 @@ def query_person(searcher: "Searcher", choice: Choice) -> "QueryPerson":
     """Choose the person to look for.
 
     Args:
-        searcher: Finds and embeds people.
-        choice: The picture and who.
+        searcher: Model that finds and embeds people.
+        choice: The picture, and how to find the person in it.
 
     Raises:
-        UsageError: More than one way to choose, or none where several people are seen; a value
-            that is malformed or lies outside the picture.
+        UsageError: More than one way to choose is given, or none where several people are seen; or
+            a value is malformed or lies outside the picture.
         DataError: Nobody was found.
         PictureError: The picture cannot be read.
         MissingDataError: There is no such picture.
@@ -219,7 +221,7 @@ def query_person(searcher: "Searcher", choice: Choice) -> "QueryPerson":
 
 
 def described(box: list[float]) -> str:
-    """Corners in whole pixels."""
+    """Write the corners of a box in whole pixels."""
     x1, y1, x2, y2 = (round(value) for value in box)
     return f"({x1},{y1})-({x2},{y2})"
 

@@ -1,4 +1,4 @@
-"""``fdps search``: who in an archive looks like this person?"""
+"""The command ``fdps search``: who in an archive looks like this person?"""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +31,7 @@ def search(
     output: Output,
     model: ModelChoice,
     purpose: Annotated[
-        str, typer.Option(metavar="TEXT", help="What for; noted in the audit of the archive.")
+        str, typer.Option(metavar="TEXT", help="Purpose of the search; noted in the audit.")
     ] = "",
     fail_if_none: Annotated[
         bool, typer.Option("--fail-if-none", help="Exit with 10 if there is no result.")
@@ -41,7 +41,7 @@ def search(
     from fdps.search import Index
     from fdps.search.results.candidates import candidates
 
-    question.choices()  # before a model is loaded
+    question.choices()  # checked before a model is loaded
     ranking.check()
     filters = where.filters()
     with Index.open(archive, purpose=purpose) as index:
@@ -79,7 +79,7 @@ def search(
         )
         found = candidates(index, hits, reading.calibration)
         answer = Answer(archive, index, asked, found, reading, found_in_a_row)
-        if output.save:  # before anything is printed: a closed pipe must not cost the files
+        if output.save:  # saved before anything is printed: a closed pipe must not cost the files
             saved = answer.save(output.save, bystanders=output.bystanders)
             names = ", ".join(path.name for path in saved)
             print(f"Saved   {output.save}: {names}", file=sys.stderr)
@@ -92,7 +92,7 @@ def search(
 
 
 def _warn(archive: str, index: "Index", cameras: "Sequence[str]") -> None:
-    """Say what the archive asks care for, and what the search could not mean."""
+    """Warn about what the archive asks care for, and about what the search could not mean."""
     from fdps.search.care.info import nearest_camera
 
     warn_of_limits(index.info.model_hash)

@@ -1,4 +1,4 @@
-"""Where the parts of a body are, from its build and its pose. Nothing here is random."""
+"""Compute where the parts of a body are, from its build and its pose. Nothing here is random."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,17 +9,17 @@ from fdps.data.synthetic.identity import Identity
 
 FACINGS = ("front", "back", "left", "right")
 
-_STRIDE = 0.42  # largest angle of the thigh to the vertical, radians
+_STRIDE = 0.42  # largest angle of the thigh to the vertical, in radians
 
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How somebody stands or walks.
+    """The pose of somebody who stands or walks.
 
     Args:
-        facing: One of :data:`FACINGS`.
-        phase: Of the walk, 0 to 2 pi.
-        stride: 0 standing, 1 walking at full stride.
+        facing: Direction, one of :data:`FACINGS`.
+        phase: Phase of the walk, 0 to 2 pi.
+        stride: Length of the stride: 0 standing, 1 walking at full stride.
     """
 
     facing: str
@@ -29,7 +29,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Where the parts of a body are on its canvas, in units; x = 0 is its middle."""
+    """The places of the parts of a body on its canvas, in units; x = 0 is its middle."""
 
     identity: Identity
     pose: Pose
@@ -37,17 +37,17 @@ class Skeleton:
 
     @cached_property
     def height(self) -> float:
-        """From the sole to the top of the head."""
+        """Height from the sole to the top of the head."""
         return self.identity.build.height
 
     @cached_property
     def is_side(self) -> bool:
-        """Seen from the side; a figure that walks to the left is mirrored at the end."""
+        """Whether it is seen from the side; a figure walking to the left is mirrored at the end."""
         return self.pose.facing in ("left", "right")
 
     @cached_property
     def is_back(self) -> bool:
-        """Seen from behind."""
+        """Whether it is seen from behind."""
         return self.pose.facing == "back"
 
     @cached_property
@@ -77,7 +77,7 @@ class Skeleton:
         return (0.066 if self.is_side else 0.088) * self.identity.build.girth
 
     def leg(self, is_near: bool) -> list[Point]:
-        """Hip, knee and ankle of a leg."""
+        """Return hip, knee and ankle of a leg."""
         phase = self.pose.phase + (0.0 if is_near else pi)
         upper = lower = (self.ground - 0.035 - self.hip) / 2
         if self.is_side:
@@ -97,7 +97,7 @@ class Skeleton:
         ]
 
     def arm(self, is_near: bool) -> list[Point]:
-        """Shoulder, elbow and wrist of an arm, which swings against the leg of its side."""
+        """Return shoulder, elbow and wrist of an arm, which swings against the leg of its side."""
         phase = self.pose.phase + (pi if is_near else 0.0)
         upper, lower = 0.165 * self.height, 0.15 * self.height
         top = self.collar + 0.036
@@ -118,6 +118,6 @@ class Skeleton:
 
     @cached_property
     def sink(self) -> float:
-        """How far a stride lowers the body, so that one foot touches the ground."""
+        """Length by which a stride lowers the body, so that one foot touches the ground."""
         lowest = max(self.leg(True)[-1][1], self.leg(False)[-1][1])
         return self.ground - 0.035 - lowest

@@ -1,4 +1,4 @@
-"""Drawing in body heights on a transparent canvas that is shrunk at the end.
+"""Draw in body heights on a transparent canvas that is shrunk at the end.
 
 A *sprite* is an RGBA picture of one thing that stands on the ground: the middle of its lower edge
 is the point of the ground below it. One unit is the height of an average grown-up. x runs to the
@@ -23,8 +23,8 @@ class Brush:
 
     Args:
         unit_px: Pixels of the finished sprite per unit.
-        width: Of the canvas, units.
-        height: Of the canvas from its top to the ground, units.
+        width: Width of the canvas, in units.
+        height: Height of the canvas from its top to the ground, in units.
     """
 
     def __init__(self, unit_px: float, *, width: float, height: float) -> None:
@@ -52,9 +52,9 @@ class Brush:
         """Fill a chain of tapered pieces with round joints.
 
         Args:
-            joints: From the trunk outwards, at least two.
-            widths: Of the limb at each joint.
-            paint: For all pieces.
+            joints: Joints from the trunk outwards, at least two.
+            widths: Width of the limb at each joint, in units.
+            paint: Paint for all pieces.
         """
         px = [self._px(joint) for joint in joints]
         radii = [width * self.scale / 2 for width in widths]
@@ -79,7 +79,7 @@ class Brush:
         self._draw.line(outline, fill=(*paint, 255), width=thick, joint="curve")
 
     def sprite(self) -> Image.Image:
-        """The finished picture, without the supersampling."""
+        """Return the finished picture, without the supersampling."""
         return self.image.reduce(SUPERSAMPLING)
 
     def _px(self, point: Point) -> tuple[float, float]:
@@ -89,10 +89,10 @@ class Brush:
     def _pen(
         self, paint: Paint, extent: tuple[float, float, float, float]
     ) -> Iterator[tuple[ImageDraw.ImageDraw, int, int, int | tuple[int, ...]]]:
-        """What to draw a shape with: pen, offset of its paper and fill.
+        """Yield the means to draw a shape with: pen, offset of its paper and fill.
 
-        A colour goes straight to the canvas. A texture is pasted through a mask, which is no
-        larger than the shape: most of the time went into masks of the whole canvas.
+        A colour goes straight to the canvas. A texture is pasted through a mask that is no larger
+        than the shape: most of the time went into masks of the whole canvas.
         """
         if not isinstance(paint, Image.Image):
             yield self._draw, 0, 0, (*paint, 255)
@@ -111,7 +111,7 @@ def _extent(points: Sequence[Point]) -> tuple[float, float, float, float]:
 
 
 def shade(colour: tuple[int, int, int], factor: float) -> tuple[int, int, int]:
-    """A darker (factor below 1) or lighter colour.
+    """Return a darker (factor below 1) or lighter colour.
 
     Example:
         >>> shade((100, 200, 10), 1.5)

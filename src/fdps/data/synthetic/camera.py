@@ -1,4 +1,4 @@
-"""What a camera does to a scene: where it looks from, how it renders colour, and its flaws."""
+"""The effect of a camera on a scene: where it looks from, how it renders colour, and its flaws."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from fdps.data.synthetic.config import SyntheticConfig, stream
 from fdps.data.synthetic.places import PLACES, draw_place
 
-_PANORAMA = 2.2  # width of a place, in pictures
+_PANORAMA = 2.2  # width of a place, in widths of a picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +18,15 @@ class Camera:
     """A fixed camera.
 
     Args:
-        place: Key of :data:`~fdps.data.synthetic.places.PLACES`.
-        horizon: Of the picture, as a share of its height from the top.
+        place: A key of :data:`~fdps.data.synthetic.places.PLACES`.
+        horizon: Height of the horizon, as a share of the picture from its top.
         tilt: Body height per distance of the foot from the horizon: 1 for a camera at head
             height, less for one that hangs higher.
         cast: Factor of red, green and blue.
-        gamma: Above 1 darkens the middle tones.
-        saturation: 1 keeps it, 0 is grey.
-        noise: Standard deviation, in steps of 0 to 255.
-        blur: Radius, pixels.
+        gamma: Exponent of the tone curve; above 1 it darkens the middle tones.
+        saturation: Saturation of colours: 1 keeps it, 0 is grey.
+        noise: Standard deviation of the noise, in steps of 0 to 255.
+        blur: Radius of the blur, in pixels.
     """
 
     place: str
@@ -47,8 +47,8 @@ class Light:
         brightness: Factor of everything.
         contrast: Factor of the distance from middle grey.
         side: Direction of the light along x, -1 to 1; shadows fall the other way.
-        falloff: How much darker the far side of the picture is, 0 to 1.
-        shading: How much darker the far side of a thing is in light from the side, 0 to 1.
+        falloff: Loss of light at the far side of the picture, 0 to 1.
+        shading: Loss of light at the far side of a thing in light from the side, 0 to 1.
     """
 
     brightness: float
@@ -59,7 +59,7 @@ class Light:
 
 
 def camera_of(config: SyntheticConfig, index: int) -> Camera:
-    """The camera with a number, the same for both splits."""
+    """Return the camera with a number, which is the same for both splits."""
     rng, shift = stream(config.seed, "camera", index), config.colour_shift
     warmth, green = shift * rng.uniform(-0.15, 0.15), shift * rng.uniform(-0.06, 0.06)
     return Camera(
@@ -75,11 +75,11 @@ def camera_of(config: SyntheticConfig, index: int) -> Camera:
 
 
 def draw_light(rng: np.random.Generator, shift: float) -> Light:
-    """The light of a scene.
+    """Draw the light of a scene at random.
 
     Args:
-        rng: Decides it.
-        shift: How far it is from even light, 0 to 1.
+        rng: Decides the light.
+        shift: Distance from even light, 0 to 1.
     """
     return Light(
         brightness=1 + shift * float(rng.uniform(-0.2, 0.25)),
@@ -92,7 +92,7 @@ def draw_light(rng: np.random.Generator, shift: float) -> Light:
 
 @lru_cache(maxsize=32)
 def panorama(config: SyntheticConfig, index: int) -> Image.Image:
-    """All that a camera may see when it pans. Shared: copy before drawing on it."""
+    """Return all that a camera may see when it pans. It is shared: copy it before drawing on it."""
     camera = camera_of(config, index)
     size = (round(config.width * _PANORAMA), config.height)
     rng = stream(config.seed, "camera", index, 1)
@@ -100,7 +100,7 @@ def panorama(config: SyntheticConfig, index: int) -> Image.Image:
 
 
 def view(config: SyntheticConfig, index: int, rng: np.random.Generator) -> Image.Image:
-    """The empty place as the camera sees it at one moment."""
+    """Return the empty place as the camera sees it at one moment."""
     place = panorama(config, index)
     left = int(rng.integers(place.width - config.width + 1))
     return place.crop((left, 0, left + config.width, config.height))
@@ -109,13 +109,13 @@ def view(config: SyntheticConfig, index: int, rng: np.random.Generator) -> Image
 def expose(
     picture: Image.Image, camera: Camera, light: Light, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Turn what is there into what the camera records.
+    """Turn a scene into what the camera records.
 
     Args:
         picture: The scene in even light.
-        camera: Blur, saturation, colour cast, gamma and noise.
-        light: Brightness, contrast and the fall of light across the picture.
-        rng: The noise.
+        camera: Gives blur, saturation, colour cast, gamma and noise.
+        light: Gives brightness, contrast and the fall of light across the picture.
+        rng: Decides the noise.
     """
     if camera.blur > 0.2:
         picture = picture.filter(ImageFilter.BoxBlur(camera.blur))
@@ -130,7 +130,7 @@ def expose(
 
 
 def _curve(camera: Camera, light: Light) -> list[int]:
-    """Look-up table of all three channels."""
+    """Return the look-up table of all three channels."""
     level = np.arange(256) / 255
     curves = []
     for gain in camera.cast:

@@ -1,4 +1,4 @@
-"""The texture of a garment, laid over the canvas of a figure."""
+"""The texture of a garment, which is laid over the canvas of a figure."""
 
 from collections.abc import Callable
 
@@ -13,13 +13,13 @@ Grid = np.ndarray
 
 
 def cloth(brush: Brush, garment: Garment, *, top: float, is_back: bool = False) -> Paint:
-    """What to paint a garment with: a colour if it is plain, else a texture.
+    """Return the paint of a garment: a colour if it is plain, else a texture.
 
     Args:
         brush: The canvas to cover.
-        garment: Its pattern hangs from ``top`` and does not swing with the limbs.
-        top: Where the garment begins, units below the top of the canvas.
-        is_back: Seen from behind, where a logo is not.
+        garment: The garment; its pattern hangs from ``top`` and does not swing with the limbs.
+        top: Place where the garment begins, in units below the top of the canvas.
+        is_back: Whether it is seen from behind, where a logo does not show.
     """
     if garment.pattern == "plain" or (garment.pattern == "logo" and is_back):
         return garment.colour

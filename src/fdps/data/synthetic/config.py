@@ -1,4 +1,4 @@
-"""What to draw, and where its randomness comes from."""
+"""The settings of what to draw, and the sources of its randomness."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from fdps.errors import ConfigError
 
 SPLITS = ("train", "test")
 
-# What a stream of random numbers is for. The numbers are part of "same seed, same bytes".
+# Each number is one stream of random numbers. The numbers are part of "same seed, same bytes".
 _STREAMS = {"camera": 1, "colours": 2, "person": 3, "schedule": 4, "scene": 5, "queries": 6}
 
 
@@ -17,22 +17,24 @@ class SyntheticConfig:
     """Size and difficulty of a drawn data set; equal configs give equal files.
 
     Args:
-        n_train_persons: Identities in the training split.
-        n_test_persons: Identities in the test split, none of them in training.
-        n_train_scenes: Pictures of the training split.
-        n_test_scenes: Pictures of the test split.
-        n_cameras: Places with a background, viewpoint, colour cast, noise and blur of their own.
+        n_train_persons: Number of identities in the training split.
+        n_test_persons: Number of identities in the test split, none of them in training.
+        n_train_scenes: Number of pictures in the training split.
+        n_test_scenes: Number of pictures in the test split.
+        n_cameras: Number of places with a background, viewpoint, colour cast, noise and blur of
+            their own.
         people_per_scene: Fewest and most people cast for a picture; one who would be hidden
             behind others wherever they stand is left out.
         unlabelled_share: Share of the people who have no identity and appear once, in [0, 1).
-        lookalikes: How many people share the colours of their clothes and differ in cut,
+        lookalikes: Number of people who share the colours of their clothes and differ in cut,
             pattern, build and what they carry; 1 makes colour decisive.
-        colour_shift: How far cameras and light change colours, 0 not at all to 1 strongly.
+        colour_shift: Strength with which cameras and light change colours, 0 not at all to 1
+            strongly.
         queries_per_person: Most queries drawn from the appearances of one test identity.
-        width: Of a picture, pixels.
-        height: Of a picture, pixels.
-        jpeg_quality: Of the written files, 1 to 95.
-        seed: Everything drawn depends on it and on nothing else.
+        width: Width of a picture, in pixels.
+        height: Height of a picture, in pixels.
+        jpeg_quality: Quality of the written files, 1 to 95.
+        seed: Seed of everything drawn, which depends on nothing else.
 
     Raises:
         ConfigError: A value is out of range.
@@ -67,7 +69,7 @@ class SyntheticConfig:
             "n_cameras": 1,
             "lookalikes": 1,
             "queries_per_person": 1,
-            "width": 96,  # below, a person is a smear of a few pixels
+            "width": 96,  # below that, a person would be a smear of a few pixels
             "height": 96,
             "jpeg_quality": 1,
             "seed": 0,
@@ -89,21 +91,22 @@ class SyntheticConfig:
             )
 
     def n_persons(self, split: str) -> int:
-        """Identities of a split."""
+        """Return the number of identities in a split."""
         return self.n_train_persons if split == "train" else self.n_test_persons
 
     def n_scenes(self, split: str) -> int:
-        """Pictures of a split."""
+        """Return the number of pictures in a split."""
         return self.n_train_scenes if split == "train" else self.n_test_scenes
 
 
 def stream(seed: int, purpose: str, *index: int) -> np.random.Generator:
-    """Random numbers for one thing to draw, independent of what was drawn before.
+    """Return random numbers for one thing to draw, independent of what was drawn before.
 
     Args:
-        seed: Of the data set.
-        purpose: ``camera``, ``colours``, ``person``, ``schedule``, ``scene`` or ``queries``.
-        index: Which one of them.
+        seed: Seed of the data set.
+        purpose: Kind of thing: ``camera``, ``colours``, ``person``, ``schedule``, ``scene`` or
+            ``queries``.
+        index: Number of the thing within its kind.
     """
     return np.random.default_rng([seed, _STREAMS[purpose], *index])
 

@@ -24,7 +24,7 @@ from fdps.structures import UNLABELLED, Query, Scene, SceneSet
 Progress = Callable[[int, int], None]
 """Called with the number of scenes drawn so far and of all scenes."""
 
-_TABLE = "synthetic"  # of fdps.toml: the config, and the mark that the folder was drawn
+_TABLE = "synthetic"  # table of fdps.toml: the config, and the mark that the folder was drawn
 _NOTES = "Drawn by fdps; nobody in these pictures exists."
 
 
@@ -42,12 +42,12 @@ def draw_dataset(
     Everything is drawn beside ``root`` first; an interruption leaves what was there.
 
     Args:
-        config: What to draw.
-        root: Made if it is missing. A data set drawn earlier is replaced.
-        progress: Told after every scene.
-        overwrite: Also write into a folder that holds something else. Only the four entries of
-            the format are replaced there, other files stay.
-        workers: Processes that draw; the files do not depend on it.
+        config: Settings of what to draw.
+        root: Folder to write to, made if it is missing. A data set drawn earlier is replaced.
+        progress: Called after every scene.
+        overwrite: Whether to write also into a folder that holds something else. Only the four
+            entries of the format are replaced there, other files stay.
+        workers: Number of processes that draw; the files do not depend on it.
 
     Raises:
         UsageError: ``workers`` is below 1, or ``root`` is a file, or it holds something else and
@@ -114,7 +114,7 @@ def _draw_files(config: SyntheticConfig, root: Path, split: str, workers: int) -
             yield from pool.map(
                 _draw_file, repeat(config), repeat(root), repeat(split), indices, chunksize=8
             )
-        except BaseException:  # an interrupt too: scenes that wait are not drawn for nobody
+        except BaseException:  # an interrupt too: nobody needs the scenes that wait
             pool.shutdown(cancel_futures=True)
             raise
 

@@ -1,6 +1,6 @@
-"""A person, drawn from an identity and a pose.
+"""Draw a person from an identity and a pose.
 
-A few dozen shapes in body heights, painted from the far side to the near side.
+A figure is a few dozen shapes in body heights, painted from the far side to the near side.
 """
 
 from PIL import Image
@@ -11,16 +11,16 @@ from fdps.data.synthetic.cloth import cloth
 from fdps.data.synthetic.identity import Identity
 from fdps.data.synthetic.outfit import draw_before, draw_behind, draw_head
 
-_FAR = 0.8  # limbs on the far side of the body lie in its shade
+_FAR = 0.8  # brightness of limbs on the far side of the body, which lie in its shade
 
 
 def draw_figure(identity: Identity, pose: Pose, unit_px: float) -> Image.Image:
     """Draw a person.
 
     Args:
-        identity: Who.
-        pose: How they stand.
-        unit_px: Pixels of an average body height, at least 8.
+        identity: The person to draw.
+        pose: The pose of the person.
+        unit_px: Height of an average body in pixels, at least 8.
 
     Returns:
         A sprite; its lower middle is the ground between the feet.

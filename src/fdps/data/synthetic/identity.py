@@ -1,4 +1,4 @@
-"""Who there is to draw: build, hair, clothes and what they carry."""
+"""The people to draw: build, hair, clothes and what they carry."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ HAIR_STYLES = ("short", "long", "bun", "ponytail", "bald", "curly")
 BAGS = ("none", "backpack", "handbag", "strap")
 HATS = ("none", "none", "cap", "beanie", "brim")
 
-# Few enough that strangers wear the same colours.
+# There are few colours, so that strangers wear the same ones.
 _UPPER_COLOURS: tuple[Colour, ...] = (
     (226, 224, 218), (38, 38, 42), (128, 130, 134), (44, 62, 112), (168, 40, 44), (86, 104, 66),
     (196, 172, 132), (108, 152, 192), (206, 160, 48), (104, 56, 104),
@@ -40,7 +40,7 @@ class Build:
     """Proportions of a body; 1 is average.
 
     Args:
-        height: Of the whole body.
+        height: Height of the whole body.
         girth: Width of trunk and limbs.
         shoulders: Width of the shoulders beside that of the trunk.
         legs: Share of the height below the hip.
@@ -57,10 +57,10 @@ class Garment:
     """A piece of clothing.
 
     Args:
-        kind: Cut, one of :data:`UPPER_KINDS` or :data:`LOWER_KINDS`.
-        pattern: One of :data:`PATTERNS`.
-        colour: Of the cloth.
-        second: Of the pattern on it.
+        kind: Kind of cut, one of :data:`UPPER_KINDS` or :data:`LOWER_KINDS`.
+        pattern: Pattern, one of :data:`PATTERNS`.
+        colour: Colour of the cloth.
+        second: Colour of the pattern on it.
         period: Distance between repetitions of the pattern, in body heights.
     """
 
@@ -90,7 +90,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class _Colours:
-    """The colours that a group of lookalikes shares, and in which order it varies the rest."""
+    """The colours that a group of lookalikes shares, and the order in which it varies the rest."""
 
     upper: Colour
     second: Colour
@@ -102,7 +102,7 @@ class _Colours:
 
 @lru_cache(maxsize=8)
 def draw_cast(config: SyntheticConfig, split: str) -> tuple[Identity, ...]:
-    """All identities of a split, in the order of their person ids."""
+    """Draw all identities of a split, in the order of their person ids."""
     key = SPLITS.index(split)
     cast = []
     for person in range(config.n_persons(split)):
@@ -113,7 +113,7 @@ def draw_cast(config: SyntheticConfig, split: str) -> tuple[Identity, ...]:
 
 
 def draw_passer_by(config: SyntheticConfig, split: str, rng: np.random.Generator) -> Identity:
-    """Somebody who appears once, dressed in the colours of the people of the split."""
+    """Draw somebody who appears once, dressed in the colours of the people of the split."""
     n_groups = -(-config.n_persons(split) // config.lookalikes)
     group = int(rng.integers(n_groups))
     colours = _draw_colours(stream(config.seed, "colours", SPLITS.index(split), group))
@@ -133,7 +133,7 @@ def _draw_colours(rng: np.random.Generator) -> _Colours:
 
 
 def _draw_identity(rng: np.random.Generator, colours: _Colours, member: int) -> Identity:
-    """One member of a group of lookalikes: no two of a group wear the same pattern."""
+    """Draw one member of a group of lookalikes: no two of a group wear the same pattern."""
     build = Build(
         height=float(rng.uniform(0.86, 1.08)),
         girth=float(rng.uniform(0.82, 1.3)),

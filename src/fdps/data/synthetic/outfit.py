@@ -1,11 +1,11 @@
-"""Head, hair, hat and bag of a figure."""
+"""Draw head, hair, hat and bag of a figure."""
 
 from fdps.data.synthetic.body import Skeleton
 from fdps.data.synthetic.brush import Brush, Point, shade
 
 
 def draw_behind(brush: Brush, body: Skeleton) -> None:
-    """What the trunk hides in part: long hair from the front, a backpack from the side."""
+    """Draw what the trunk hides in part: long hair from the front, a backpack from the side."""
     identity = body.identity
     if identity.hair_style == "long" and not body.is_back:
         _long_hair(brush, body)
@@ -18,7 +18,7 @@ def draw_behind(brush: Brush, body: Skeleton) -> None:
 
 
 def draw_before(brush: Brush, body: Skeleton) -> None:
-    """What hangs before the trunk: straps, a backpack seen from behind, a bag in the hand."""
+    """Draw what hangs before the trunk: straps, a backpack seen from behind, a bag in the hand."""
     bag, colour = body.identity.bag, body.identity.bag_colour
     s = body.half_shoulders
     if bag == "backpack":
@@ -42,7 +42,7 @@ def draw_before(brush: Brush, body: Skeleton) -> None:
 
 
 def draw_head(brush: Brush, body: Skeleton) -> None:
-    """Head, face, hair and hat."""
+    """Draw head, face, hair and hat."""
     identity = body.identity
     centre, half = _skull(body)
     brush.ellipse(centre, (half * 0.82, half), identity.skin)
@@ -84,7 +84,7 @@ def _draw_hair(brush: Brush, body: Skeleton, centre: Point, half: float) -> None
 
 
 def _cap_of_hair(brush: Brush, centre: Point, half: float, hair: tuple[int, int, int]) -> None:
-    """Hair from the front: the upper part of the head, down to the temples."""
+    """Draw hair from the front: the upper part of the head, down to the temples."""
     x, y = centre
     brush.polygon(
         [(x - half * 0.86, y + half * 0.1), (x - half * 0.8, y - half * 0.6),
@@ -96,7 +96,7 @@ def _cap_of_hair(brush: Brush, centre: Point, half: float, hair: tuple[int, int,
 
 
 def _skull(body: Skeleton) -> tuple[Point, float]:
-    """Centre of the head and half its height."""
+    """Return the centre of the head and half its height."""
     half = 0.062 * body.height
     return (0.012 if body.is_side else 0.0, body.chin - half * 0.62), half
 

@@ -1,6 +1,6 @@
 """The place that a camera watches: one wide picture, of which each scene shows a part.
 
-Drawn from back to front: sky or ceiling above ``horizon``, what stands at the far end down to
+It is drawn from back to front: sky or ceiling above ``horizon``, what stands at the far end down to
 ``base``, and the ground below, whose lines run towards a vanishing point on the horizon.
 """
 
@@ -30,7 +30,7 @@ _CANVAS_HEIGHT = 640
 
 @dataclass(frozen=True)
 class _Canvas:
-    """A picture to draw on, with the lines that everything keeps to (pixels)."""
+    """A picture to draw on, with the lines that everything keeps to, in pixels."""
 
     image: Image.Image
     draw: ImageDraw.ImageDraw
@@ -61,7 +61,7 @@ def draw_place(
     Args:
         rng: Decides all details.
         kind: A key of :data:`PLACES`.
-        size: Width and height, pixels.
+        size: Width and height, in pixels.
         horizon: Height of the horizon, as a share of the picture from its top.
 
     Returns:
@@ -249,7 +249,7 @@ def _posters(c: _Canvas, top: float, count: int) -> None:
 
 
 def _poster(c: _Canvas, x: float, y: float, height: float) -> None:
-    """A framed picture of somebody who is not there."""
+    """Draw a framed picture of somebody who is not there."""
     width = height * 0.72
     c.draw.rectangle((x, y, x + width, y + height), fill=c.pick(_SIGNS), outline=(236, 234, 228),
                      width=5)  # fmt: skip
@@ -286,4 +286,4 @@ PLACES: dict[str, Callable[[_Canvas], None]] = {
     "square": _square,
     "car_park": _car_park,
 }
-"""How to draw each kind of place; camera k watches kind k, then from the first again."""
+"""The way to draw each kind of place; camera k watches kind k, then from the first again."""

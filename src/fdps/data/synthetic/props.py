@@ -1,4 +1,4 @@
-"""Things that stand about: what hides people, and what a careless detector takes for people."""
+"""Things that stand about: they hide people, or a careless detector takes them for people."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -23,8 +23,8 @@ def draw_prop(rng: np.random.Generator, unit_px: float) -> Image.Image:
     """Draw a thing that stands on the ground.
 
     Args:
-        rng: Decides which, and how it looks.
-        unit_px: Pixels of an average body height at the place where it stands.
+        rng: Decides which thing, and how it looks.
+        unit_px: Height of an average body in pixels at the place where it stands.
 
     Returns:
         A sprite; its lower middle is the ground below the thing.
@@ -36,7 +36,7 @@ def draw_prop(rng: np.random.Generator, unit_px: float) -> Image.Image:
 
 
 def draw_poster_figure(rng: np.random.Generator, unit_px: float) -> Image.Image:
-    """A person as posters show them: real clothes, but flat on a wall."""
+    """Draw a person as posters show them: in real clothes, but flat on a wall."""
     return draw_figure(_model(rng, None), _stance(rng), unit_px)
 
 
@@ -125,7 +125,7 @@ def _parasol(rng: np.random.Generator, unit_px: float) -> Image.Image:
 
 
 def _rack(rng: np.random.Generator, unit_px: float) -> Image.Image:
-    """A rail of clothes: garments without people."""
+    """Draw a rail of clothes: garments without people."""
     brush = Brush(unit_px, width=1.1, height=0.92)
     g = brush.ground
     for x in (-0.48, 0.48):
@@ -140,7 +140,7 @@ def _rack(rng: np.random.Generator, unit_px: float) -> Image.Image:
 
 
 def _statue(rng: np.random.Generator, unit_px: float) -> Image.Image:
-    """Somebody in stone on a plinth."""
+    """Draw somebody in stone on a plinth."""
     stone = _STONE[int(rng.integers(len(_STONE)))]
     figure = draw_figure(_model(rng, stone), _stance(rng), unit_px)
     plinth = Brush(unit_px, width=0.62, height=0.4)
@@ -151,7 +151,7 @@ def _statue(rng: np.random.Generator, unit_px: float) -> Image.Image:
 
 
 def _mannequin(rng: np.random.Generator, unit_px: float) -> Image.Image:
-    """A tailor's dummy: trunk and clothes on a stand, neither head nor limbs."""
+    """Draw a tailor's dummy: trunk and clothes on a stand, without head or limbs."""
     brush = Brush(unit_px, width=0.5, height=0.9)
     g, colour = brush.ground, _paint(rng)
     brush.line([(0.0, 0.4), (0.0, g - 0.02)], 0.03, _WOOD)
@@ -171,7 +171,7 @@ def _stacked(top: Image.Image, bottom: Image.Image) -> Image.Image:
 
 
 def _model(rng: np.random.Generator, stone: Colour | None) -> Identity:
-    """Somebody who is no person of the data set, in one colour if of stone."""
+    """Return somebody who is not a person of the data set, in one colour if of stone."""
     cloth, other = stone or _paint(rng), stone or _paint(rng)
     skin = stone or (222, 178, 144)
     return Identity(

@@ -1,4 +1,4 @@
-"""One scene: who stands where, who hides whom, and the picture of it."""
+"""Draw one scene: who stands where, who hides whom, and the picture of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from fdps.data.synthetic.schedule import cast_of_scene
 from fdps.structures import UNLABELLED
 
 MIN_VISIBLE = 0.4
-"""Share of a person that must be seen; who is hidden more is not in the picture at all."""
+"""Least share of a person that is seen; whoever is hidden more is not in the picture at all."""
 
-_TRIES = 8  # places along the picture to look for one where the person is seen
+_TRIES = 8  # places along the picture that are tried, to find one where the person is seen
 _SMALLEST, _LARGEST = 0.26, 0.72  # height of an average person, in picture heights
 
 
@@ -28,10 +28,10 @@ class DrawnScene:
     """A picture and the people in it, from the nearest to the farthest.
 
     Args:
-        picture: RGB.
-        boxes: What is visible of each, ``x1 y1 x2 y2`` in whole pixels.
+        picture: RGB picture.
+        boxes: Visible part of each person, ``x1 y1 x2 y2`` in whole pixels.
         person_ids: Identity within the split, or :data:`~fdps.structures.UNLABELLED`.
-        camera: Its number.
+        camera: Number of the camera.
     """
 
     picture: UInt8[np.ndarray, "H W 3"]
@@ -42,7 +42,7 @@ class DrawnScene:
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """Something on the ground: who (``None``: a thing) and the height of its foot, pixels."""
+    """A person or thing (``None``) on the ground, and the height of its foot in pixels."""
 
     person_id: int | None
     sprite: Image.Image
@@ -53,9 +53,9 @@ def draw_scene(config: SyntheticConfig, split: str, index: int) -> DrawnScene:
     """Draw one scene of a data set; it depends on no other scene.
 
     Args:
-        config: Of the data set.
-        split: ``train`` or ``test``.
-        index: Of the scene, from 0.
+        config: Settings of the data set.
+        split: Name of the split, ``train`` or ``test``.
+        index: Number of the scene, from 0.
     """
     rng = stream(config.seed, "scene", SPLITS.index(split), index)
     number = index % config.n_cameras
@@ -110,7 +110,7 @@ def _things(config: SyntheticConfig, rng: np.random.Generator, camera: Camera) -
 
 
 def _depth(height: int, rng: np.random.Generator, camera: Camera) -> tuple[float, float]:
-    """A place on the ground: pixels of a body height there, and where its foot is."""
+    """Choose a place on the ground: pixels of a body height there, and where its foot is."""
     unit_px = height * (_SMALLEST + (_LARGEST - _SMALLEST) * float(rng.beta(1.2, 2.0)))
     return unit_px, camera.horizon * height + unit_px / camera.tilt
 
@@ -121,7 +121,7 @@ def _place(
     """Find where everything stands along x, from the nearest to the farthest.
 
     Returns:
-        Things with the left edge of their sprites; box and id of the people among them.
+        The things with the left edge of their sprites; box and id of the people among them.
     """
     hidden = np.zeros((size[1], size[0]), dtype=bool)
     placed: list[tuple[_Standing, int]] = []
@@ -179,10 +179,10 @@ def _cast_shadows(
 
 
 def _lit(sprite: Image.Image, light: Light) -> Image.Image:
-    """The sprite with its side towards the light brighter than the other."""
+    """Light a sprite so that its side towards the light is brighter than the other."""
     ramp = np.linspace(-0.5, 0.5, sprite.width) * np.sign(light.side)
     factor = 256 - 256 * light.shading * abs(light.side) * (
         0.5 - ramp
-    )  # in 256ths: uint16 is enough
+    )  # counted in 256ths: uint16 is enough
     pixels = np.asarray(sprite)[:, :, :3] * factor.astype(np.uint16)[None, :, None]
     return Image.fromarray((pixels >> 8).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Who appears in which scene, and who of them is looked for."""
+"""Decide who appears in which scene, and who of them is looked for."""
 
 from functools import lru_cache
 
@@ -9,13 +9,13 @@ from fdps.structures import UNLABELLED
 
 
 def cast_of_scene(config: SyntheticConfig, split: str, index: int) -> tuple[int, ...]:
-    """The people cast for a scene: distinct person ids, and UNLABELLED for each stranger."""
+    """Return the cast of a scene: distinct person ids, and UNLABELLED for each stranger."""
     return _schedule(config, split)[index]
 
 
 @lru_cache(maxsize=8)
 def _schedule(config: SyntheticConfig, split: str) -> tuple[tuple[int, ...], ...]:
-    """The cast of all scenes of a split.
+    """Cast all scenes of a split.
 
     Identities are dealt like cards from a pack that is shuffled anew when it is used up, so all
     appear equally often. Neighbouring scenes belong to different cameras, so the appearances of
@@ -49,12 +49,12 @@ def draw_queries(
     """Choose the queries of the test split.
 
     Args:
-        config: How many queries per person.
+        config: Settings that give the number of queries per person.
         appearances: For each person id, the scenes that show them, as (scene, box) indices.
 
     Returns:
-        (scene, box) of each query, by person. A person of whom there is one scene only cannot
-        be found elsewhere and gets no query; cameras differ where they can.
+        The (scene, box) indices of each query, by person. A person of whom there is one scene only
+        cannot be found elsewhere and gets no query; cameras differ where they can.
     """
     chosen = []
     for person_id in sorted(appearances):
@@ -64,7 +64,7 @@ def draw_queries(
         rng = stream(config.seed, "queries", person_id)
         order = [seen[i] for i in rng.permutation(len(seen))]
         cameras = np.array([scene % config.n_cameras for scene, _ in order])
-        # First one of each camera, then a second one of each, and so on.
+        # One query of each camera comes first, then a second one of each, and so on.
         turn = [int((cameras[:i] == camera).sum()) for i, camera in enumerate(cameras)]
         best = sorted(range(len(order)), key=lambda i: (turn[i], i))
         chosen += [order[i] for i in best[: config.queries_per_person]]

@@ -1,4 +1,4 @@
-"""Looking after an archive: check it, erase from it, keep nothing longer than wanted.
+"""Care for an archive: check it, erase from it, and keep nothing longer than wanted.
 
 ``verify`` checks every promise, ``forget`` erases people for good, ``retention`` removes what is
 overdue, ``compaction`` gives disk space back, and ``info`` tells what an archive holds. Everything

@@ -12,19 +12,19 @@ from fdps.search.audit import Note
 from fdps.search.sqlite.schema import sqlite_errors
 from fdps.search.sqlite.store import SqliteStore
 
-COPIES = 2.2  # of what is in the archive: one aside, one in the log, and a little to spare
+COPIES = 2.2  # times what the archive holds: one copy aside, one in the log, and a little to spare
 
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """Sizes of the file, in bytes."""
+    """Sizes of the file before and after, in bytes."""
 
     before: int
     after: int
 
 
 def compact(store: SqliteStore) -> Compaction:
-    """Write the file anew without its free pages; the archive stays as it is if this is stopped.
+    """Write the file anew without its free pages; if this is interrupted, the archive is unchanged.
 
     Raises:
         ResourceError: There is not enough room on the disk.
@@ -42,7 +42,7 @@ def compact(store: SqliteStore) -> Compaction:
 
 
 def size_on_disk(folder: Path) -> int:
-    """Bytes of all files of an archive."""
+    """Return the size of all files of an archive, in bytes."""
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
@@ -65,7 +65,7 @@ def _check_room(store: SqliteStore) -> None:
 
 @contextmanager
 def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """SQLite's copy aside lies in the archive too, not in /tmp: it holds people."""
+    """Let SQLite put its copy in the archive too, rather than in /tmp, because it holds people."""
     before = os.environ.get("SQLITE_TMPDIR")
     os.environ["SQLITE_TMPDIR"] = str(folder)
     try:

@@ -23,13 +23,13 @@ _MOST_NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class ToForget:
-    """Somebody in an archive who may be forgotten.
+    """A person in an archive who may be forgotten.
 
     Args:
-        item: Number.
+        item: Number of the person.
         scene: Name of the scene.
-        box: Corners, in pixels of the scene.
-        similarity: To the person asked for; ``None`` if the item was named.
+        box: Corners of the box, in pixels of the scene.
+        similarity: Similarity to the person asked for; ``None`` if the item was named.
     """
 
     item: int
@@ -39,15 +39,15 @@ class ToForget:
 
 
 def candidates_of_hits(hits: Iterable[Hit]) -> list[ToForget]:
-    """Those that a search found."""
+    """Return the people that a search found."""
     return [ToForget(hit.item, hit.scene, tuple(hit.box.tolist()), hit.similarity) for hit in hits]
 
 
 def candidates_of_items(store: Store, items: Sequence[int]) -> list[ToForget]:
-    """Find the people of these numbers; a warning names the numbers that are not there.
+    """Find the people with these numbers; a warning names the numbers that are not there.
 
     Raises:
-        MissingDataError: None of them is there.
+        MissingDataError: Nobody has any of these numbers.
     """
     wanted = list(dict.fromkeys(items))
     found = store.people(wanted)
@@ -71,16 +71,16 @@ def read_items(path: Path) -> list[int]:
     """Read the column ``item`` of a CSV file; a warning names the lines that repeat a number.
 
     Args:
-        path: UTF-8 with or without a byte order mark, lines ending as on any system. Empty lines
-            and other columns are passed over.
+        path: UTF-8 file, with or without a byte order mark and with the line ends of any system.
+            Empty lines and other columns are passed over.
 
     Returns:
-        The numbers in their order, each once.
+        The numbers in the order of the file, each once.
 
     Raises:
         MissingDataError: There is no such file.
-        DataError: It is no text, has no column or no number, or a line holds something else. The
-            message names the line.
+        DataError: The file is not text, has no such column, holds no number, or has a line that
+            holds something else. The message names the line.
     """
     lines: dict[int, int] = {}
     try:
@@ -113,7 +113,7 @@ def read_items(path: Path) -> list[int]:
 
 
 def _item(text: str | None, where: str) -> int:
-    """The number of a person in a line of a list."""
+    """Return the number of the person in a line of a list."""
     number = (text or "").strip()
     if not (number.isascii() and number.isdecimal() and 0 < int(number) < 2**63):
         raise DataError(
@@ -126,13 +126,13 @@ def _item(text: str | None, where: str) -> int:
 def forget(store: Store, items: Sequence[int], *, reason: str = "") -> int:
     """Erase people for good; the pictures and videos themselves are never touched.
 
-    They leave no trace of what they look like in any file of the archive, and indexing the same
-    files again passes over them. On a server the second is not so.
+    They leave no trace of their looks in any file of the archive, and indexing the same files again
+    passes over them. An archive on a server does not promise the latter.
 
     Args:
         store: The archive.
         items: Numbers of people.
-        reason: For the audit.
+        reason: The reason, noted in the audit.
 
     Returns:
         The number of people erased.
@@ -146,13 +146,13 @@ def forget(store: Store, items: Sequence[int], *, reason: str = "") -> int:
 
 
 def write_candidates(store: Store, candidates: Sequence[ToForget], folder: Path) -> int:
-    """Write two lists, while it is still known where these people are.
+    """Write two lists while the archive still knows where these people are.
 
-    ``people.csv`` names the people; shortened by hand it says whom to forget. ``originals.csv``
-    names the files that show them.
+    ``people.csv`` names the people; shortened by hand it says who is to be forgotten.
+    ``originals.csv`` names the files that show them.
 
     Returns:
-        The number of files.
+        The number of files named in ``originals.csv``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     people: list[tuple[object, ...]] = [("item", "scene", "similarity", "x1", "y1", "x2", "y2")]

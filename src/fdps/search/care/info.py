@@ -1,4 +1,4 @@
-"""What is in an archive, counted."""
+"""Count what is in an archive."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from fdps.search.store import IndexInfo, Store
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What an archive in a folder tells beyond what every store does.
+    """The counts that an archive in a folder gives beyond those of every store.
 
     Args:
-        n_videos: Files of which frames are scenes.
-        cameras: Scenes of each camera; the empty name stands for unknown.
-        sources: Scenes of each folder of files.
+        n_videos: Number of files whose frames are scenes.
+        cameras: Number of scenes of each camera; the empty name stands for unknown.
+        sources: Number of scenes of each folder of files.
         first: Time of the earliest scene, ISO 8601, where one is known.
-        last: Of the latest.
-        n_forgotten: Places where somebody was forgotten.
-        n_bytes: Size on disk.
-        n_free_bytes: Of these, what compacting gives back.
-        retention: Policy, if there is one.
-        n_entries: Of the audit.
+        last: Time of the latest scene, ISO 8601, where one is known.
+        n_forgotten: Number of places where somebody was forgotten.
+        n_bytes: Size on disk, in bytes.
+        n_free_bytes: Those of ``n_bytes`` that compacting gives back.
+        retention: The retention policy, if there is one.
+        n_entries: Number of entries in the audit.
         head: Newest hash of the audit.
     """
 
@@ -46,13 +46,13 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveInfo:
-    """What is in an archive.
+    """The content of an archive, counted.
 
     Args:
-        stamp: Model, dimension, when it was created.
-        n_people: Of all scenes.
-        n_scenes: Pictures and frames.
-        contents: More, where the archive is a folder.
+        stamp: The model, the dimension, and when the archive was created.
+        n_people: Number of people in all scenes.
+        n_scenes: Number of pictures and frames.
+        contents: Further counts, where the archive is a folder.
     """
 
     stamp: IndexInfo
@@ -70,11 +70,11 @@ def describe(store: Store) -> ArchiveInfo:
 
 
 def nearest_camera(store: Store, name: str) -> str:
-    """Find the camera of an archive that is called most like a name, for one who mistyped it.
+    """Find the camera of an archive whose name is most like a given, perhaps mistyped, one.
 
     Returns:
-        Its name; empty where none is called alike, or the archive is on a server, which cannot list
-        its cameras without reading all scenes.
+        The name of the camera; empty where no name is similar, or where the archive is on a server,
+        which cannot list its cameras without reading all scenes.
     """
     if not isinstance(store, SqliteStore):
         return ""

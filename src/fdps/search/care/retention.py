@@ -1,4 +1,4 @@
-"""How long an archive keeps what is in it, and what is older."""
+"""The retention policy of an archive: how long it keeps its scenes, and which are older."""
 
 import json
 import re
@@ -24,12 +24,12 @@ _COLUMNS = {"added": "added", "taken": "instant"}
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long scenes are kept.
+    """A policy that says how long scenes are kept.
 
     Args:
-        keep: Such as ``30d``, ``12h`` or ``2w``.
-        by: Counted from the time a scene was added, or from the time it was taken; a scene of
-            unknown time is then never due.
+        keep: Duration such as ``30d``, ``12h`` or ``2w``.
+        by: Whether the duration is counted from the time a scene was added, or from the time it was
+            taken; a scene of unknown time is then never due.
 
     Raises:
         UsageError: ``keep`` is malformed or zero.
@@ -44,7 +44,7 @@ class Retention:
 
     @property
     def keep_s(self) -> float:
-        """In seconds.
+        """The duration in seconds.
 
         Example:
             >>> Retention("1.5d").keep_s
@@ -60,19 +60,19 @@ class Retention:
 
 
 def parse_keep(keep: str | None, by: By = "added") -> Retention | None:
-    """A policy as users write it; ``None`` for ``forever``.
+    """Read a policy as users write it; ``forever`` gives ``None``.
 
     Raises:
-        UsageError: It is malformed.
+        UsageError: The policy is malformed.
     """
     return None if keep in (None, FOREVER) else Retention(str(keep), by)
 
 
 def retention_of(store: SqliteStore) -> Retention | None:
-    """The policy of an archive; ``None`` if it keeps everything.
+    """Return the policy of an archive, or ``None`` if it keeps everything.
 
     Raises:
-        ArchiveError: What is written is none.
+        ArchiveError: The policy in the archive is malformed.
     """
     text = store.note(_POLICY)
     try:
@@ -97,12 +97,12 @@ def set_retention(store: Store, retention: Retention | None) -> None:
 
 
 def due(store: SqliteStore, retention: Retention, *, now: float | None = None) -> list[str]:
-    """Names of the scenes that are older than the policy allows, oldest first.
+    """Return the names of the scenes that are older than the policy allows, oldest first.
 
     Args:
         store: The archive.
         retention: The policy.
-        now: Seconds since 1970; by default those of the clock.
+        now: Seconds since 1970; by default the time of the clock.
     """
     column = _COLUMNS[retention.by]
     with store.reading() as connection:
@@ -114,7 +114,7 @@ def due(store: SqliteStore, retention: Retention, *, now: float | None = None) -
 
 
 def apply_retention(store: SqliteStore, retention: Retention, *, now: float | None = None) -> int:
-    """Erase what is due, as :meth:`SqliteStore.remove` does.
+    """Erase the scenes that are due, as :meth:`SqliteStore.remove` does.
 
     Returns:
         The number of people erased.
@@ -130,12 +130,12 @@ def apply_retention(store: SqliteStore, retention: Retention, *, now: float | No
 
 
 def overdue(store: Store, where: str, *, now: float | None = None) -> str:
-    """One line about scenes that should have gone; empty if there are none.
+    """Return one line about scenes that should be gone by now; empty if there are none.
 
     Args:
-        store: Any archive.
-        where: As the user names it.
-        now: As for :func:`due`.
+        store: An archive of any kind.
+        where: The archive, as the user names it.
+        now: The time, as for :func:`due`.
     """
     retention = retention_of(store) if isinstance(store, SqliteStore) else None
     if retention is None or not isinstance(store, SqliteStore):

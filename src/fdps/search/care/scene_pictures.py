@@ -13,16 +13,16 @@ from fdps.structures import Picture
 
 
 def scene_pictures(scenes: Iterable[SceneRecord]) -> dict[str, Picture | str]:
-    """Decode scenes, in the same limited processes as when they were indexed.
+    """Decode scenes, in the same restricted processes in which they were indexed.
 
-    The frames of one video are looked up in one go.
+    All frames of one video are looked up together.
 
     Args:
-        scenes: Of an archive.
+        scenes: Scenes of an archive.
 
     Returns:
-        By the name of the scene: the picture, upright, or why there is none. A file with other
-        content than was indexed gives none, since no box would fit.
+        For each name of a scene its upright picture, or the reason why there is none. A file whose
+        content is not what was indexed gives no picture, since the boxes would not fit.
 
     Raises:
         ResourceError: No decoder can be started.
@@ -54,7 +54,7 @@ def _of_file(decoders: Decoders, path: str, scenes: list[SceneRecord]) -> dict[s
 
 
 def _changed(scene: SceneRecord) -> str:
-    """Why the file is not the one that was indexed; empty if it is."""
+    """Say why the file is not the one that was indexed; empty if it is."""
     try:
         is_same = content_hash(from_stored(scene.path)) == scene.sha256
     except PictureError as error:

@@ -1,4 +1,4 @@
-"""Which scenes of an archive are meant: by name, file, camera or time."""
+"""Choose scenes of an archive by name, file, camera or time."""
 
 from collections.abc import Sequence
 
@@ -16,15 +16,15 @@ def chosen_scenes(
     cameras: Sequence[str] = (),
     before: str = "",
 ) -> list[str]:
-    """Names of the scenes that fulfil every condition given, in the order of addition.
+    """Return the names of the scenes that fulfil every given condition, in the order of addition.
 
     Args:
         store: The archive.
-        scenes: Names, or patterns for names, one of which has to fit. What is literally the name
-            of a scene means that scene and no other.
-        source: Path of a file, or pattern for paths, likewise.
-        cameras: One of these cameras.
-        before: Taken before this time; a scene of unknown time is not.
+        scenes: Names, or patterns for names, one of which has to fit. Where one is literally the
+            name of a scene, it means that scene and no other.
+        source: Path of a file, or a pattern for paths, likewise.
+        cameras: Names of cameras, one of which has to be that of the scene.
+        before: Time before which the scene was taken; a scene of unknown time never fits.
 
     Raises:
         UsageError: No condition is given, a time is malformed, or an archive on a server is asked

@@ -1,7 +1,7 @@
-"""Is an archive whole? Every byte that counts is compared with something else in the archive.
+"""Check that an archive is whole, by comparing every byte that counts with others in the archive.
 
-SQLite checks the structure of its file, a seal the values of every scene and its people, and the
-chain of the audit everything else: the stamp, the tables, the calibration and the retention.
+SQLite checks the structure of its file. A seal covers the values of every scene and its people. The
+chain of the audit covers everything else: the stamp, the tables, the calibration and the retention.
 """
 
 import json
@@ -21,21 +21,21 @@ from fdps.search.seals import digest, scene_seal
 from fdps.search.sqlite.schema import APPLICATION_ID, DATABASE, FORMAT_VERSION, LOCK, connect
 from fdps.search.store import UNIT_TOLERANCE
 
-MOST_FAULTS = 100  # of one kind
+MOST_FAULTS = 100  # most faults told of one kind
 _FILES = {DATABASE, LOCK, SKIPPED_FILE}
 _FILES |= {f"{name}-{end}" for name in (DATABASE, LOCK) for end in ("wal", "shm", "journal")}
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found in an archive.
+    """The findings in an archive.
 
     Args:
-        faults: What is wrong; empty if nothing is.
-        notes: What does no harm: files that nobody needs, backups.
-        n_scenes: That were compared with their seals.
-        n_people: In these.
-        n_entries: Of the audit.
+        faults: Everything that is wrong; empty if nothing is.
+        notes: Findings that do no harm, such as backups and files that nobody needs.
+        n_scenes: Number of scenes that were compared with their seals.
+        n_people: Number of people in these scenes.
+        n_entries: Number of entries in the audit.
     """
 
     faults: tuple[str, ...]
@@ -49,8 +49,8 @@ def verify(folder: Path, *, expect: str = "") -> Verification:
     """Read everything in an archive and name what is wrong. Nothing is changed.
 
     Args:
-        folder: Of the archive.
-        expect: A head of the audit that was noted earlier.
+        folder: Folder of the archive.
+        expect: Head of the audit that was noted earlier.
 
     Raises:
         MissingDataError: There is no archive.
@@ -78,14 +78,14 @@ def verify(folder: Path, *, expect: str = "") -> Verification:
             "audit": lambda: iter(audit.faults(connection, expect=expect)),
         }
         connection.execute("PRAGMA query_only = ON")
-        connection.execute("BEGIN")  # one state of the archive, also while another process writes
+        connection.execute("BEGIN")  # one state of the archive is read, whoever writes
         faults = [fault for name, check in checks.items() for fault in _attempt(name, check)]
         counts = [_count(connection, table) for table in ("scenes", "people", "audit")]
     return Verification(tuple(faults), notes, *counts)
 
 
 def _attempt(name: str, check: Callable[[], Iterator[str]]) -> list[str]:
-    """The faults that a check finds, and the one that it dies of."""
+    """Return the faults that a check finds, and the error that ends it, if there is one."""
     found: list[str] = []
     try:
         for fault in check():
@@ -134,7 +134,7 @@ def _structure(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _details(connection: sqlite3.Connection, *actions: str) -> Iterator[dict[str, Any]]:
-    """Of audit entries, newest first."""
+    """Yield the details of audit entries with these actions, newest first."""
     marks = ", ".join("?" * len(actions))
     for (text,) in connection.execute(
         f"SELECT details FROM audit WHERE action IN ({marks}) ORDER BY seq DESC", actions
@@ -153,7 +153,7 @@ def _stamp(connection: sqlite3.Connection) -> Iterator[str]:
 def _kept_notes(connection: sqlite3.Connection) -> Iterator[str]:
     noted: dict[str, str] = {}
     for details in _details(connection, "note", *audit.NOTE_ACTIONS.values()):
-        if "key" not in details:  # what a retention erased
+        if "key" not in details:  # this entry is of scenes that a retention erased
             continue
         noted.setdefault(details["key"], details["sha256"])
     present = dict(connection.execute("SELECT key, value FROM meta WHERE key GLOB 'note:*'"))

@@ -1,4 +1,4 @@
-"""Pictures and videos on their way into an archive.
+"""The way of pictures and videos into an archive.
 
 ``frames`` finds the files, with ``folders`` and ``lists`` of them, ``origins`` tells camera and
 time, ``plan`` decides what to do with a file, ``looking`` decodes it and finds people,

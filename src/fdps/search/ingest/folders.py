@@ -1,8 +1,8 @@
-"""What lies in folders: every file below one, and every file that a pattern fits.
+"""List the files below a folder, and the files that a pattern fits.
 
-A folder or link that cannot be entered is given with the reason, in the place of what is behind
-it. Names are compared by their normal form: ``é`` is one letter or two, as the writer of the file
-system liked it, and users cannot see which.
+A folder or link that cannot be entered is listed with the reason, in place of what is behind it.
+Names are compared in their normal form: ``é`` is one letter or two, depending on the writer of the
+file system, and users cannot see which.
 """
 
 import glob
@@ -17,7 +17,7 @@ ARCHIVE_SUFFIX = ".fdps"
 ANY_DEPTH = "**"
 
 Listed = tuple[Path, str]
-"""A file, and why it cannot be looked at; empty if it can."""
+"""A file with the reason why it cannot be looked at; the reason is empty if it can."""
 
 
 def files_below(root: Path) -> list[Listed]:
@@ -30,7 +30,8 @@ def files_below(root: Path) -> list[Listed]:
         root: The folder.
 
     Returns:
-        Files; and folders, links, pipes and devices that cannot be looked at, with the reason.
+        The files; and the folders, links, pipes and devices that cannot be looked at, with the
+        reason.
     """
     found: list[Listed] = []
     folders = [root]
@@ -56,7 +57,7 @@ def matching(pattern: Path) -> tuple[Path, list[Listed]]:
     a step of the pattern that begins with a dot.
 
     Args:
-        pattern: Absolute.
+        pattern: Absolute pattern.
 
     Returns:
         The folder before the first step with a wildcard, and the files, sorted by path.
@@ -79,11 +80,11 @@ def spelled_alike(path: Path) -> list[Path]:
     """Find the paths that a name may mean.
 
     Args:
-        path: Absolute.
+        path: Absolute path.
 
     Returns:
-        The path itself if it exists. Otherwise those that differ from it in the Unicode form
-        alone, sorted; none if there is none.
+        The path itself if it exists. Otherwise the paths that differ from it in the Unicode form
+        alone, sorted; possibly none.
     """
     if os.path.lexists(path):
         return [path]
@@ -126,7 +127,7 @@ def _spelled_alike(folder: Path, step: str) -> list[Path]:
 
 
 def _is_open(pattern: Path, n: int) -> bool:
-    """Whether a step of a pattern has a wildcard, and is not the very name of something."""
+    """Tell whether a step of a pattern has a wildcard and is not the very name of something."""
     return glob.has_magic(pattern.parts[n]) and not os.path.lexists(Path(*pattern.parts[: n + 1]))
 
 
@@ -177,11 +178,11 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir(follow_symlinks=False)
     except OSError:
-        return False  # and as a file it is told why
+        return False  # its reason is told where it is listed as a file
 
 
 def _why_no_file(entry: "os.DirEntry[str]") -> str:
-    """Why an entry cannot be looked at, as far as the folder tells; empty if it can."""
+    """Say why an entry cannot be looked at, as far as the folder tells; empty if it can."""
     try:
         if entry.is_file(follow_symlinks=False):
             return ""

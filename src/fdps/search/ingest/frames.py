@@ -1,4 +1,4 @@
-"""Sources, as users name them, become files with names: files, folders, patterns and lists.
+"""Turn the sources that users name into named files: files, folders, patterns and lists.
 
 A picture is named after the folder it was found from: ``photos``, ``/home/ann/photos`` and
 ``photos/*.jpg`` all give ``photos/a.jpg``. Whatever is not a picture is named with the reason.
@@ -38,9 +38,9 @@ class Frame:
     """One file to look at.
 
     Args:
-        name: With forward slashes, never absolute, as :func:`fdps.names.stored` writes it.
-        path: The file, absolute.
-        is_video: By its suffix.
+        name: Name with forward slashes, never absolute, as :func:`fdps.names.stored` writes it.
+        path: Absolute path of the file.
+        is_video: Whether the file is a video, by its suffix.
     """
 
     name: str
@@ -53,8 +53,8 @@ class Skipped:
     """A file or folder that is not looked at, or could not be.
 
     Args:
-        path: The file or folder, absolute.
-        reason: For the user.
+        path: Absolute path of the file or folder.
+        reason: The reason, worded for the user.
     """
 
     path: Path
@@ -62,17 +62,17 @@ class Skipped:
 
     @classmethod
     def because(cls, path: Path, error: DataError) -> "Skipped":
-        """A file that could not be read; its name is not repeated in the reason."""
+        """Describe a file that could not be read; its name is not repeated in the reason."""
         return cls(path, str(error).removeprefix(f"{path} "))
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What sources hold.
+    """The files that sources hold.
 
     Args:
-        frames: In the order of the sources, each sorted by name; no file twice.
-        skipped: What is not a picture or cannot be read, in the same order.
+        frames: Files in the order of the sources, sorted by name within each; no file occurs twice.
+        skipped: Files that are not pictures or cannot be read, in the same order.
     """
 
     frames: tuple[Frame, ...]
@@ -88,11 +88,11 @@ def find_pictures(sources: Source | Iterable[Source], *, videos: bool = False) -
     unless it is a video or a list. A name finds the file whose name differs from it in the Unicode
     form alone, where no other has exactly that name.
 
-    A list is a file of sources, one a line: ``@list``, or any named file that ends in ``.txt``;
-    or the column ``file``, ``path`` or ``image`` of a ``.csv``, such as ``skipped.csv``. What a
-    list names is meant from the folder of the list. Entries that do not exist are skipped. A line
-    of text that begins with ``#`` is a comment unless there is a file of that name; CSV has no
-    comments. A list within a list is read where it is written ``@list``.
+    A list is a file with one source a line: ``@list``, or any named file that ends in ``.txt``; or
+    the column ``file``, ``path`` or ``image`` of a ``.csv``, such as ``skipped.csv``. Its entries
+    are relative to the folder of the list. Entries that do not exist are skipped. A line of text
+    that begins with ``#`` is a comment unless there is a file of that name; CSV has no comments. A
+    list within a list is read where it is written ``@list``.
 
     Args:
         sources: Files, folders, patterns such as ``photos/**/*.jpg``, or lists.
@@ -123,7 +123,7 @@ def find_pictures(sources: Source | Iterable[Source], *, videos: bool = False) -
 
 
 def _judged(source: Source, videos: bool) -> Iterator[tuple[Frame, str]]:
-    """The files of a source, each with why it is not looked at; empty if it is."""
+    """Yield the files of a source, each with why it is not looked at; empty if it is."""
     listed = _list_of(source)
     if listed is not None:
         yield from _judged_list(listed, videos, ())
@@ -135,7 +135,7 @@ def _judged(source: Source, videos: bool) -> Iterator[tuple[Frame, str]]:
 def _judged_list(
     listed: Path, videos: bool, above: tuple[Path, ...]
 ) -> Iterator[tuple[Frame, str]]:
-    """The same for a list; ``above`` are the lists that it stands in."""
+    """Yield the same for a list; ``above`` are the lists that it stands in."""
     try:
         entries = read_list(listed)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -154,7 +154,7 @@ def _judged_list(
 def _judged_entry(
     entry: ListEntry, videos: bool, lists: tuple[Path, ...]
 ) -> Iterator[tuple[Frame, str]]:
-    """The same for an entry of the last of these lists."""
+    """Yield the same for an entry of the last of these lists."""
     folder, text = lists[-1].parent, entry.text.strip()
     for spelling in entry.spellings():
         try:
@@ -183,7 +183,7 @@ def _named(path: Path) -> Frame:
 
 
 def _list_of(source: Source) -> Path | None:
-    """The file, if a source is a list of others."""
+    """Return the file of a source that is a list of others, or ``None``."""
     text, path = str(source), Path(source)
     if text.startswith(LIST_MARK) and not os.path.lexists(path):
         return Path(text.removeprefix(LIST_MARK))
@@ -193,7 +193,7 @@ def _list_of(source: Source) -> Path | None:
 
 
 def _files(source: Source) -> Iterator[tuple[Frame, str, bool]]:
-    """The files of a source, sorted, each with a problem and whether it was named itself."""
+    """Yield the sorted files of a source, each with a problem and whether it was named itself."""
     path = Path(os.path.normpath(Path(source).absolute()))
     meant = spelled_alike(path)
     if not meant and glob.has_magic(str(path)):
@@ -217,7 +217,7 @@ def _files(source: Source) -> Iterator[tuple[Frame, str, bool]]:
 
 
 def _why_not_there(path: Path) -> str:
-    """Why a path cannot be looked for; empty if it simply is not there."""
+    """Say why a path cannot be looked for; empty if it simply is not there."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -233,7 +233,7 @@ def _frame(path: Path, relative_to: Path) -> Frame:
 
 
 def _why_not(frame: Frame, is_named: bool, videos: bool) -> str:
-    """Why a file is not looked at; empty if it is."""
+    """Say why a file is not looked at; empty if it is."""
     suffix = frame.path.suffix.lower()
     if frame.is_video:
         return _why_no_video() if videos else "a video; this command reads pictures only"
@@ -245,7 +245,7 @@ def _why_not(frame: Frame, is_named: bool, videos: bool) -> str:
 
 
 def _why_not_listed(frame: Frame, is_named: bool, videos: bool) -> str:
-    """The same for an entry of a list: a list is named there as what it is."""
+    """Say the same of an entry of a list; another list in it is reported as such."""
     if is_named and frame.path.suffix.lower() in LIST_SUFFIXES:
         return f"a list within a list is read where it is written {LIST_MARK}{frame.path.name}"
     return _why_not(frame, is_named, videos)

@@ -1,11 +1,11 @@
-"""Pictures and videos go into an archive: decode, find people, store; one transaction each.
+"""Add pictures and videos to an archive: decode, find people, store; one transaction each.
 
-A file is known by its content. What is in the archive is not looked at again, so the same call can
-be repeated: it continues after an interruption, in the middle of a video too, and picks up what is
-new. When a video has been read its people are linked (:mod:`fdps.search.query.tracklets`).
+A file is known by its content. Files that are in the archive are not looked at again, so the same
+call can be repeated: it continues after an interruption, in the middle of a video too, and picks up
+new files. When a video has been read, its people are linked (:mod:`fdps.search.query.tracklets`).
 
-Whoever looks at the files (:mod:`~fdps.search.ingest.looking`), one thread plans and writes. On one
-machine it is the thread of the network too: writing is 2 to 4 % of the time.
+Whichever machines look at the files (:mod:`~fdps.search.ingest.looking`), one thread plans and
+writes. On one machine it is also the thread of the network: writing takes 2 to 4 % of the time.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -46,14 +46,14 @@ class IngestRules(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """How files become scenes.
+    """The rules by which files become scenes.
 
     Args:
-        origins: Camera and time of each file.
-        sampling: Which frames of a video are looked at.
-        again: Look also at what is in the archive, and replace it.
-        workers: Processes that decode, at least 1.
-        batch: Frames that the network looks at together, at least 1.
+        origins: Rules for camera and time of each file.
+        sampling: The frames of a video to look at.
+        again: Whether files that are in the archive are looked at again and replaced.
+        workers: Number of processes that decode, at least 1.
+        batch: Number of frames that the network looks at together, at least 1.
     """
 
     origins: Origins = field(default_factory=Origins)
@@ -77,15 +77,15 @@ class IngestOptions:
         """Read the rules as users write them.
 
         Args:
-            camera: Name of the camera, where ``camera_from`` tells none.
+            camera: Name of the camera of files for which ``camera_from`` tells none.
             camera_from: Regular expression for paths; its group ``camera`` is the name.
-            time_from: Where times come from: ``exif``, ``container``, ``name:PATTERN``, separated
-                by commas.
+            time_from: Sources of times, separated by commas: ``exif``, ``container``,
+                ``name:PATTERN``.
             every: Frames of a video to look at: ``0.5s``, ``500ms``, ``10f`` or ``keyframes``.
-            again: Look also at what is in the archive, and replace it.
-            workers: Processes that decode, at least 1.
-            batch: Frames of one size that the network looks at together, at least 1; more than 1
-                keeps a GPU busy.
+            again: Whether files that are in the archive are looked at again and replaced.
+            workers: Number of processes that decode, at least 1.
+            batch: Number of frames of one size that the network looks at together, at least 1; more
+                than 1 keeps a GPU busy.
 
         Raises:
             UsageError: A rule is malformed.
@@ -114,11 +114,11 @@ def ingest(
 
     Args:
         store: The archive.
-        embedder: Of the model of the archive.
-        found: What :func:`~fdps.search.ingest.frames.find_pictures` returned.
-        options: How files become scenes.
-        progress: Told after every file, and after every frame of a video.
-        cluster: Machines that look at the files; ``None`` for this one alone.
+        embedder: Embedder of the model that made the archive.
+        found: Files from :func:`~fdps.search.ingest.frames.find_pictures`.
+        options: The rules by which files become scenes.
+        progress: Called after every file, and after every frame of a video.
+        cluster: Machines that look at the files; ``None`` for this machine alone.
 
     Raises:
         ArchiveError: Another model made the archive, another process writes, it is read-only or
@@ -154,8 +154,9 @@ def ingest(
 def _noted(store: Store, writer: SceneWriter) -> Iterator[None]:
     """Note at the end what became of the files, also after an error or an interruption.
 
-    What ended the ingest says what to do, and often it keeps the notes from being written as well:
-    a full disk, a medium that is gone. So a note that fails then is left out without a word.
+    The error that ended the ingest says what to do, and its cause, such as a full disk or a medium
+    that is gone, often keeps the note from being written as well. So a note that fails then is left
+    out without a message.
     """
     try:
         yield
@@ -178,7 +179,7 @@ def _note_skipped(store: Store, writer: SceneWriter) -> None:
 def _here(
     planner: Planner, embedder: Embedder, files: Iterable[Frame], options: IngestOptions
 ) -> Generator[tuple[FilePlan, Events], None, None]:
-    """Every file, with what this machine sees in it."""
+    """Yield every file with what this machine sees in it."""
     with Decoders(options.workers) as decoders:
         plans = map(planner.plan, files)
         yield from look_at_all(plans, decoders, embedder, options.batch)

@@ -1,4 +1,4 @@
-"""Lists of sources: text with one a line, or a column of a CSV file."""
+"""Read lists of sources: text with one source a line, or a column of a CSV file."""
 
 import codecs
 import csv
@@ -16,9 +16,9 @@ LIST_MARK = "@"
 LIST_COLUMNS = ("file", "path", "image")
 COMMENT_MARK = "#"
 SKIPPED_COLUMNS = ["file", "reason"]
-"""Those of ``skipped.csv``, in which names are written by :func:`fdps.names.stored`."""
+"""The columns of ``skipped.csv``, in which names are written by :func:`fdps.names.stored`."""
 
-_ENCODINGS = {  # UTF-32 first: its mark begins like that of UTF-16
+_ENCODINGS = {  # UTF-32 comes first: its mark begins like that of UTF-16
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -28,19 +28,19 @@ _ENCODINGS = {  # UTF-32 first: its mark begins like that of UTF-16
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """What a list names.
+    """One entry of a list.
 
     Args:
-        text: As it stands there.
-        may_be_comment: A line of text that begins with ``#``. It names a file where such a file
-            exists, otherwise nothing.
+        text: The text as it stands in the list.
+        may_be_comment: Whether it is a line of text that begins with ``#``. It names a file where
+            such a file exists, otherwise nothing.
     """
 
     text: str
     may_be_comment: bool = False
 
     def spellings(self) -> Iterator[str]:
-        """What the text may mean, the most literal first.
+        """Yield the names that the text may mean, the most literal first.
 
         Spaces around a name, quotes around it and the escapes of an archive's names are taken
         off only where the text names nothing as it stands.
@@ -53,11 +53,11 @@ class ListEntry:
 def read_list(path: Path) -> list[ListEntry]:
     """Read a list; blank lines are left out.
 
-    Text is UTF-8, or UTF-16 or UTF-32 with a byte order mark. Bytes that are not UTF-8 are those
-    of a name that is not.
+    Text is UTF-8, or UTF-16 or UTF-32 with a byte order mark. Bytes that are not UTF-8 are taken to
+    belong to a name that is not UTF-8 either.
 
     Args:
-        path: A ``.csv`` file with a column ``file``, ``path`` or ``image``, or text.
+        path: A ``.csv`` file with a column ``file``, ``path`` or ``image``, or a text file.
 
     Raises:
         OSError: The file cannot be read.

@@ -1,4 +1,4 @@
-"""Decode a file and find people in it: what every machine does that indexes.
+"""Decode a file and find the people in it: the work of every machine that indexes.
 
 Decoders read ahead in processes of their own; the network runs in the caller's thread, because
 torch is a third slower in any thread but the first.
@@ -18,16 +18,16 @@ from fdps.structures import BatchEmbedder, Detections, Embedder
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenFrame:
-    """A picture, or one frame of a video, and everybody in it; no longer its pixels.
+    """A picture, or one frame of a video, with everybody in it but without its pixels.
 
     Args:
-        width: Pixels, upright.
-        height: Pixels, upright.
-        people: Best first.
-        time: When the file was taken, as the file itself tells.
+        width: Width of the upright picture, in pixels.
+        height: Height of the upright picture, in pixels.
+        people: The people found, best first.
+        time: Time at which the file was taken, as the file itself tells.
         frame: Number of the frame in the video, from 0.
         offset_s: Seconds from the beginning of the video; ``None`` for a picture.
-        duration_s: Of the whole video, where its header tells.
+        duration_s: Duration of the whole video in seconds, where its header tells.
     """
 
     width: int
@@ -40,16 +40,16 @@ class SeenFrame:
 
 
 Events = Iterator[SeenFrame | Ending]
-"""What a file gives: its frames, then one ending."""
+"""Everything that a file gives: its frames, then one ending."""
 
 
 @runtime_checkable
 class Decodable(Protocol):
-    """A file with what a decoder is asked for."""
+    """A file that a decoder can be asked for."""
 
     @property
     def request(self) -> dict[str, Any] | None:
-        """As ``fdps.decoding.messages`` describes it; ``None`` if it is not to be decoded."""
+        """The request to a decoder (``fdps.decoding.messages``); ``None`` if nothing is decoded."""
 
 
 File = TypeVar("File", bound=Decodable)
@@ -58,17 +58,18 @@ File = TypeVar("File", bound=Decodable)
 def look_at_all(
     files: Iterable[File], decoders: Decoders, embedder: Embedder, batch: int = 1
 ) -> Iterator[tuple[File, Events]]:
-    """Every file in order, each with what it gives; nothing for those that are not decoded.
+    """Yield every file in order, each with what it gives; nothing for those that are not decoded.
 
-    A few files ahead are being decoded, and the network looks at up to ``batch`` frames ahead. What
-    of a file was not asked for when the next file is, is lost.
+    A few files ahead are being decoded, and the network looks at up to ``batch`` frames ahead.
+    Whatever has not been taken of a file when the next file is asked for is lost.
 
     Args:
-        files: What to look at.
-        decoders: Running.
-        embedder: Looks at several frames at once if it is a
+        files: Files to look at.
+        decoders: Decoders that are running.
+        embedder: Finds the people; looks at several frames at once if it is a
             :class:`~fdps.structures.BatchEmbedder`.
-        batch: So many frames at most, of one size and in a row; they may be of several files.
+        batch: Most frames to look at together, of one size and in a row; they may be of several
+            files.
 
     Raises:
         ResourceError: No decoder can be started.
@@ -82,7 +83,7 @@ def look_at_all(
 def _decoded(
     files: Iterable[File], decoders: Decoders
 ) -> Iterator[tuple[File, DecodedFrame | Ending | None]]:
-    """What the decoders give, file after file; ``None`` for a file that is not decoded."""
+    """Yield what the decoders give, file after file; ``None`` for a file that is not decoded."""
     ahead: deque[tuple[File, Job | None]] = deque()
 
     def first() -> Iterator[tuple[File, DecodedFrame | Ending | None]]:
@@ -100,7 +101,7 @@ def _decoded(
 def _seen(
     decoded: Iterable[tuple[File, DecodedFrame | Ending | None]], embedder: Embedder, batch: int
 ) -> Iterator[tuple[File, SeenFrame | Ending | None]]:
-    """The same, with people in place of pixels."""
+    """Yield the same, with people in place of pixels."""
     waiting: list[tuple[File, DecodedFrame | Ending | None]] = []
     sizes: list[tuple[int, ...]] = []
     for file, event in decoded:

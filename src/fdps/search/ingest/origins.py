@@ -1,4 +1,4 @@
-"""Where and when a file was taken, as far as its path and its own notes tell."""
+"""Tell where and when a file was taken, as far as its path and its metadata say."""
 
 import re
 from dataclasses import dataclass, field
@@ -29,19 +29,19 @@ _DIRECTIVES = {
     "z": r"(?:Z|[+-]\d{2}:?\d{2})",
     "%": "%",
 }
-"""What each part of a pattern for times looks like in a name."""
+"""The form that each part of a pattern for times has in a name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Rules that tell camera and time of a file.
+    """Rules that tell the camera and the time of a file.
 
     Args:
-        camera: Of files for which the next rule finds none.
-        camera_from: Regular expression, searched in the path; its group ``camera`` is the name.
-        time_from: The first of these, separated by commas, that knows the time: ``exif`` (of a
-            picture), ``container`` (of a video), ``name:PATTERN``, such as ``name:%Y%m%d_%H%M%S``,
-            anywhere in the name of the file.
+        camera: Camera of files for which ``camera_from`` finds none.
+        camera_from: Regular expression, searched for in the path; its group ``camera`` is the name.
+        time_from: Sources of the time, separated by commas, of which the first that knows it is
+            taken: ``exif`` (of a picture), ``container`` (of a video), ``name:PATTERN``, such as
+            ``name:%Y%m%d_%H%M%S``, anywhere in the name of the file.
 
     Raises:
         UsageError: A rule is malformed.
@@ -68,25 +68,25 @@ class Origins:
 
     @property
     def needs_exif(self) -> bool:
-        """Whether pictures are asked when they were taken."""
+        """Whether the EXIF data of pictures is needed for their times."""
         return EXIF in self._sources
 
     def camera_of(self, path: Path) -> str | None:
-        """The camera of a file."""
+        """Return the camera of a file."""
         found = self._camera.search(path.as_posix()) if self._camera else None
         return (found and found[CAMERA_GROUP]) or self.camera
 
     def time_of(
         self, path: Path, noted: str | None, *, is_video: bool, offset_s: float = 0.0
     ) -> str | None:
-        """When a picture was taken, or a frame so many seconds after the beginning of a video.
+        """Return when a picture was taken, or a frame some seconds after the beginning of a video.
 
         Args:
             path: The file.
-            noted: The time that the file itself notes; where it makes no sense, the next source
-                is asked.
-            is_video: Whether it is a video.
-            offset_s: Added to the time.
+            noted: The time that the file itself notes; where it makes no sense, the next source is
+                asked.
+            is_video: Whether the file is a video.
+            offset_s: Seconds to add to the time.
 
         Returns:
             ISO 8601 with an offset from UTC, or ``None`` where no source knows.
@@ -102,7 +102,7 @@ class Origins:
                 result = later(time, offset_s) if time else None
                 if result and source == CONTAINER:
                     result = _on_the_clock_here(result)
-            except UsageError:  # what the file notes is no time
+            except UsageError:  # what the file notes is not a time
                 continue
             if result:
                 return result
@@ -110,7 +110,7 @@ class Origins:
 
 
 def _on_the_clock_here(text: str) -> str:
-    """Videos note UTC, pictures the time of day; both become the latter, so that they compare."""
+    """Turn UTC, which videos note, into the local time that pictures note, to compare them."""
     try:
         time = datetime.fromisoformat(text)
         here = time.astimezone() if time.utcoffset() == timedelta(0) else time
@@ -135,7 +135,7 @@ def _expression(text: str) -> re.Pattern[str] | None:
 
 
 def _in_names(pattern: str) -> re.Pattern[str]:
-    """Where in a name a pattern of ``strptime`` may fit."""
+    """Return an expression for the places in a name that a pattern of ``strptime`` may fit."""
     parts = re.split(r"%(.)", pattern)
     unknown = [letter for letter in parts[1::2] if letter not in _DIRECTIVES]
     if unknown or not {"Y", "y"} & set(parts[1::2]):  # without a year it would be 1900

@@ -1,4 +1,4 @@
-"""What is to be done with one file: nothing, because it is known, or decode it."""
+"""Decide what to do with one file: nothing, because it is known, or decode it."""
 
 import hashlib
 import stat
@@ -14,7 +14,7 @@ from fdps.search.ingest.origins import Origins
 from fdps.search.store import Store
 
 KEPT = "; the archive keeps its earlier state"
-"""What is said of a file that cannot be read any more and was indexed before."""
+"""Reported of a file that can no longer be read and was indexed before."""
 
 
 @dataclass(slots=True, eq=False)
@@ -22,17 +22,18 @@ class FilePlan:
     """One file on its way into an archive.
 
     Args:
-        file: Name and path.
-        sha256: Of its content.
-        request: What a decoder is asked for, if it is decoded.
-        is_known: It is in the archive, and stays as it is.
-        is_replacement: The archive has other content of this path, or is asked to look again. Its
-            scenes stay until all of the new ones are known.
-        has_moved: The archive has this content of a path where it is no longer; its scenes follow.
+        file: Name and path of the file.
+        sha256: SHA-256 of its content.
+        request: The request to a decoder, if the file is decoded.
+        is_known: Whether the file is in the archive and stays as it is.
+        is_replacement: Whether the archive has other content of this path, or is asked to look
+            again. Its scenes stay until all of the new ones are known.
+        has_moved: Whether the archive knows this content from a path where it is no longer; its
+            scenes follow.
         known_frames: Numbers of the frames that are in the archive.
-        problem: Why it is not in the archive, or not all of it.
-        n_added: Scenes that were added.
-        n_expected: Scenes that will be, about.
+        problem: The reason why the file, or part of it, is not in the archive.
+        n_added: Number of scenes that were added.
+        n_expected: Approximate number of scenes that will be added.
     """
 
     file: Frame
@@ -47,7 +48,7 @@ class FilePlan:
     n_expected: int = 1
 
     def refuse(self, problem: str) -> "FilePlan":
-        """Take nothing of it; returns the plan."""
+        """Take nothing of the file; returns the plan."""
         self.problem, self.request = problem, None
         return self
 
@@ -57,8 +58,8 @@ class Planner:
 
     Args:
         store: The archive; the plan is made in the thread that writes it.
-        origins: Whether EXIF is needed.
-        sampling: Which frames of a video are looked at.
+        origins: Rules for camera and time, which decide whether EXIF is needed.
+        sampling: The frames of a video to look at.
         again: Whether known files are looked at again.
     """
 
@@ -68,7 +69,7 @@ class Planner:
         self._planned: dict[str, Frame] = {}
 
     def plan(self, file: Frame) -> FilePlan:
-        """Look at the content of a file, not at its pixels."""
+        """Plan by the content of a file, without decoding it."""
         try:
             return self.plan_of(file, content_hash(file.path))
         except PictureError as error:
@@ -76,7 +77,7 @@ class Planner:
             return FilePlan(file).refuse(f"{error}{KEPT}" if old else str(error))
 
     def plan_of(self, file: Frame, sha256: str) -> FilePlan:
-        """As :meth:`plan`, for a file whose content somebody else has looked at."""
+        """Plan, as :meth:`plan`, for a file whose content somebody else has looked at."""
         plan = FilePlan(file, sha256)
         twin = self._store.find(sha256=sha256)
         if twin and twin.path != stored(file.path):
@@ -113,16 +114,16 @@ class Planner:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file.
+    """Return the SHA-256 of a file.
 
     Raises:
-        PictureError: It is empty, cannot be read, or is a pipe, a device or a folder.
+        PictureError: The file is empty, cannot be read, or is a pipe, a device or a folder.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             raise PictureError("cannot be read: not a regular file")
-        if not status.st_size:  # or all of them would be copies of each other
+        if not status.st_size:  # otherwise all empty files would be copies of each other
             raise PictureError("the file is empty")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -131,9 +132,9 @@ def content_hash(path: Path) -> str:
 
 
 def _is_gone(old: Path, new: Path, sha256: str) -> bool:
-    """Whether a file that is at ``new`` is no longer at ``old``: moved, not copied.
+    """Tell whether a file that is at ``new`` is no longer at ``old``: moved, not copied.
 
-    A path that cannot be read for another reason than its absence is not gone.
+    A path that cannot be read for a reason other than its absence is not gone.
     """
     try:
         if old.stat().st_size != new.stat().st_size:

@@ -1,4 +1,4 @@
-"""What was seen in files goes into an archive; there is one writer, however many machines look."""
+"""Write what was seen in files into an archive; one writer does, however many machines look."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,24 +14,24 @@ from fdps.search.ingest.plan import KEPT, FilePlan
 from fdps.search.store import SceneRecord, Store, Tracks
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures and frames done and of all, as far as that is known."""
+"""Called with the number of pictures and frames done, and of all as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestSummary:
-    """What became of the files of one ingest.
+    """The outcome of one ingest.
 
     Args:
-        n_files: All files of the sources.
-        n_added: Pictures, and frames of videos, that were not in the archive; includes
+        n_files: Number of all files of the sources.
+        n_added: Number of pictures, and frames of videos, that were not in the archive; includes
             ``n_replaced``.
-        n_replaced: Of these, those that took the place of earlier scenes, because their file has
-            changed or everything was looked at again.
-        n_known: Files that were in the archive already.
-        n_people: People found in the added pictures.
+        n_replaced: Those of ``n_added`` that took the place of earlier scenes, because their file
+            has changed or everything was looked at again.
+        n_known: Number of files that were in the archive already.
+        n_people: Number of people found in the added pictures.
         skipped: The other files, and those read in part, each with the reason.
-        n_moved: Files that the archive knew of another path, where they are no longer; their scenes
-            have followed them.
+        n_moved: Number of files that the archive knew from another path, where they are no longer;
+            their scenes have followed them.
     """
 
     n_files: int
@@ -46,21 +46,21 @@ class IngestSummary:
 class SceneWriter:
     """Writes file after file, each scene in one transaction, and keeps count.
 
-    What replaces a file that is in the archive goes in at once, when the file has been read to its
+    The scenes that replace a file in the archive go in together, once the file has been read to its
     end: until then, and if it cannot be read, the archive keeps the earlier state.
 
     Args:
         store: The archive, in a context of :meth:`~fdps.search.store.Store.writing`.
-        origins: Camera and time of each file.
-        sampling: Which frames of a video were looked at.
+        origins: Rules for camera and time of each file.
+        sampling: The frames of a video that were looked at.
         found: All files; those that are skipped from the beginning are counted as such.
-        progress: Told after every file, and after every frame of a video.
+        progress: Called after every file, and after every frame of a video.
 
     Attributes:
         skipped: Files that are not in the archive, or not wholly.
         done: All files that were written or skipped.
         outdated: Files that were planned to keep scenes which another file has replaced meanwhile,
-            such as when names were exchanged. They are to be planned once more.
+            such as when names were exchanged. They need to be planned once more.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class SceneWriter:
         """Add what a file gives.
 
         Raises:
-            ArchiveError: As :meth:`Store.add <fdps.search.store.Store.add>`.
-            UsageError: Likewise.
+            ArchiveError: As for :meth:`Store.add <fdps.search.store.Store.add>`.
+            UsageError: As for :meth:`Store.add <fdps.search.store.Store.add>`.
         """
         if plan.has_moved:
             if not self._store.find(sha256=plan.sha256):
@@ -107,7 +107,7 @@ class SceneWriter:
         self._finish(plan)
 
     def summary(self) -> IngestSummary:
-        """What became of the files."""
+        """Return what became of the files."""
         return IngestSummary(
             n_files=len(self.done),
             n_added=self._counts["added"],
@@ -119,7 +119,7 @@ class SceneWriter:
         )
 
     def counts(self) -> dict[str, int]:
-        """For the audit, also after an interruption."""
+        """Return the counts for the audit, also after an interruption."""
         return {**self._counts, "skipped": len(self.skipped)}
 
     def _add(self, plan: FilePlan, seen: SeenFrame) -> None:
@@ -128,7 +128,7 @@ class SceneWriter:
         self._count(plan, seen)
 
     def _replace(self, plan: FilePlan, frames: Sequence[SeenFrame]) -> None:
-        """Put all frames of a file in the place of its earlier ones, or leave these."""
+        """Put all frames of a file in the place of its earlier ones, or leave the earlier ones."""
         if not frames and not plan.problem:
             plan.problem = "no frame could be read"
         if plan.problem:
@@ -140,7 +140,7 @@ class SceneWriter:
             self._count(plan, seen)
 
     def _move(self, plan: FilePlan) -> None:
-        """Name the scenes of a file after the place where it is now."""
+        """Rename the scenes of a file after the place where it is now."""
         taken: dict[str, int] = {}
         names = {
             scene.frame: self._name(plan, scene.frame, scene.offset_s, taken)
@@ -172,14 +172,14 @@ class SceneWriter:
         self._counts["people"] += len(seen.people)
 
     def _report_frame(self, plan: FilePlan, number: int, seen: SeenFrame) -> None:
-        """Tell of a frame, counted from 1; the first one tells how many there will be."""
+        """Report a frame, counted from 1; the first one tells how many there will be."""
         if number == 1:
             self._foresee(plan, seen)
         if plan.file.is_video:
             self._report(self._n_units_done + number)
 
     def _foresee(self, plan: FilePlan, first: SeenFrame) -> None:
-        """How many scenes a file will give, about; its first frame tells."""
+        """Estimate, from its first frame, how many scenes a file will give."""
         if plan.file.is_video:
             n_taken = self._sampling.count(first.duration_s)
             plan.n_expected = max(n_taken - len(plan.known_frames), 1)
@@ -188,13 +188,13 @@ class SceneWriter:
     def _name(
         self, plan: FilePlan, frame: int, offset_s: float | None, taken: dict[str, int]
     ) -> str:
-        """Unique in the archive: files of one name, and frames of one moment, are told apart.
+        """Return a unique name: files of one name, and frames of one moment, are told apart.
 
         Args:
-            plan: Of the file.
+            plan: Plan of the file.
             frame: Number of the frame.
-            offset_s: Its moment; ``None`` for a picture.
-            taken: Names that other frames of the file will get; this one is added.
+            offset_s: Seconds from the beginning of the video; ``None`` for a picture.
+            taken: Names that other frames of the file will get; the new one is added.
         """
         path, moment = stored(plan.file.path), "" if offset_s is None else f"@{clock(offset_s)}"
         file_name = plan.file.name
@@ -243,7 +243,7 @@ class SceneWriter:
 
 
 def clock(seconds: float) -> str:
-    """Time in a video.
+    """Write a time in a video as hours, minutes and seconds.
 
     Example:
         >>> clock(2650.5)

@@ -1,4 +1,4 @@
-"""``skipped.csv``: every file that is not in the archive, with the reason."""
+"""Write ``skipped.csv``: every file that is not in the archive, with the reason."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ def note_skipped(folder: Path, skipped: Sequence[Skipped], done: Sequence[Path])
     of sources reads them back.
 
     Args:
-        folder: Of the archive.
+        folder: Folder of the archive.
         skipped: Files that were not indexed, or not wholly.
         done: All files that were looked at.
 

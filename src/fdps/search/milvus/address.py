@@ -1,4 +1,4 @@
-"""Where an archive on Milvus is, how it is reached, and what its errors mean.
+"""The address of an archive on Milvus, the connection to it, and the meaning of its errors.
 
 .. code-block:: text
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 SCHEME = "milvus"
 TOKEN_VARIABLE = "FDPS_MILVUS_TOKEN"
 DEFAULT_COLLECTION = "people"
-NEVER_MS = 2**31 - 1  # to gRPC
+NEVER_MS = 2**31 - 1  # longest interval that gRPC accepts, which means never
 CONNECT_TIMEOUT_S = 10.0
 
-_users: Counter[str] = Counter()  # of each address in this process
+_users: Counter[str] = Counter()  # number of users of each address in this process
 
 _FORMS = "milvus://HOST:PORT/COLLECTION or milvus:///FOLDER/FILE.db?collection=NAME"
 _FULL = ("memory quota", "disk quota", "quota exceeded", "quota exhausted", "no space left")
@@ -40,12 +40,12 @@ _AWAY = ("connect", "unavailable", "deadline exceeded", "timeout")
 
 @dataclass(frozen=True, slots=True)
 class MilvusAddress:
-    """A collection of people on a server or in a file.
+    """The address of a collection of people, on a server or in a file.
 
     Args:
-        uri: For the client: ``http://host:port``, ``https://host:port`` or the path of a file.
+        uri: URI for the client: ``http://host:port``, ``https://host:port`` or the path of a file.
         collection: Name of the collection of people.
-        given: What the user wrote, for messages.
+        given: The address as the user wrote it, for messages.
     """
 
     uri: str
@@ -59,7 +59,7 @@ class MilvusAddress:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is the embedded edition."""
+        """Whether the address is a file of the embedded edition."""
         return not self.uri.startswith(("http://", "https://"))
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ def parse_address(uri: str) -> MilvusAddress:
     """Read an address; the module's docstring shows both forms.
 
     Raises:
-        UsageError: It has neither form.
+        UsageError: The address has neither form.
     """
     parts = urlsplit(uri)
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
@@ -102,11 +102,11 @@ def parse_address(uri: str) -> MilvusAddress:
 
 
 def connect(address: MilvusAddress, *, create: bool = False) -> "MilvusClient":
-    """Reach the server, or open the file; :func:`disconnect` ends it.
+    """Reach the server, or open the file; :func:`disconnect` ends the connection.
 
     Args:
-        address: Where it is.
-        create: Whether a file that is not there is made.
+        address: Address of the archive.
+        create: Whether a file that does not exist is made.
 
     Raises:
         MissingDataError: There is no such file.
@@ -123,8 +123,8 @@ def connect(address: MilvusAddress, *, create: bool = False) -> "MilvusClient":
             f"an archive on Milvus needs the package {error.name}",
             hint="pip install 'fdps[milvus]'",
         ) from error
-    # Their errors reach the user in our words; they would print them, with a traceback, before.
-    # The last one is the embedded edition: it lacks a call that the client can do without.
+    # The client would print errors, with a traceback, before they reach the user in our words.
+    # The last logger is of the embedded edition: it lacks a call that the client can do without.
     for name in ("pymilvus", "milvus_lite", "grpc._server"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if address.is_file and not create and not Path(address.uri).exists():
@@ -146,7 +146,7 @@ def connect(address: MilvusAddress, *, create: bool = False) -> "MilvusClient":
 
 
 def disconnect(client: "MilvusClient", address: MilvusAddress) -> None:
-    """Let go of the server; the last user of a file in this process also lets go of the file."""
+    """Let go of the server; the last user of a file in this process also closes the file."""
     client.close()
     _users[address.uri] -= 1
     if address.is_file and not _users[address.uri]:

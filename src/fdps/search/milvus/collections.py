@@ -1,4 +1,4 @@
-"""The two collections of an archive on Milvus, and how text and rows become Milvus'.
+"""The two collections of an archive on Milvus, and how texts and rows are written into them.
 
 .. code-block:: text
 
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 BOX = ("x1", "y1", "x2", "y2")
 TEXT_FIELDS = ("name", "source", "camera")
-NUMBER_FIELDS = ("height", "instant", "second_of_day")  # what filters compare
+NUMBER_FIELDS = ("height", "instant", "second_of_day")  # the fields that filters compare
 PERSON_FIELDS = {"item", "scene", *TEXT_FIELDS, *NUMBER_FIELDS, *BOX, "score", "embedding"}
 RECORD_FIELDS = {"key", "kind", "number", "name", "path", "frame", "sha256", "payload", "no_vector"}
 NO_TIME = -1e300
-"""Where the time of a scene is not known: before all times, and no second of a day."""
-MAX_TEXT = 65_535  # bytes; the most that Milvus takes
-STRONG = "Strong"  # a read sees all that was written before it, by whomever
+"""Stand for an unknown time of a scene: before all times, and no second of a day."""
+MAX_TEXT = 65_535  # most bytes that Milvus takes in a field
+STRONG = "Strong"  # consistency level at which a read sees everything that anybody wrote before it
 NO_VECTOR = [0.0, 1.0]  # Milvus wants a vector in every collection
-PAGE = 1000  # rows of one answer, where all are read
-PART = 10_000  # letters of a text; at most six bytes each in a field of 65,535
+PAGE = 1000  # rows in one answer, where all rows are read
+PART = 10_000  # letters in one part of a text; at most six bytes each in a field of 65,535
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/.-")
 
 
 def create_collections(client: "MilvusClient", address: MilvusAddress, dim: int) -> None:
-    """Create both, empty; what an interrupted creation left of them is dropped.
+    """Create both collections, empty; what an interrupted creation left of them is dropped.
 
     Raises:
         ArchiveError: There are collections of these names that are not ours.
@@ -111,7 +111,7 @@ def record(
     frame: int = 0,
     **columns: str,
 ) -> dict[str, Any]:
-    """A row of the collection of records."""
+    """Make a row of the collection of records."""
     row = {"kind": kind, "key": f"{kind}:{key}", "number": number, "frame": frame}
     row["no_vector"] = NO_VECTOR
     text = {"name": "", "path": "", "sha256": "", **columns}
@@ -119,7 +119,7 @@ def record(
 
 
 def person_rows(scene: SceneRecord, people: Detections, number: int) -> list[dict[str, Any]]:
-    """Rows of the collection of people; their items follow the number of the scene."""
+    """Make rows of the collection of people; their items follow the number of the scene."""
     boxes = people.boxes.astype(np.float64)
     shared = {
         "scene": number,
@@ -143,30 +143,30 @@ def person_rows(scene: SceneRecord, people: Detections, number: int) -> list[dic
 
 
 def scene_row(scene: SceneRecord, number: int) -> dict[str, Any]:
-    """The record of a scene."""
+    """Make the record of a scene."""
     columns = {"name": scene.name, "path": scene.path, "sha256": scene.sha256}
     return record("scene", str(number), asdict(scene), number=number, frame=scene.frame, **columns)
 
 
 def quoted(text: str) -> str:
-    """A string in an expression of Milvus."""
+    """Write a string for an expression of Milvus."""
     escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
     return f'"{"".join(escapes.get(letter, letter) for letter in text)}"'
 
 
 def one_of(field: str, values: Iterable[int | str]) -> str:
-    """Whether a field has one of these values."""
+    """Write the condition that a field has one of these values."""
     texts = (str(value) if isinstance(value, int) else quoted(value) for value in values)
     return f"{field} in [{', '.join(texts)}]"
 
 
 def stored_camera(camera: str | None) -> str:
-    """Cameras as they are stored: no camera is not the camera without a name."""
+    """Return a camera as it is stored: no camera is not the camera without a name."""
     return "" if camera is None else f"={camera}"
 
 
 def filter_conditions(filters: Filters) -> list[str]:
-    """What Milvus checks of the filters; the rest of the patterns is for :class:`GlobPatterns`."""
+    """Return the conditions that Milvus checks; :class:`GlobPatterns` checks what they leave."""
     conditions = []
     if filters.cameras:
         conditions.append(one_of("camera", map(stored_camera, filters.cameras)))
@@ -189,9 +189,9 @@ def filter_conditions(filters: Filters) -> list[str]:
 
 
 def _wider_pattern(pattern: str) -> str:
-    """A pattern for ``like`` that fits whatever ``pattern`` fits, and more.
+    """Return a pattern for ``like`` that fits whatever ``pattern`` fits, and more.
 
-    Milvus knows no sets of letters, and its versions differ in how a wildcard is meant literally.
+    Milvus has no sets of letters, and its versions differ in how a wildcard is escaped.
     """
     plain = pattern.split("[", maxsplit=1)[0]
     wide = "".join(letter if letter in SAFE else "%" for letter in plain)
@@ -199,10 +199,10 @@ def _wider_pattern(pattern: str) -> str:
 
 
 class GlobPatterns:
-    """The patterns for scene names and paths, read by SQLite as the other store reads them.
+    """The patterns for scene names and paths, read by SQLite as in the archive in a folder.
 
     Args:
-        filters: Patterns in it may be empty.
+        filters: Filters whose patterns may be empty.
     """
 
     def __init__(self, filters: Filters) -> None:
@@ -217,7 +217,7 @@ class GlobPatterns:
         self._sqlite.close()
 
     def fit(self, person: Mapping[str, Any]) -> bool:
-        """Whether name and path of the scene of a person fit as a whole."""
+        """Tell whether the name and the path of a person's scene fit as a whole."""
         return all(
             self._sqlite.execute("SELECT ? GLOB ?", (person[field], pattern)).fetchone()[0]
             for field, pattern in self._patterns.items()
@@ -225,7 +225,7 @@ class GlobPatterns:
 
 
 def read_stamp(client: "MilvusClient", address: MilvusAddress) -> dict[str, Any] | None:
-    """What was noted when the archive was created; ``None`` if there is none."""
+    """Return what was noted when the archive was created; ``None`` if there is no stamp."""
     if not client.has_collection(address.records):
         return None
     client.load_collection(address.records)
@@ -239,11 +239,11 @@ def read_stamp(client: "MilvusClient", address: MilvusAddress) -> dict[str, Any]
 
 
 def read_info(client: "MilvusClient", address: MilvusAddress) -> IndexInfo:
-    """The stamp of an archive.
+    """Return the stamp of an archive.
 
     Raises:
         MissingDataError: There is no archive, or its creation was interrupted.
-        ArchiveError: It is of another format.
+        ArchiveError: The archive is of another format.
     """
     stamp = read_stamp(client, address)
     if stamp is None:
@@ -261,7 +261,7 @@ def read_info(client: "MilvusClient", address: MilvusAddress) -> IndexInfo:
 
 
 def read_note(client: "MilvusClient", address: MilvusAddress, key: str) -> str | None:
-    """The text of a key, or ``None``."""
+    """Return the text of a key, or ``None``."""
     complete = _versions(client, address, key, only_complete=True)
     if not complete:
         return None

@@ -1,4 +1,4 @@
-"""What is committed in an archive on Milvus, who may commit, and how committed rows are read.
+"""The journal of an archive on Milvus: what is committed, who may commit, how rows are read.
 
 Milvus has no transactions; it promises that one inserted row is there or not, and that a strong
 read sees every earlier write. So one row, the state, is the commit. It says up to which number
@@ -35,17 +35,17 @@ LEASE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is committed.
+    """The state of an archive: what is committed.
 
     Args:
-        version: Counts commits.
-        following: First number that was never used, for a scene or a person; scenes from here on
-            do not count.
-        removals: Counts commits that removed somebody.
-        n_scenes: Scenes that count.
-        n_people: People that count.
+        version: Number of commits.
+        following: First number that was never used, for a scene or a person; scenes from here on do
+            not count.
+        removals: Number of commits that removed somebody.
+        n_scenes: Number of scenes that count.
+        n_people: Number of people who count.
         gone_scenes: Numbers of scenes that no longer count, and may not be erased yet.
-        gone_items: The same for single people.
+        gone_items: Numbers of single people who no longer count, likewise.
     """
 
     version: int = 1
@@ -57,7 +57,7 @@ class State:
     gone_items: tuple[int, ...] = ()
 
     def counts(self, scene_field: str, *, has_items: bool) -> str:
-        """The expression for rows that count."""
+        """Return the expression for the rows that count."""
         conditions = [f"{scene_field} < {self.following}"]
         if self.gone_scenes:
             conditions.append(f"not ({one_of(scene_field, self.gone_scenes)})")
@@ -67,10 +67,10 @@ class State:
 
 
 class Journal:
-    """Reads the state, and writes it for the one who holds the claim.
+    """Reads the state of an archive, and writes it for whoever holds the claim.
 
     Args:
-        client: Connected.
+        client: A client that is connected.
         address: The archive.
     """
 
@@ -82,7 +82,7 @@ class Journal:
         self._looked = 0.0
 
     def read(self) -> State:
-        """What is committed now.
+        """Return what is committed now.
 
         Raises:
             MissingDataError: The archive was deleted.
@@ -95,7 +95,7 @@ class Journal:
         return State(**payload | gone)
 
     def commit(self, state: State) -> State:
-        """Make ``state`` what counts, as the next version; returns it so.
+        """Make ``state`` the one that counts, as the next version, and return that version.
 
         Raises:
             ArchiveError: The claim had expired, so others may have erased what was not committed.
@@ -112,28 +112,28 @@ class Journal:
         return state
 
     def write(self, state: State) -> None:
-        """Insert the row."""
+        """Insert the row of a state."""
         key = f"{state.version}:{uuid.uuid4().hex}"
         row = record("state", key, asdict(state), number=state.version)
         self._client.insert(self._address.records, [row])
 
     def claim(self) -> None:
-        """Be the one writer.
+        """Become the one writer.
 
         Raises:
-            ArchiveError: Another is at work.
+            ArchiveError: Another writer is at work.
         """
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
         self._look()
 
     def renew(self) -> bool:
-        """Stay the one writer; asks Milvus a few times per lease.
+        """Stay the one writer; this asks Milvus a few times per lease.
 
         Returns:
             Whether the claim had expired, so that others may have written meanwhile.
 
         Raises:
-            ArchiveError: Another is writing now.
+            ArchiveError: Another writer is at work now.
         """
         idle_s = time.time() - self._looked
         if idle_s > LEASE_S / 4:
@@ -184,15 +184,15 @@ class CountingRows:
     """Reads the rows that a state says are committed and not gone.
 
     Args:
-        client: Connected.
-        address: Of the archive.
+        client: A client that is connected.
+        address: The archive.
     """
 
     def __init__(self, client: "MilvusClient", address: MilvusAddress) -> None:
         self._client, self._address = client, address
 
     def scenes(self, state: State, condition: str) -> list[dict[str, Any]]:
-        """All scenes that count and fulfil a condition; a video may have any number of them."""
+        """Return all scenes that count and fulfil a condition; a video may have very many."""
         counting = f'kind == "scene" and {state.counts("number", has_items=False)}'
         pages = self._client.query_iterator(
             self._address.records,
@@ -212,7 +212,7 @@ class CountingRows:
     def people(
         self, state: State, condition: str, fields: Sequence[str] = ("item",)
     ) -> list[dict[str, Any]]:
-        """People that count and fulfil a condition, with these fields."""
+        """Return the people who count and fulfil a condition, with these fields."""
         return list(
             self._client.query(
                 self._address.collection,
@@ -223,7 +223,7 @@ class CountingRows:
         )
 
     def count(self, state: State, scenes: Sequence[int]) -> int:
-        """How many people these scenes have."""
+        """Return how many people these scenes have."""
         if not scenes:
             return 0
         (row,) = self.people(state, one_of("scene", scenes), ["count(*)"])

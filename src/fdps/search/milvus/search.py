@@ -1,4 +1,4 @@
-"""Exact search on Milvus: candidates from there, the order from here.
+"""Exact search on Milvus: it provides the candidates, and their order is computed here.
 
 Axes in shapes: Q queries, K candidates, D embedding dimension.
 """
@@ -16,7 +16,7 @@ from fdps.structures import Hit
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
-DEEPEST = 16_384  # results of one search; the most that Milvus gives
+DEEPEST = 16_384  # most results that Milvus gives in one search
 MARGIN = 32  # candidates beyond those wanted, so that the error bound seldom asks for more
 ANSWER_BYTES = 2**25
 FIELDS = ["item", "name", "source", *BOX, "score", "embedding"]
@@ -32,20 +32,20 @@ def search_everybody(
     top: int,
     filters: Filters,
 ) -> list[list[Hit]]:
-    """The most similar people among those that count and pass the filters.
+    """Find the most similar people among those who count and pass the filters.
 
     Milvus gives its best by float32 products. If the last of them is so far below the last place
-    wanted that the error bound cannot bring anybody beyond it back, the best are among them; else
-    more are asked for, four times as many each time. Where that ends (thousands of people alike),
-    or where more are wanted than Milvus gives, all people that pass are read.
+    wanted that the error bound cannot bring anybody beyond it back, the best are among them;
+    otherwise more are asked for, four times as many each time. Where that ends (thousands of people
+    are alike), or where more are wanted than Milvus gives, all people who pass are read.
 
     Args:
-        client: Connected.
-        collection: Of people.
-        counting: Expression for those that count.
-        embeddings: Unit rows.
-        top: Results wanted, at least 1.
-        filters: Whom to look at.
+        client: A client that is connected.
+        collection: Name of the collection of people.
+        counting: Expression for the people who count.
+        embeddings: Rows of unit length.
+        top: Number of results wanted, at least 1.
+        filters: Conditions on the people to look at.
     """
     condition = " and ".join([counting, *filter_conditions(filters)])
     found: dict[int, list[Hit]] = {}
@@ -71,13 +71,13 @@ def search_everybody(
 
 
 def count_people(client: "MilvusClient", collection: str, counting: str, filters: Filters) -> int:
-    """How many of the people that count pass the filters.
+    """Return how many of the people who count pass the filters.
 
     Args:
-        client: Connected.
-        collection: Of people.
-        counting: Expression for those that count.
-        filters: Whom to count.
+        client: A client that is connected.
+        collection: Name of the collection of people.
+        counting: Expression for the people who count.
+        filters: Conditions on the people to count.
     """
     condition = " and ".join([counting, *filter_conditions(filters)])
     if not (filters.scenes or filters.source):
@@ -105,7 +105,7 @@ def count_people(client: "MilvusClient", collection: str, counting: str, filters
 def _best_by_milvus(
     client: "MilvusClient", collection: str, condition: str, queries: np.ndarray, depth: int
 ) -> list[list[Row]]:
-    """Rows with their rough similarity, highest first."""
+    """Return rows with their approximate similarity, highest first."""
     row_bytes = 4 * queries.shape[1] + 500
     n_at_once = max(1, ANSWER_BYTES // (depth * row_bytes))
     answers: list[list[Row]] = []
@@ -145,7 +145,7 @@ def _ranked(rows: list[Row], query: np.ndarray, top: int) -> list[Hit]:
 
 
 def archived_person(row: Row) -> ArchivedPerson:
-    """A person from a row with :data:`FIELDS`."""
+    """Make a person from a row with :data:`FIELDS`."""
     return ArchivedPerson(
         item=row["item"],
         scene=row["name"],

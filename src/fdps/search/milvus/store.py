@@ -61,9 +61,9 @@ from fdps.search.store import (
 )
 from fdps.structures import Detections, Hit
 
-MESSAGE_BYTES = 2**24  # of one insertion, well below the 64 MB that a server takes
-GONE_AT_ONCE = 4000  # scenes that one state can name, since it is one text of 65,535 bytes
-MAX_SEARCHES = 20  # of one query, where others remove people all the time
+MESSAGE_BYTES = 2**24  # most bytes in one insertion, well below the 64 MB that a server takes
+GONE_AT_ONCE = 4000  # most scenes that one state can name, since it is one text of 65,535 bytes
+MAX_SEARCHES = 20  # most attempts at one query, where others remove people all the time
 
 
 class MilvusStore:
@@ -72,11 +72,11 @@ class MilvusStore:
     One object serves one thread.
 
     Args:
-        address: Where it is.
+        address: Address of the archive.
 
     Raises:
         MissingDataError: There is no archive.
-        ArchiveError: It is of a newer format, or Milvus cannot be reached.
+        ArchiveError: The archive is of a newer format, or Milvus cannot be reached.
         UsageError: pymilvus is not installed.
     """
 
@@ -103,10 +103,10 @@ class MilvusStore:
         """Begin an archive.
 
         Args:
-            address: Where it will be.
-            model_hash: The model whose embeddings it will hold.
+            address: Address of the new archive.
+            model_hash: Hash of the model whose embeddings it will hold.
             dim: Length of an embedding, at least 1.
-            model: Where that model can be loaded from.
+            model: The place where that model can be loaded from.
 
         Raises:
             ArchiveError: There is an archive already, collections of its names are not ours, or
@@ -131,17 +131,17 @@ class MilvusStore:
 
     @property
     def info(self) -> IndexInfo:
-        """The stamp."""
+        """The stamp of the archive."""
         return self._info
 
     @property
     def folder(self) -> Path | None:
-        """There is none."""
+        """Always ``None``: an archive on a server has no folder."""
         return None
 
     @property
     def n_scenes(self) -> int:
-        """Scenes, with people or without."""
+        """Number of scenes, with people or without."""
         with milvus_errors(self._address):
             return self._journal.read().n_scenes
 
@@ -173,7 +173,7 @@ class MilvusStore:
         self._nested_writers += 1
         try:
             yield
-        except BaseException:  # a server that is gone fails here as well, and hides nothing
+        except BaseException:  # a server that is gone fails here as well, and must hide no error
             with suppress(Exception):
                 self._journal.release()
             raise
@@ -184,16 +184,16 @@ class MilvusStore:
             self._nested_writers -= 1
 
     def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
-        """The scene that agrees with every property given, or ``None``."""
+        """Return the scene that agrees with every property given, or ``None``."""
         found = self._found({"sha256": sha256, "name": name, "path": path})
         return found[0] if found else None
 
     def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
-        """All scenes that agree with every property given, in the order of addition."""
+        """Return all scenes that agree with every property given, in the order of addition."""
         return self._found({"sha256": sha256, "path": path})
 
     def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
-        """People by their numbers, in the order asked for; whoever is not there is left out."""
+        """Return people by their numbers, in the order asked for; missing people are left out."""
         with milvus_errors(self._address):
             state = self._journal.read()
             found = {
@@ -204,13 +204,13 @@ class MilvusStore:
         return [found[int(item)] for item in items if int(item) in found]
 
     def people_in(self, scene: str) -> list[ArchivedPerson]:
-        """Everybody in a scene, by item."""
+        """Return everybody in a scene, ordered by item."""
         with milvus_errors(self._address):
             rows = self._rows.people(self._journal.read(), f"name == {quoted(scene)}", FIELDS)
         return sorted(map(archived_person, rows), key=lambda person: person.item)
 
     def is_finished(self, sha256: str, sampling: str) -> bool:
-        """Whether every frame that a sampling takes of a video is in the archive."""
+        """Tell whether every frame that a sampling takes of a video is in the archive."""
         with milvus_errors(self._address):
             rows = self._client.query(
                 self._address.records,
@@ -221,14 +221,14 @@ class MilvusStore:
         return bool(rows)
 
     def finish(self, sha256: str, sampling: str) -> None:
-        """Note that it is; removing one of its scenes takes that back."""
+        """Note that a video is finished; removing one of its scenes takes that back."""
         with self.writing(), milvus_errors(self._address):
             if not self.is_finished(sha256, sampling):
                 row = record("video", f"{sha256}:{sampling}", {}, sha256=sha256)
                 self._client.insert(self._address.records, [row])
 
     def note(self, key: str) -> str | None:
-        """A text that is kept with the stamp, or ``None``."""
+        """Return a text that is kept with the stamp, or ``None``."""
         with milvus_errors(self._address):
             return read_note(self._client, self._address, key)
 
@@ -238,14 +238,14 @@ class MilvusStore:
             write_note(self._client, self._address, key, text)
 
     def add(self, scene: SceneRecord, people: Detections) -> None:
-        """Add a scene and its people at once; its earlier state is replaced."""
+        """Add a scene and its people in one commit; its earlier state is replaced."""
         check_embeddings(people.embeddings, self._info.dim)
         with self.writing(), milvus_errors(self._address):
             state = self._cleaned()
             self._write(state, [(scene, people)], self._replaced_by(scene, state))
 
     def replace(self, path: str, scenes: Sequence[tuple[SceneRecord, Detections]]) -> None:
-        """Replace all scenes of a file by others at once."""
+        """Replace all scenes of a file by others, in one commit."""
         for _, people in scenes:
             check_embeddings(people.embeddings, self._info.dim)
         with self.writing(), milvus_errors(self._address):
@@ -254,12 +254,12 @@ class MilvusStore:
             gone = {row["number"] for row in old}
             for scene, _ in scenes:
                 self._refuse_others(scene, gone, state)
-            # First: a video that is decoded again in vain loses nothing.
+            # This comes first: a video that is decoded again in vain loses nothing.
             self._unfinish({row["sha256"] for row in old})
             self._write(state, scenes, sorted(gone))
 
     def move(self, sha256: str, path: str, names: Mapping[int, str]) -> None:
-        """Let all scenes of a content follow their file at once; their people get new numbers."""
+        """Let all scenes of a content follow their file in one commit; people get new numbers."""
         with self.writing(), milvus_errors(self._address):
             state = self._cleaned()
             rows = self._rows.scenes(state, f"sha256 == {quoted(sha256)}")
@@ -280,15 +280,15 @@ class MilvusStore:
     def remove(self, *, scenes: Sequence[str] = (), items: Sequence[int] = ()) -> int:
         """Erase scenes with their people, and single people.
 
-        A server erases rows from its disks when it has compacted them, which this asks for, and
-        when it has collected its garbage, which its settings decide.
+        A server erases rows from its disks when it has compacted them, which this method asks for,
+        and when it has collected its garbage, which the server's settings decide.
         """
         n_removed = 0
         with self.writing(), milvus_errors(self._address):
             for names in _pages(list(dict.fromkeys(scenes))):
                 state = self._cleaned()
                 rows = self._rows.scenes(state, one_of("name", names))
-                # First: a video that is decoded again in vain loses nothing.
+                # This comes first: a video that is decoded again in vain loses nothing.
                 self._unfinish({row["sha256"] for row in rows})
                 gone = [row["number"] for row in rows]
                 n_people = self._rows.count(state, gone)
@@ -313,7 +313,7 @@ class MilvusStore:
     def search(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Hit]]:
-        """The ``top`` most similar people to each query, best first; ties by item."""
+        """Return the ``top`` most similar people to each query, best first; ties by item."""
         check_embeddings(embeddings, self._info.dim)
         if top < 1:
             raise UsageError(f"top must be at least 1, got {top}")
@@ -337,7 +337,7 @@ class MilvusStore:
         )
 
     def count(self, filters: Filters) -> int:
-        """How many people a search with these filters looks at."""
+        """Return how many people a search with these filters looks at."""
         with milvus_errors(self._address):
             counting = self._journal.read().counts("scene", has_items=True)
             return count_people(
@@ -345,7 +345,7 @@ class MilvusStore:
             )
 
     def _cleaned(self) -> State:
-        """The state, after what killed writers left has been erased."""
+        """Return the state, after erasing what killed writers left."""
         if self._journal.renew():
             self._is_clean = False
         state = self._journal.read()
@@ -399,9 +399,9 @@ class MilvusStore:
         scenes: Sequence[tuple[SceneRecord, Detections]],
         gone: Sequence[int],
     ) -> None:
-        """Add scenes and take away those of these numbers, in one commit.
+        """Add scenes and take away those with the numbers ``gone``, in one commit.
 
-        Where more go than one state can name, the rest follows in commits of its own.
+        Where more go than one state can name, the rest follows in further commits.
         """
         lost = sum(self._rows.count(state, some) for some in _pages(list(gone)))
         self._is_clean = False
@@ -421,14 +421,14 @@ class MilvusStore:
             self._commit(self._cleaned(), scenes=gone[start : start + GONE_AT_ONCE])
 
     def _replaced_by(self, scene: SceneRecord, state: State) -> list[int]:
-        """Numbers of the scenes of the same path and frame; refuses a scene like another one."""
+        """Return the scenes of the same path and frame; refuse a scene that is like another one."""
         same = f"frame == {scene.frame} and path == {quoted(scene.path)}"
         numbers = [row["number"] for row in self._rows.scenes(state, same)]
         self._refuse_others(scene, numbers, state)
         return numbers
 
     def _refuse_others(self, scene: SceneRecord, gone: Collection[int], state: State) -> None:
-        """Refuse a scene whose name or content another one has, but for those that go."""
+        """Refuse a scene whose name or content another scene has, unless that one goes."""
         sha256, name = (f"{k} == {quoted(getattr(scene, k))}" for k in ("sha256", "name"))
         rows = self._rows.scenes(state, f"(frame == {scene.frame} and {sha256}) or {name}")
         if any(row["number"] not in gone for row in rows):
@@ -444,13 +444,13 @@ class MilvusStore:
 
 
 def _pages(values: list[Any]) -> Iterator[list[Any]]:
-    """A thousand at a time."""
+    """Yield the values a thousand at a time."""
     for start in range(0, len(values), PAGE):
         yield values[start : start + PAGE]
 
 
 def _detections(rows: Sequence[dict[str, Any]], dim: int) -> Detections:
-    """Rows of people as what was added, in the order in which they came."""
+    """Turn rows of people into the detections that were added, in the order of the rows."""
     people = [archived_person(row) for row in sorted(rows, key=itemgetter("item"))]
     embeddings = [person.embedding for person in people]
     return Detections(

@@ -1,4 +1,4 @@
-"""One search from beginning to end: the hits of a query in the order asked for, or its appearances.
+"""Run one search: the hits of a query in the order asked for, or its appearances.
 
 Re-ranking changes the order only. The similarities stay those of the query, so that levels keep
 their meaning.
@@ -19,18 +19,18 @@ from fdps.search.store import Appearance, Filters, Store, Tracks
 from fdps.structures import Hit
 
 Rerank = Literal["", "expansion", "k-reciprocal"]
-"""By similarity; by similarity to the query and its best hit together (Chum et al., "Total recall",
-ICCV 2007); by common neighbours (Zhong et al., CVPR 2017)."""
+"""Orders of hits: by similarity; by similarity to the query and its best hit together (Chum et al.,
+"Total recall", ICCV 2007); by common neighbours (Zhong et al., CVPR 2017)."""
 
 SHORTLIST = 100
-"""Hits of which k-reciprocal re-ranking looks at all pairs; those beyond keep their place."""
+"""Number of hits whose pairs k-reciprocal re-ranking looks at; later hits keep their place."""
 
 
 def check_rerank(name: str) -> None:
-    """Refuse what is no re-ranking.
+    """Refuse a name that is not one of a re-ranking.
 
     Raises:
-        UsageError: There is none of this name.
+        UsageError: No re-ranking has this name.
     """
     if name not in get_args(Rerank):
         names = ", ".join(filter(None, get_args(Rerank)))
@@ -46,15 +46,15 @@ def find(
     rerank: str = "",
     known: Set[int] = frozenset(),
 ) -> list[Hit]:
-    """The best hits of one query.
+    """Find the best hits of one query.
 
     Args:
         store: The archive.
-        wanted: Whom to look for.
-        top: Results wanted.
-        filters: Whom to look at.
+        wanted: The person to look for.
+        top: Number of results wanted.
+        filters: Conditions on the people to look at.
         rerank: One of :data:`Rerank`.
-        known: Items that are no results: those that the query was made of.
+        known: Items left out of the results, because the query was made of them.
 
     Raises:
         UsageError: ``top`` is below 1, the embedding does not fit the archive, or ``rerank`` is
@@ -68,7 +68,7 @@ def find(
     if rerank == "k-reciprocal":
         return _by_neighbours(store, wanted, hits)[:top]
     best = store.people([hits[0].item])
-    if not best:  # removed since
+    if not best:  # it was removed meanwhile
         return hits
     both = Wanted.of(np.stack([wanted.direction, best[0].embedding]))
     return _as_similar_to(store, wanted, _search(store, both, top, filters, known))
@@ -77,14 +77,14 @@ def find(
 def find_appearances(
     store: Store, wanted: Wanted, top: int, *, filters: Filters, known: Set[int] = frozenset()
 ) -> list[Appearance]:
-    """The best appearances of one query.
+    """Find the best appearances of one query.
 
     Args:
         store: The archive.
-        wanted: Whom to look for.
-        top: Results wanted.
-        filters: Whom to look at.
-        known: Items of which the query was made; appearances with them are no results.
+        wanted: The person to look for.
+        top: Number of results wanted.
+        filters: Conditions on the people to look at.
+        known: Items of which the query was made; appearances that include them are left out.
 
     Raises:
         UsageError: ``top`` is below 1, the embedding does not fit the archive, or the archive does
@@ -134,11 +134,12 @@ def _by_neighbours(store: Store, wanted: Wanted, hits: list[Hit]) -> list[Hit]:
 def reciprocal_order(
     wanted: Wanted, embeddings: Float32[np.ndarray, "H D"]
 ) -> Int64[np.ndarray, " H"]:
-    """Places of hits, best first, by :func:`fdps.evaluation.reciprocal.k_reciprocal_distance`.
+    """Order hits, best first, by :func:`fdps.evaluation.reciprocal.k_reciprocal_distance`.
 
     Args:
         wanted: The query.
-        embeddings: Of its hits, best first; of equal distances the better hit comes first.
+        embeddings: Embeddings of its hits, best first; of equal distances the better hit comes
+            first.
     """
     from fdps.evaluation.protocols import RerankOptions
     from fdps.evaluation.reciprocal import k_reciprocal_distance
@@ -149,7 +150,7 @@ def reciprocal_order(
 
 
 def _as_similar_to(store: Store, wanted: Wanted, hits: list[Hit]) -> list[Hit]:
-    """The same hits, with their similarity to the query itself."""
+    """Return the same hits, with their similarity to the query itself."""
     people = {person.item: person for person in store.people([hit.item for hit in hits])}
     there = [hit for hit in hits if hit.item in people]
     rows = unit_rows([people[hit.item].embedding for hit in there], len(wanted.direction))

@@ -12,23 +12,23 @@ from jaxtyping import Float32
 from fdps.errors import ArchiveError
 
 BLOCK_BYTES = 2**26
-"""Memory is taken in blocks of 64 MiB, so that an archive grows without being copied."""
+"""Size of a block: 64 MiB, so that the memory of an archive grows without being copied."""
 
 READ_BYTES = 2**18
-"""What is read at once stays in the processor's cache: twice as fast as 4 MiB at once."""
+"""Amount to read at once: it stays in the processor's cache, twice as fast as 4 MiB at once."""
 
 
 class EmbeddingMatrix:
-    """All embeddings as blocks of float32 rows, by rising item.
+    """All embeddings of an archive as blocks of float32 rows, ordered by rising item.
 
-    It is read when it is first needed, and again when the archive has changed: people that were
-    added are appended, after a removal everything is read anew.
+    The matrix is read when it is first needed, and again when the archive has changed: people who
+    were added are appended, and after a removal everything is read anew.
 
     Args:
-        dim: D.
+        dim: D, the length of an embedding.
 
     Attributes:
-        items: (N,) int64, rising.
+        items: Item of every row, (N,) int64, rising.
     """
 
     def __init__(self, dim: int) -> None:
@@ -42,7 +42,7 @@ class EmbeddingMatrix:
 
     @property
     def blocks(self) -> list[Float32[np.ndarray, "B D"]]:
-        """The rows of :attr:`items`; all blocks but the last are of one size."""
+        """Return the rows of :attr:`items`; all blocks but the last are of one size."""
         starts = range(0, len(self.items), self._rows_per_block)
         return [
             memory[: len(self.items) - start]
@@ -53,15 +53,16 @@ class EmbeddingMatrix:
         """Bring the matrix up to the state that ``connection`` sees.
 
         Args:
-            connection: Within a read transaction.
-            own_changes: Commits through this connection; SQLite counts only those of others.
+            connection: Connection within a read transaction.
+            own_changes: Number of commits through this connection; SQLite counts only those of
+                others.
 
         Returns:
-            Whether people or scenes may have changed; other processes also write what is none of
-            a search's business, such as what they have searched for.
+            Whether people or scenes may have changed; other processes also write what does not
+            concern a search, such as what they have searched for.
 
         Raises:
-            ArchiveError: An embedding has not D numbers, or removals are not counted.
+            ArchiveError: An embedding does not have D numbers, or removals are not counted.
         """
         state = (connection.execute("PRAGMA data_version").fetchone()[0], own_changes)
         if state == self._state:
@@ -76,7 +77,7 @@ class EmbeddingMatrix:
         return has_changed or len(self.items) != n_before
 
     def _append(self, connection: sqlite3.Connection) -> None:
-        """Nobody was removed, so whoever has a higher item than the last one is new."""
+        """Append whoever has a higher item than the last one: all new, as nobody was removed."""
         cursor = connection.execute(
             "SELECT id, embedding FROM people WHERE id > ? ORDER BY id",
             (int(self.items[-1]) if len(self.items) else 0,),
@@ -114,10 +115,10 @@ def _removals(connection: sqlite3.Connection) -> int:
 
 
 def embedding_rows(blobs: Sequence[bytes], dim: int) -> Float32[np.ndarray, "_ D"]:
-    """Embeddings as the database keeps them, as rows.
+    """Turn embeddings, as the database keeps them, into rows.
 
     Raises:
-        ArchiveError: One has not ``dim`` numbers.
+        ArchiveError: An embedding does not have ``dim`` numbers.
     """
     if any(not isinstance(blob, bytes) or len(blob) != 4 * dim for blob in blobs):
         raise ArchiveError(

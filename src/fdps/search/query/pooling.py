@@ -20,9 +20,9 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from fdps.search.query.ranking import SPARSE, inner_products, rounding_bound
 
-QUERIES_PER_PASS = 8  # 4 bytes each for every person in the archive
-ROWS_AT_ONCE = 8192  # in float64: 16 MB at D = 256
-_SLACK = 1e-9  # far above what float64 sums lose
+QUERIES_PER_PASS = 8  # each takes 4 bytes for every person in the archive
+ROWS_AT_ONCE = 8192  # rows in float64: 16 MB at D = 256
+_SLACK = 1e-9  # far more than float64 sums lose
 
 Blocks = Sequence[Float32[np.ndarray, "_ D"]]
 
@@ -36,12 +36,12 @@ class FoundRows(NamedTuple):
 
 
 class Groups:
-    """Which rows make one appearance.
+    """The rows that make one appearance, for all appearances.
 
     Args:
-        blocks: Unit rows; row numbers count through all blocks, which are of one size but for the
-            last.
-        labels: Track of every row; rows of one label are one appearance.
+        blocks: Rows of unit length; row numbers count through all blocks, which are of one size but
+            for the last.
+        labels: Track of every row; the rows of one label are one appearance.
         allowed: Rows that count; ``None`` for all.
     """
 
@@ -69,10 +69,10 @@ class Groups:
     def nearest(
         self, blocks: Blocks, queries: Float32[np.ndarray, "Q D"], top: int
     ) -> list[list[FoundRows]]:
-        """The appearances most similar to each query, highest first, equal ones by label.
+        """Return the appearances most similar to each query, highest first, equal ones by label.
 
         As in :func:`~fdps.search.query.ranking.nearest`, float32 products only tell who cannot be
-        among the best; float64 decides. A row alone is as similar as its embedding, whatever its
+        among the best; float64 decides. A single row is as similar as its embedding, whatever its
         length.
         """
         if len(self) == 0:
@@ -85,7 +85,7 @@ class Groups:
         return found
 
     def _products(self, blocks: Blocks, queries: np.ndarray) -> Float32[np.ndarray, "Q M"]:
-        """Of all rows that count, in the order of ``_rows``."""
+        """Compute the products of all rows that count, in the order of ``_rows``."""
         if len(self._rows) < SPARSE * sum(map(len, blocks)):
             return np.asarray(queries @ taken(blocks, self._rows).T)
         return np.concatenate([queries @ block.T for block in blocks], axis=1)[:, self._rows]
@@ -115,7 +115,7 @@ class Groups:
         ]
 
     def _candidates(self, rough: np.ndarray, top: int, dim: int) -> np.ndarray:
-        """Groups, rising, that can be among the best, given the float32 products of their rows."""
+        """Return the groups, rising, that can be among the best by the products of their rows."""
         if len(self) <= top:
             return np.arange(len(self))
         lengths = np.maximum(self._lengths, 1e-12)
@@ -132,7 +132,7 @@ class Groups:
     def _sums(
         self, blocks: Blocks, groups: Int64[np.ndarray, " A"]
     ) -> Iterator[tuple[Int64[np.ndarray, " _"], Float64[np.ndarray, "_ D"]]]:
-        """Sums of embeddings in float64, a part of the groups at a time.
+        """Yield sums of embeddings in float64, for a part of the groups at a time.
 
         Every sum is formed by itself and in the order of rows, so that it does not depend on what
         else is asked for.
@@ -152,7 +152,7 @@ class Groups:
 
 
 def taken(blocks: Blocks, rows: Int64[np.ndarray, " K"]) -> Float32[np.ndarray, "K D"]:
-    """Rows by their numbers, which count through all blocks."""
+    """Copy rows by their numbers, which count through all blocks."""
     size = len(blocks[0])
     found = np.empty((len(rows), blocks[0].shape[1]), dtype=np.float32)
     block_of = rows // size

@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from fdps.search.store import UNIT_TOLERANCE
 
-UNIT_ROUNDOFF = 2.0**-24  # of float32
+UNIT_ROUNDOFF = 2.0**-24  # unit roundoff of float32
 QUERIES_PER_PASS = 64  # their products with a block stay in the processor's cache
-ROWS_AT_ONCE = 4096  # in float64: 8 MB at D = 256
-SPARSE = 0.25  # of the rows; where fewer are allowed, copying them out is faster
+ROWS_AT_ONCE = 4096  # rows in float64: 8 MB at D = 256
+SPARSE = 0.25  # share of the rows; where fewer are allowed, copying them out is faster
 
 
 class Best(NamedTuple):
@@ -30,7 +30,7 @@ def nearest(
     top: int,
     allowed: Bool[np.ndarray, " N"] | None = None,
 ) -> list[Best]:
-    """The rows most similar to each query, highest first, equal ones by row.
+    """Find the rows most similar to each query, highest first, equal ones by row.
 
     The matrix is read once for up to 64 queries. A float32 product, whose last bits depend on the
     BLAS at hand, only tells which rows cannot be among the best: those that miss the last place by
@@ -38,9 +38,9 @@ def nearest(
     fixed order, and decide.
 
     Args:
-        blocks: Unit rows; row numbers count through all blocks.
-        queries: Unit rows.
-        top: Results wanted, at least 1.
+        blocks: Rows of unit length; row numbers count through all blocks.
+        queries: Rows of unit length.
+        top: Number of results wanted, at least 1.
         allowed: Rows that may be returned; ``None`` for all.
 
     Returns:
@@ -59,7 +59,7 @@ def nearest(
 
 
 def rounding_bound(dim: int) -> float:
-    """How far the float32 product of two unit vectors may be from the true one, at most.
+    """Bound how far the float32 product of two unit vectors may be from the true one.
 
     In whatever order a BLAS adds, the error is at most n·u / (1 − n·u) times the lengths of both
     vectors, with n = ``dim`` and u = 2**-24 (Higham, Accuracy and Stability, 2002, section 3.1).
@@ -96,7 +96,7 @@ def _one_pass(
 def inner_products(
     rows: Float32[np.ndarray, "N D"], query: Float32[np.ndarray, " D"]
 ) -> Float64[np.ndarray, " N"]:
-    """In float64, every row by itself, so that they do not depend on what else is asked."""
+    """Compute products in float64, each row by itself, so that they do not depend on other rows."""
     exact, query = np.empty(len(rows)), query.astype(np.float64)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
@@ -105,7 +105,7 @@ def inner_products(
 
 
 def _roughly_best(rough: np.ndarray, candidates: np.ndarray, top: int, dim: int) -> np.ndarray:
-    """Those candidates of a block that can be among its ``top`` best."""
+    """Return the candidates of a block that can be among its ``top`` best."""
     if len(candidates) <= top:
         return candidates
     n_worse = len(candidates) - top
@@ -115,7 +115,7 @@ def _roughly_best(rough: np.ndarray, candidates: np.ndarray, top: int, dim: int)
 
 
 def _floor(similarity: float, dim: int, *, errors: int = 1) -> float:
-    """What a float32 product reaches if the true one reaches ``similarity``, rounded down."""
+    """Return what a float32 product reaches if the true one is ``similarity``, rounded down."""
     lowest = np.float32(similarity - errors * rounding_bound(dim))
     return float(np.nextafter(lowest, np.float32(-np.inf)))
 

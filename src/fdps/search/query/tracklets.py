@@ -1,7 +1,7 @@
-"""Tracklets: the sightings of one person in frames of a video that follow each other.
+"""Tracklets: the sightings of one person in consecutive frames of a video.
 
 Frames are sampled, half a second apart by default, so a walker's boxes do not overlap from one
-frame to the next. What may be one person is decided by place and by appearance:
+frame to the next. Place and appearance decide which sightings may be one person:
 
 * *place*: the centre has moved no further than a person can run in that time, measured in heights
   of the box, and the height has not changed too much;
@@ -26,7 +26,7 @@ from jaxtyping import Float32, Float64, Int64
 from fdps.structures import Boxes
 
 USUAL_STRANGERS = 0.2
-"""Similarity of strangers where a video never shows two people at once."""
+"""Similarity assumed for strangers where a video never shows two people at once."""
 
 
 class PeopleOfFrame(NamedTuple):
@@ -34,8 +34,8 @@ class PeopleOfFrame(NamedTuple):
 
     Args:
         time_s: Seconds from the beginning of the video.
-        boxes: In any order.
-        embeddings: Unit rows.
+        boxes: Boxes in any order.
+        embeddings: Rows of unit length.
     """
 
     time_s: float
@@ -45,19 +45,19 @@ class PeopleOfFrame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Linking:
-    """When two sightings may be one person.
+    """The limits within which two sightings may be one person.
 
     The values were chosen on camera 6 of PRW, frames one second apart; see
     ``benchmarks/linking_values.py`` for what half and twice of each give there.
 
     Args:
-        max_gap_s: A person who is not seen for longer begins a new track.
-        max_speed: Of the centre of the box, in heights a second; 1.5 is a run of 2.5 m/s.
-        slack: Movement that boxes make by themselves, in heights.
-        max_ratio: Of the larger height to the smaller.
+        max_gap_s: Longest time without a sighting, in seconds; after it a new track begins.
+        max_speed: Speed of the centre of the box, in heights a second; 1.5 is a run of 2.5 m/s.
+        slack: Movement that boxes make by themselves, in heights of the box.
+        max_ratio: Largest ratio of the larger height to the smaller.
         likeness: Least similarity, from 0 for that of strangers to 1 for that of equals.
-        weight_of_place: Of being near, against being similar.
-        margin: By which a link must be better than those that compete with it.
+        weight_of_place: Weight of being near, against being similar.
+        margin: Amount by which a link must be better than those that compete with it.
     """
 
     max_gap_s: float = 3.0
@@ -71,7 +71,7 @@ class Linking:
 
 @dataclass(slots=True, eq=False)
 class _Track:
-    """Where and how somebody was seen last."""
+    """The place and the looks of somebody when last seen."""
 
     number: int
     time_s: float
@@ -87,17 +87,17 @@ class _Track:
 def link_people(
     read: Callable[[], Iterable[PeopleOfFrame]], how: Linking | None = None
 ) -> Iterator[Int64[np.ndarray, " N"]]:
-    """The track of everybody, frame after frame.
+    """Yield the track of everybody, frame after frame.
 
     Equal input gives equal output, and the order of the people of a frame does not matter.
 
     Args:
-        read: Gives the frames of one video in order; it is called twice, so that a video of any
-            length needs little memory.
-        how: When two sightings may be one person.
+        read: Function that gives the frames of one video in order; it is called twice, so that a
+            video of any length needs little memory.
+        how: The limits within which two sightings may be one person.
 
     Yields:
-        A number for each person of a frame; people of one number are one person.
+        A number for each person of a frame; people with the same number are one person.
     """
     how = how or Linking()
     strangers = strangers_similarity(read())
@@ -107,7 +107,7 @@ def link_people(
 
 
 def strangers_similarity(frames: Iterable[PeopleOfFrame]) -> float:
-    """How similar different people are: the median over all pairs of one frame, to a hundredth."""
+    """Return the median similarity over all pairs of people in one frame, to a hundredth."""
     counts = np.zeros(201, dtype=np.int64)
     for frame in frames:
         similarity = frame.embeddings @ frame.embeddings.T
@@ -124,8 +124,8 @@ class _Linker:
     """The tracks of one video that may still go on.
 
     Args:
-        how: When two sightings may be one person.
-        min_similarity: Of a person and a track.
+        how: The limits within which two sightings may be one person.
+        min_similarity: Least similarity of a person and a track.
     """
 
     def __init__(self, how: Linking, min_similarity: float) -> None:
@@ -134,10 +134,10 @@ class _Linker:
         self._n_tracks = 0
 
     def link(self, frame: PeopleOfFrame) -> Int64[np.ndarray, " N"]:
-        """Numbers for the people of the next frame."""
+        """Return numbers for the people of the next frame."""
         oldest = frame.time_s - self._how.max_gap_s
         self._tracks = [track for track in self._tracks if track.time_s >= oldest]
-        # Boxes alone, unless two people have the same one.
+        # The order is that of the boxes alone, unless two people have the same one.
         order = np.lexsort(np.hstack([frame.embeddings[:, :4], frame.boxes]).T)
         boxes = frame.boxes[order].astype(np.float64)
         embeddings = frame.embeddings[order].astype(np.float64)
@@ -147,7 +147,7 @@ class _Linker:
         pairs = _sure_pairs(fits, self._how.margin)
         doubtful = set(np.flatnonzero(fits.any(axis=1)).tolist()) - set(pairs.values())
         known = self._tracks
-        # Whoever might be one of these people, and nobody knows which, must not turn up later.
+        # A track that may be one of these people, but not surely, must not go on later.
         self._tracks = [track for place, track in enumerate(known) if place not in doubtful]
         numbers = np.empty(len(order), dtype=np.int64)
         for person in range(len(order)):
@@ -165,7 +165,7 @@ class _Linker:
     def _fits(
         self, time_s: float, centres: np.ndarray, heights: np.ndarray, embeddings: np.ndarray
     ) -> Float64[np.ndarray, "T N"]:
-        """How well everybody fits every track; 0 where they do not."""
+        """Return how well everybody fits every track; 0 where they do not fit."""
         how, tracks = self._how, self._tracks
         if not tracks:
             return np.zeros((0, len(centres)))
@@ -186,8 +186,8 @@ class _Linker:
 
 
 def _sure_pairs(fits: Float64[np.ndarray, "T N"], margin: float) -> dict[int, int]:
-    """Person → track, for the pairs of the best assignment that nothing else comes near."""
-    from scipy.optimize import linear_sum_assignment  # slow to load, and a search has no use for it
+    """Map people to tracks, for the pairs of the best assignment that nothing else comes near."""
+    from scipy.optimize import linear_sum_assignment  # slow to load, and no search needs it
 
     tracks, people = linear_sum_assignment(fits, maximize=True)
     return {
@@ -198,7 +198,7 @@ def _sure_pairs(fits: Float64[np.ndarray, "T N"], margin: float) -> dict[int, in
 
 
 def _second(fits: np.ndarray, track: int, person: int) -> float:
-    """The best fit that competes with a pair for its track or its person."""
+    """Return the best fit that competes with a pair for its track or its person."""
     others = np.concatenate([np.delete(fits[track], person), np.delete(fits[:, person], track)])
     return float(others.max(initial=0.0))
 

@@ -1,6 +1,6 @@
-"""Several pictures of one person, and of others who are somebody else, as one query.
+"""Join several pictures of one person, and of other people, into one query.
 
-Axes in shapes: K pictures of the person, R of others, D embedding dimension.
+Axes in shapes: K pictures of the person, R pictures of others, D embedding dimension.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from fdps.errors import UsageError
 from fdps.search.store import ArchivedPerson, check_embeddings
 
 UNLIKE_WEIGHT = 0.5
-"""How much a similarity to somebody else counts against the similarity to the person.
+"""Weight of a similarity to somebody else, against the similarity to the person.
 
 ``benchmarks/feedback.py`` compares other values."""
 
@@ -27,16 +27,16 @@ class HasEmbedding(Protocol):
 
     @property
     def embedding(self) -> Float32[np.ndarray, " D"]:
-        """Unit length."""
+        """The embedding of the person, of unit length."""
 
 
 Person = HasEmbedding | Float[np.ndarray, " D"]
-"""Someone to look for: a query, or the embedding itself."""
+"""A person to look for: a query, or the embedding itself."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wanted:
-    """Whom to look for, as one direction in the space of embeddings.
+    """The person to look for, as one direction in the space of embeddings.
 
     The inner product with the sum ``mean(like) - weight * mean(unlike)`` is the mean similarity to
     the pictures of the person, less ``weight`` times the mean similarity to the others; so one
@@ -45,8 +45,8 @@ class Wanted:
     the greatest of theirs.
 
     Args:
-        direction: Of the sum, unit length.
-        length: Of the sum.
+        direction: Direction of the sum, of unit length.
+        length: Length of the sum.
     """
 
     direction: Float32[np.ndarray, " D"]
@@ -60,7 +60,7 @@ class Wanted:
         *,
         weight: float = UNLIKE_WEIGHT,
     ) -> "Wanted":
-        """Join unit rows.
+        """Join rows of unit length.
 
         Raises:
             UsageError: There is no picture of the person, or the rows cancel out.
@@ -69,7 +69,7 @@ class Wanted:
             raise UsageError("nobody to look for", hint="give at least one picture of the person")
         is_refused = unlike is not None and len(unlike) > 0
         if len(like) == 1 and not is_refused:
-            return cls(like[0].astype(np.float32), 1.0)  # to the last bit
+            return cls(like[0].astype(np.float32), 1.0)  # exact to the last bit
         total = like.astype(np.float64).mean(axis=0)
         if unlike is not None and is_refused:
             total = total - weight * unlike.astype(np.float64).mean(axis=0)
@@ -82,22 +82,22 @@ class Wanted:
         return cls((total / length).astype(np.float32), length)
 
     def similarity(self, embeddings: Float[np.ndarray, "N D"]) -> Float64[np.ndarray, " N"]:
-        """Of other people, as a search would tell it."""
+        """Return the similarity of other people, as a search would tell it."""
         return np.asarray(embeddings.astype(np.float64) @ self.direction) * self.length
 
 
 def wanted_people(
     query: Person | Sequence[Person], unlike: Sequence[Person], dim: int
 ) -> tuple[Wanted, set[int]]:
-    """Whom to look for, and the items of the archive that are part of the question.
+    """Return whom to look for, and the items of the archive that are part of the question.
 
     Args:
-        query: One person, or several pictures of one.
+        query: One person, or several pictures of one person.
         unlike: People who are somebody else.
-        dim: D of the archive.
+        dim: D of the archive, the length of an embedding.
 
     Raises:
-        UsageError: An embedding does not fit the archive; or as :meth:`Wanted.of`.
+        UsageError: An embedding does not fit the archive; or as for :meth:`Wanted.of`.
     """
     like = [query] if isinstance(query, np.ndarray | HasEmbedding) else list(query)
     groups = []
@@ -117,6 +117,6 @@ def wanted_people(
 
 
 def unit_rows(embeddings: Sequence[Float[np.ndarray, " D"]], dim: int) -> np.ndarray:
-    """Embeddings as rows of float32; none gives no row."""
+    """Stack embeddings as rows of float32; without embeddings there is no row."""
     rows = [np.asarray(embedding, dtype=np.float32) for embedding in embeddings]
     return np.stack(rows) if rows else np.zeros((0, dim), dtype=np.float32)

@@ -1,8 +1,8 @@
-"""Many machines look at files, and one writes: indexing over Ray Data.
+"""Index over Ray Data: many machines look at files, and one writes.
 
-First the machines read the content of all files; whoever writes the archive then plans, as on one
-machine. What has to be decoded goes out in small parts. What comes back is in the order of the
-files, so the archive is the one that a single machine would have made.
+First the machines read the content of all files; the process that writes the archive then plans, as
+on one machine. Files that need decoding go out in small parts. Results come back in the order of
+the files, so the archive is the one that a single machine would have made.
 
 Two flows of Ray Data do the work: one reads content, the other looks at files. Each yields lists of
 rows, in the order of what went in, as soon as a part of them is done. Ray Data cannot be driven
@@ -28,12 +28,12 @@ from fdps.search.ingest.plan import FilePlan, Planner
 from fdps.search.ray.session import CLIENT_SCHEME, LOCAL, connected
 from fdps.search.ray.worker import LoadModel, LookingWorker, Rows, from_row, read_contents
 
-FILES_AT_ONCE = 20_000  # planned together; so many plans are in memory
+FILES_AT_ONCE = 20_000  # files planned together, whose plans are in memory
 PICTURES_PER_TASK = 16
-CPUS_PER_NETWORK = 4  # torch gains little from more
+CPUS_PER_NETWORK = 4  # torch gains little from more CPUs
 TRIES = 3
 FILES_PER_READING = 64
-ROWS_BYTES = 1 << 20  # of a video so much is sent before it has ended
+ROWS_BYTES = 1 << 20  # amount of a video that is sent before it has ended
 
 RowLists = Generator[list[Rows], None, None]
 Flow = Callable[..., RowLists]
@@ -41,12 +41,12 @@ Flow = Callable[..., RowLists]
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How a cluster is divided.
+    """The division of a cluster among workers.
 
     Args:
-        n_workers: Processes that hold the model.
-        cpus: Of each.
-        gpus: Of each.
+        n_workers: Number of processes that hold the model.
+        cpus: CPUs of each worker.
+        gpus: GPUs of each worker.
     """
 
     n_workers: int
@@ -55,11 +55,11 @@ class Shares:
 
     @classmethod
     def of(cls, machines: Sequence[Mapping[str, float]], device: str) -> "Shares":
-        """One network for each GPU, or for every four CPUs.
+        """Divide a cluster: one network for each GPU, or for every four CPUs.
 
         Args:
-            machines: Resources of each, as Ray counts them.
-            device: Where the network runs.
+            machines: Resources of each machine, as Ray counts them.
+            device: Device on which the network runs.
 
         Raises:
             ResourceError: There is nothing to run on.
@@ -85,14 +85,15 @@ class Team:
     """The workers that hold the model.
 
     Args:
-        load_model: Loads it; the same place must hold the same model on every machine.
-        model_hash: What the archive is stamped with.
-        n_decoders: Processes that decode, for each worker.
-        batch: Frames that the model looks at together.
-        n_workers: So many at most.
-        cpus: Of each.
-        gpus: Of each.
-        tries: Of a part whose worker is lost.
+        load_model: Function that loads the model; every machine must hold the same one at its
+            place.
+        model_hash: Hash of the model that made the archive.
+        n_decoders: Number of processes that decode, for each worker.
+        batch: Number of frames that the model looks at together.
+        n_workers: Largest number of workers.
+        cpus: CPUs of each worker.
+        gpus: GPUs of each worker.
+        tries: Attempts at a part whose worker is lost.
     """
 
     load_model: LoadModel
@@ -112,8 +113,9 @@ class RayCluster:
     Args:
         address: ``local`` starts Ray on this machine alone, reachable from nowhere else;
             ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT`` join a cluster.
-        load_model: Loads the model; the same place must hold the same model on every machine.
-        device: Where it runs; with ``cuda`` every worker gets a GPU of its own.
+        load_model: Function that loads the model; every machine must hold the same one at its
+            place.
+        device: Device on which the model runs; with ``cuda`` every worker gets a GPU of its own.
     """
 
     address: str
@@ -130,15 +132,15 @@ class RayCluster:
         n_decoders: int = 1,
         batch: int = 1,
     ) -> Generator[tuple[FilePlan, Events], None, None]:
-        """Every file in order, with its plan and what it gives.
+        """Yield every file in order, with its plan and what it gives.
 
         Args:
             files: All files of the sources.
-            planner: Of the archive.
-            model_hash: Its stamp.
+            planner: Planner of the archive.
+            model_hash: Hash of the model that made the archive.
             dim: Length of an embedding.
-            n_decoders: Processes that decode, for each network.
-            batch: Frames that a network looks at together.
+            n_decoders: Number of processes that decode, for each network.
+            batch: Number of frames that a network looks at together.
 
         Raises:
             ArchiveError: A machine has another model.
@@ -175,19 +177,19 @@ class RayCluster:
         )
 
     def _planned(self, files: Sequence[Frame], planner: Planner) -> Iterator[FilePlan]:
-        """Plans in order; the machines have read the content."""
+        """Yield plans in order; the machines have read the content."""
         paths = [os.fsencode(file.path) for file in files]
         for file, row in zip(files, self._rows(contents, paths), strict=True):
             if row["sha256"]:
                 yield planner.plan_of(file, row["sha256"])
                 continue
-            plan = planner.plan(file)  # is it the file, or does that machine not see it?
+            plan = planner.plan(file)  # tells a bad file from a machine that does not see it
             if plan.sha256:
                 plan.refuse(f"{row['problem']}, on {row['machine']}: all machines must see it")
             yield plan
 
     def _rows(self, flow: Flow, *arguments: object) -> Generator[Rows, None, None]:
-        """Closing them ends the flow, and so frees its workers."""
+        """Yield the rows of a flow. Closing them ends the flow, and so frees its workers."""
         through_a_client = self.address.startswith(CLIENT_SCHEME)
         drive = partial(through_an_actor, flow) if through_a_client else flow
         with closing(drive(*arguments)) as lists:
@@ -196,14 +198,14 @@ class RayCluster:
 
 
 def parts(plans: Sequence[FilePlan], n_workers: int) -> list[list[int]]:
-    """What goes out as one task: a video, or some pictures that follow each other.
+    """Divide files into tasks: a video each, or some pictures that follow each other.
 
     Args:
-        plans: Those without a request are left out.
-        n_workers: Few pictures are shared among so many.
+        plans: Plans of the files; those without a request are left out.
+        n_workers: Number of workers, among whom even few pictures are shared.
 
     Returns:
-        Places in ``plans``.
+        Indices into ``plans``.
     """
     n_pictures = sum(1 for plan in plans if plan.request and not plan.file.is_video)
     most = min(PICTURES_PER_TASK, math.ceil(n_pictures / n_workers))
@@ -237,7 +239,7 @@ def _with_their_rows(
 
 
 def contents(paths: Sequence[bytes]) -> RowLists:
-    """SHA-256 or problem of every file."""
+    """Yield the SHA-256, or the problem, of every file."""
     import pyarrow
     import ray.data
 
@@ -252,11 +254,11 @@ def contents(paths: Sequence[bytes]) -> RowLists:
 
 
 def seen(parts: Sequence[Sequence[tuple[int, str]]], team: Team) -> RowLists:
-    """What all files give.
+    """Yield what all files give.
 
     Args:
-        parts: Numbers and requests; each part is one task.
-        team: Who looks at them.
+        parts: Numbers and requests of files; each part is one task.
+        team: The workers that look at them.
     """
     import pyarrow
     import ray.data
@@ -283,7 +285,7 @@ def seen(parts: Sequence[Sequence[tuple[int, str]]], team: Team) -> RowLists:
 
 
 def through_an_actor(flow: Flow, *arguments: object) -> RowLists:
-    """A flow that is driven inside the cluster."""
+    """Run a flow that is driven inside the cluster."""
     import ray
 
     driver = ray.remote(num_cpus=0)(_Driver).remote(flow, arguments)
@@ -301,9 +303,9 @@ class _Driver:
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """Ray Data in the order of the files, soon rather than at once, and without bars of its own.
+    """Run Ray Data in the order of the files, without delay and without progress bars of its own.
 
-    Data sets keep the settings that they were made with.
+    Data sets keep the settings with which they were made.
     """
     import ray.data
 

@@ -1,4 +1,4 @@
-"""A connection to Ray, or a Ray of our own that nobody else can reach."""
+"""Connect to Ray, or start a private Ray that nobody else can reach."""
 
 import functools
 import logging
@@ -21,11 +21,11 @@ _PLACE = re.compile(r"(?:ray://)?(?P<host>[^\s:/\[\]]+|\[[\da-fA-F:]+\]):(?P<por
 
 
 def check_address(address: str) -> None:
-    """Refuse an address that names no cluster, and one that nobody can join without Ray.
+    """Refuse an address that does not name a cluster, and any address if Ray is missing.
 
     Raises:
-        UsageError: It is none of ``local``, ``auto``, ``HOST:PORT`` and ``ray://HOST:PORT``, or Ray
-            is not installed.
+        UsageError: The address is none of ``local``, ``auto``, ``HOST:PORT`` and
+            ``ray://HOST:PORT``, or Ray is not installed.
     """
     if address not in (LOCAL, AUTO) and not _PLACE.fullmatch(address):
         raise UsageError(
@@ -38,10 +38,10 @@ def check_address(address: str) -> None:
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Join a cluster, or start Ray here; what was started here is ended.
+    """Join a cluster, or start Ray here; a Ray that was started here is stopped at the end.
 
     Raises:
-        ResourceError: It cannot be reached, or it failed meanwhile.
+        ResourceError: The cluster cannot be reached, or it failed meanwhile.
         UsageError: Ray is not installed, or the address makes no sense.
     """
     check_address(address)
@@ -85,16 +85,16 @@ def _init(address: str, is_local: bool) -> None:
 
 @contextmanager
 def _environment(is_local: bool) -> Iterator[None]:
-    """No reports of usage to anybody; a Ray of ours listens on the loopback, and has a token.
+    """Set an environment without reports of usage; a private Ray is on the loopback, with a token.
 
     Ray reads this when it is imported and when it starts.
     """
     wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if is_local:
         wanted |= {
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too, it means the loopback
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # means the loopback, on Linux too
             "RAY_AUTH_TOKEN": _token(),
-            "RAY_worker_niceness": "0",  # 15 by default: beside other work it would stand still
+            "RAY_worker_niceness": "0",  # at the default, 15, it stands still beside other work
         }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -110,12 +110,12 @@ def _environment(is_local: bool) -> Iterator[None]:
 
 @functools.cache
 def _token() -> str:
-    """Ray keeps the first of a process."""
+    """Return the token of this process; Ray keeps the first one that it is given."""
     return secrets.token_hex(32)
 
 
 def _knock(address: str) -> None:
-    """Ray itself would wait for minutes where nobody answers."""
+    """Try the address first, because Ray itself would wait for minutes where nobody answers."""
     place = _PLACE.fullmatch(address)
     if place:
         host = place["host"].strip("[]")

@@ -1,4 +1,4 @@
-"""What a machine of a Ray cluster does for an archive: read content, find people, and report.
+"""The work of a machine of a Ray cluster: read content, find people, and report.
 
 Rows travel between our own processes. They hold plain numbers, JSON and the bytes of arrays, so a
 row can be read wherever it arrives; pixels stay where they were decoded.
@@ -31,7 +31,10 @@ from fdps.search.ingest.plan import content_hash
 from fdps.structures import Detections, Embedder
 
 LoadModel = Callable[[], Embedder]
-"""Loads the model from its place; called on every machine, so it must be possible to pickle it."""
+"""A function that loads the model from its place.
+
+It is called on every machine, so it must be possible to pickle it.
+"""
 
 Rows = dict[str, Any]
 """Columns by name."""
@@ -42,7 +45,7 @@ _FLOAT32 = np.dtype("<f4")
 
 
 def read_contents(batch: Rows) -> Rows:
-    """The SHA-256 of every file, or why it cannot be read."""
+    """Return the SHA-256 of every file, or why it cannot be read."""
     hashes, problems = [], []
     for path in batch["path"]:
         sha256 = problem = ""
@@ -57,15 +60,15 @@ def read_contents(batch: Rows) -> Rows:
 
 
 class LookingWorker:
-    """Holds model and decoders, and looks at one batch of files after the other.
+    """Holds the model and decoders, and looks at one batch of files after the other.
 
     A model that cannot be used is reported as a row: exceptions of Ray would hide what is wrong.
 
     Args:
-        load_model: Loads the model as this machine has it.
-        model_hash: What the archive is stamped with.
-        n_decoders: Processes that decode.
-        batch: Frames that the model looks at together.
+        load_model: Function that loads the model as this machine has it.
+        model_hash: Hash of the model that made the archive.
+        n_decoders: Number of processes that decode.
+        batch: Number of frames that the model looks at together.
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class LookingWorker:
             self._trouble = json.dumps({"kind": "other model", "text": text})
 
     def __call__(self, batch: Rows) -> Iterator[Rows]:
-        """Look at files; a row for every frame and every ending, as soon as there is one."""
+        """Look at files; yield a row for every frame and every ending, as soon as there is one."""
         numbers = batch["number"]
         if self._embedder is None:
             yield _row(int(numbers[0]), self._trouble)
@@ -108,7 +111,7 @@ class _File:
 
 
 def to_row(number: int, event: SeenFrame | Ending) -> Rows:
-    """One event of a file as a batch of one row."""
+    """Turn one event of a file into a batch of one row."""
     if isinstance(event, Ending):
         return _row(number, json.dumps({"kind": "end", "problem": event.problem}))
     header = {name: getattr(event, name) for name in _FRAME_FIELDS}
@@ -120,10 +123,10 @@ def to_row(number: int, event: SeenFrame | Ending) -> Rows:
 
 
 def from_row(row: Rows, dim: int) -> SeenFrame | Ending:
-    """The event of a row.
+    """Turn a row into its event.
 
     Args:
-        row: As :func:`to_row` made it, or a report of trouble.
+        row: A row made by :func:`to_row`, or a report of trouble.
         dim: Length of an embedding.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How sure a similarity is: the wrong candidates to expect in an archive of any size.
+"""Calibrated similarities: the wrong candidates to expect in an archive of any size.
 
 A labelled set tells how often somebody is as similar to a stranger as a hit is (the *rate*, per
 comparison). An archive of N people makes N comparisons, so N times the rate are the wrong
@@ -22,21 +22,21 @@ from fdps.search.store import Notes, Store, check_model
 
 FORMAT, VERSION = "fdps-calibration", 1
 ARCHIVE_SIZE = 10_000
-"""People in the archive that the rules for the two thresholds speak of."""
+"""Number of people in the archive for which the rules choose the two thresholds."""
 STRONG_WRONG = 0.1
-"""Strong: so many wrong candidates at most are expected there, per search."""
+"""Most wrong candidates to expect there per search, among strong hits."""
 LOOK_WRONG = 10.0
-"""Worth a look: so many wrong candidates at most ..."""
+"""Most wrong candidates to expect there per search, among hits worth a look ..."""
 LOOK_KEPT = 0.9
-"""... and not less similar than it takes to keep this share of the true matches."""
+"""... which are not less similar than it takes to keep this share of the true matches."""
 TAIL_SHARE = 1e-3
 """The share of comparisons that the tail is fitted to ..."""
 TAIL_COUNT = 200
 """... but at least so many comparisons."""
 MIN_COMPARED = 1000
 _RESAMPLES = 200
-_INTERVAL = (2.5, 97.5)  # percentiles
-_NOTE = "calibration"  # under which an archive keeps it
+_INTERVAL = (2.5, 97.5)  # percentiles that bound the interval
+_NOTE = "calibration"  # key under which an archive keeps it
 _LEAST_RATE = 1e-15  # stands for never, so that logarithms exist
 
 Level = Literal["strong", "worth a look", "weak"]
@@ -45,7 +45,7 @@ Verdict = Literal["candidates", "probably_not_present"]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Wrong candidates to expect, with a 95 % interval."""
+    """The number of wrong candidates to expect, with a 95 % interval."""
 
     mean: float
     low: float
@@ -54,21 +54,21 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was learnt about the similarities of one model.
+    """The similarities of one model, and how sure they are.
 
     Args:
-        model_hash: The model.
+        model_hash: Hash of the model.
         data: Name of the labelled set.
-        data_hash: Its annotations.
-        min_frame_gap: Frames so near to the query were left out.
-        n_people: Identities in it.
-        n_queries: Detections that were looked for.
-        n_same: Comparisons with the same person, one per query and scene.
-        n_different: Comparisons with others.
+        data_hash: Hash of its annotations.
+        min_frame_gap: Distance in frames; sightings nearer to the query were left out.
+        n_people: Number of identities in the set.
+        n_queries: Number of detections that were looked for.
+        n_same: Number of comparisons with the same person, one per query and scene.
+        n_different: Number of comparisons with others.
         strong: Similarity from which a hit is strong.
         worth_a_look: Similarity from which a hit is worth a look.
-        tail_start: From this similarity on the rate is extrapolated.
-        tail_shape: Of the generalised Pareto distribution beyond; 0 is an exponential.
+        tail_start: Similarity from which on the rate is extrapolated.
+        tail_shape: Shape of the generalised Pareto distribution beyond; 0 is an exponential.
         similarity: Rising levels; the other lists hold a number for each.
         rate: Share of comparisons with others that are at least so similar.
         low: Lower bound of the rate.
@@ -97,7 +97,7 @@ class Calibration:
     found: tuple[float, ...]
 
     def expected_wrong(self, similarity: float, n_people: int) -> Expected:
-        """Wrong candidates of at least this similarity in an archive of so many people."""
+        """Return the expected wrong candidates of at least this similarity among so many people."""
         at = max(similarity, self.similarity[0])
         curves = (self.rate, self.low, self.high)
         logs = [np.interp(at, self.similarity, np.log(np.maximum(c, _LEAST_RATE))) for c in curves]
@@ -105,21 +105,21 @@ class Calibration:
         return Expected(mean, min(low, mean), max(high, mean))
 
     def kept_at(self, similarity: float) -> float:
-        """Share of the true matches that are at least so similar."""
+        """Return the share of the true matches that are at least so similar."""
         return float(np.interp(similarity, self.similarity, self.kept))
 
     def found_at(self, similarity: float) -> float:
-        """Share of the people seen again of whom a true match is at least so similar."""
+        """Return the share of people seen again who have a true match at least so similar."""
         return float(np.interp(similarity, self.similarity, self.found))
 
     def level(self, similarity: float) -> Level:
-        """How sure a hit is, in words."""
+        """Say in words how sure a hit is."""
         if similarity >= self.strong:
             return "strong"
         return "worth a look" if similarity >= self.worth_a_look else "weak"
 
     def verdict(self, similarities: Iterable[float]) -> Verdict:
-        """Whether any hit is worth a look."""
+        """Tell whether any hit is worth a look."""
         seen = any(similarity >= self.worth_a_look for similarity in similarities)
         return "candidates" if seen else "probably_not_present"
 
@@ -145,12 +145,13 @@ def calibrate(
     is never above *strong*.
 
     Args:
-        comparisons: On a labelled set.
-        model_hash: Of the model that embedded it.
+        comparisons: Comparisons on a labelled set.
+        model_hash: Hash of the model that embedded it.
         data: Name of the set.
-        data_hash: Of its annotations.
-        min_frame_gap: As given to :func:`~fdps.search.results.comparisons.compare`.
-        seed: Of the resamples of people that give the bounds.
+        data_hash: Hash of its annotations.
+        min_frame_gap: Distance in frames, as given to
+            :func:`~fdps.search.results.comparisons.compare`.
+        seed: Seed of the resamples of people that give the bounds.
 
     Raises:
         DataError: There are fewer than :data:`MIN_COMPARED` comparisons with others.
@@ -198,7 +199,7 @@ def calibrate(
 
 
 def to_json(calibration: Calibration) -> str:
-    """The text that :func:`from_json` reads, with the rules that chose the thresholds."""
+    """Write the text that :func:`from_json` reads, with the rules that chose the thresholds."""
     rules = {
         "archive_size": ARCHIVE_SIZE,
         "strong": f"at most {STRONG_WRONG} wrong candidates",
@@ -212,12 +213,12 @@ def from_json(text: str, *, where: object, model_hash: str | None = None) -> Cal
     """Read a calibration.
 
     Args:
-        text: As :func:`to_json` writes it.
-        where: Its place, for messages.
-        model_hash: Of the model at hand; ``None`` for any.
+        text: Text from :func:`to_json`.
+        where: The place of the calibration, for messages.
+        model_hash: Hash of the model at hand; ``None`` accepts any.
 
     Raises:
-        ModelError: It is malformed, of another version, or of another model.
+        ModelError: The text is malformed, of another version, or of another model.
     """
     try:
         values: dict[str, Any] = json.loads(text)
@@ -242,10 +243,10 @@ def from_json(text: str, *, where: object, model_hash: str | None = None) -> Cal
 
 
 def kept_calibration(store: Store) -> Calibration | None:
-    """How sure similarities are, as the archive remembers it; ``None`` if it does not.
+    """Return the calibration that an archive keeps, or ``None`` if it keeps none.
 
     Raises:
-        ModelError: What it remembers is malformed or of another model.
+        ModelError: What the archive keeps is malformed or of another model.
     """
     text = store.note(_NOTE) if isinstance(store, Notes) else None
     if text is None:
@@ -255,11 +256,11 @@ def kept_calibration(store: Store) -> Calibration | None:
 
 
 def keep_calibration(store: Store, calibration: Calibration) -> None:
-    """Let an archive remember it.
+    """Keep a calibration in an archive.
 
     Raises:
-        ArchiveError: It is the calibration of another model, another process writes, or the
-            archive is read-only.
+        ArchiveError: The calibration is of another model, another process writes, or the archive is
+            read-only.
         UsageError: An archive of this kind cannot keep it.
     """
     check_model(store.info, calibration.model_hash, "the archive")
@@ -269,7 +270,7 @@ def keep_calibration(store: Store, calibration: Calibration) -> None:
 
 
 def _check(calibration: Calibration) -> None:
-    """Refuse what would give nonsense: lists of unequal length, levels that do not rise."""
+    """Refuse values that would give nonsense: lists of unequal length, levels that do not rise."""
     curves = (calibration.rate, calibration.low, calibration.high)
     shares = (*curves, calibration.kept, calibration.found)
     if len({len(calibration.similarity), *map(len, shares)}) > 1:
@@ -286,7 +287,7 @@ def _check(calibration: Calibration) -> None:
 def _weighted_rates(
     comparisons: Comparisons, weights: Float64[np.ndarray, "R G"]
 ) -> Float64[np.ndarray, "R K"]:
-    """Rates at each level, with people counted so often; detections of nobody count once."""
+    """Return rates at each level, with people counted so often; detections of nobody count once."""
     theirs = np.concatenate([weights, np.ones((len(weights), 1))], axis=1)
     n = ((weights @ comparisons.compared) * theirs).sum(axis=1)
     n_groups, n_others, n_levels = comparisons.above.shape
@@ -296,7 +297,7 @@ def _weighted_rates(
 
 
 def _tail_start(rate: Float64[np.ndarray, " K"], n: int) -> int:
-    """The first level that no more than the tail's share reaches, but somebody does."""
+    """Find the first level that at most the tail's share of comparisons reach, but some do."""
     share = max(TAIL_SHARE, TAIL_COUNT / n)
     reached = int((rate > 0).sum()) - 1
     return min(int((rate > share).sum()), max(reached, 0))
@@ -305,10 +306,10 @@ def _tail_start(rate: Float64[np.ndarray, " K"], n: int) -> int:
 def _with_tail(
     levels: Float64[np.ndarray, " K"], rate: Float64[np.ndarray, " K"], start: int
 ) -> tuple[Float64[np.ndarray, " K"], float]:
-    """Replace the end of a curve by a generalised Pareto distribution; also its shape.
+    """Replace the end of a curve by a generalised Pareto distribution, and return its shape too.
 
-    By the method of moments: with mean m and variance v of what exceeds the start, the shape is
-    (1 − m²/v) / 2 and the scale m (1 − shape).
+    The method of moments gives it: with mean m and variance v of what exceeds the start, the shape
+    is (1 − m²/v) / 2 and the scale m (1 − shape).
     """
     over, tail = levels[start:] - levels[start], rate[start:]
     if len(tail) == 1 or tail[0] == 0:
@@ -332,7 +333,7 @@ def _with_tail(
 def _bounds(
     comparisons: Comparisons, start: int, rng: np.random.Generator
 ) -> tuple[Float64[np.ndarray, " K"], Float64[np.ndarray, " K"]]:
-    """Percentiles of the curve over resampled people: who asks and who is asked for alike."""
+    """Return percentiles of the curve over resampled people, both as queries and as results."""
     n = len(comparisons.compared)
     weights = rng.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES).astype(np.float64)
     rates = _weighted_rates(comparisons, weights)
@@ -344,7 +345,7 @@ def _bounds(
 def _first_at(
     levels: Float64[np.ndarray, " K"], rate: Float64[np.ndarray, " K"], limit: float
 ) -> float:
-    """The lowest similarity at which a falling curve is at its limit; 1 if it never is."""
+    """Return the lowest similarity at which a falling curve is at its limit; 1 if it never is."""
     if rate[0] <= limit:
         return float(levels[0])
     if rate[-1] > limit:

@@ -1,4 +1,4 @@
-"""Hits with all that is known about them, and the formats in which they leave fdps."""
+"""Join hits with all that is known about them, and write them in formats for other programs."""
 
 import csv
 import io
@@ -24,12 +24,12 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """Somebody who looks like the person looked for; a human decides.
+    """A person who looks like the one looked for; a human decides.
 
     Args:
-        rank: From 1.
-        hit: Where, and how similar.
-        level: How sure, where the model is calibrated.
+        rank: Rank, from 1.
+        hit: The place and the similarity.
+        level: How sure the hit is in words, where the model is calibrated.
         scene: The picture or frame; ``None`` if it was removed since the search.
     """
 
@@ -46,8 +46,8 @@ def candidates(
 
     Args:
         index: The archive that was searched.
-        hits: Best first.
-        calibration: Tells the levels.
+        hits: Hits, best first.
+        calibration: Calibration that tells the levels.
     """
     return [
         Candidate(
@@ -61,7 +61,7 @@ def candidates(
 
 
 def as_json(found: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """One object for each: :data:`CSV_COLUMNS`, with the corners as ``box``."""
+    """Return an object for each candidate: :data:`CSV_COLUMNS`, with the corners as ``box``."""
     rows = []
     for candidate in found:
         row = _row(candidate)
@@ -71,7 +71,7 @@ def as_json(found: Sequence[Candidate]) -> list[dict[str, Any]]:
 
 
 def as_csv(found: Sequence[Candidate]) -> str:
-    """One line for each, under :data:`CSV_COLUMNS`; what is not known is empty."""
+    """Write one line for each candidate, under :data:`CSV_COLUMNS`; unknown values are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -80,7 +80,10 @@ def as_csv(found: Sequence[Candidate]) -> str:
 
 
 def as_coco(found: Sequence[Candidate]) -> dict[str, Any]:
-    """COCO JSON: scenes are images, candidates annotations with ``score`` and ``similarity``."""
+    """Return COCO JSON.
+
+    Scenes are images, and candidates are annotations with ``score`` and ``similarity``.
+    """
     images: dict[str, dict[str, Any]] = {}
     annotations = []
     for candidate in found:
@@ -106,7 +109,7 @@ def as_coco(found: Sequence[Candidate]) -> dict[str, Any]:
 
 
 def as_mot(found: Sequence[Candidate]) -> str:
-    """MOTChallenge lines of one video, by frame; frames and pixels count from 1.
+    """Write MOTChallenge lines of one video, by frame; frames and pixels count from 1.
 
     The confidence is the similarity, and every line has the same id: the person looked for.
 

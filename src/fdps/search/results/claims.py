@@ -1,4 +1,4 @@
-"""What a search may claim: levels and a verdict hold only for what the calibration counted."""
+"""The claims of a search: levels and a verdict hold only for what the calibration counted."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,9 +13,9 @@ def why_no_levels(n_like: int, n_unlike: int, rerank: str) -> str:
     over several pictures, are distributed otherwise.
 
     Args:
-        n_like: Pictures of the person.
-        n_unlike: Pictures of others.
-        rerank: The order, if it is not that of the similarity.
+        n_like: Number of pictures of the person.
+        n_unlike: Number of pictures of others.
+        rerank: Order of the hits, if it is not that of the similarity.
 
     Returns:
         The reason; empty where the levels apply.
@@ -31,9 +31,10 @@ def why_no_verdict(filters: Filters, min_similarity: float, *, is_in_a_row: bool
     """Say why a search cannot tell whether the person is in the archive.
 
     Args:
-        filters: Who was searched.
-        min_similarity: Less similar hits were left out.
-        is_in_a_row: Appearances were searched, which are ordered by more than their best sighting.
+        filters: Conditions on the people who were searched.
+        min_similarity: Least similarity; less similar hits were left out.
+        is_in_a_row: Whether appearances were searched, which are ordered by more than their best
+            sighting.
 
     Returns:
         The reason; empty where a verdict is possible.
@@ -51,9 +52,9 @@ class Emptied:
 
     Args:
         name: Field of :class:`~fdps.search.Filters`.
-        value: What it asks for.
+        value: Value that the filter asks for.
         before: Fields of the filters that were applied before it.
-        n_before: People whom these leave.
+        n_before: Number of people whom these leave.
     """
 
     name: str
@@ -67,7 +68,7 @@ def emptied_by(store: Store, filters: Filters) -> Emptied | None:
 
     Args:
         store: The archive that was searched.
-        filters: Of the search.
+        filters: Filters of the search.
 
     Returns:
         The first filter after which nobody is left, in the order of their fields; ``None`` where

@@ -1,6 +1,6 @@
 """Similarities of one person with themselves and with others, counted on a labelled set.
 
-Everybody who is labelled and was found is looked for, among everybody else who was found. A hit of
+Every labelled person who was found is looked for, among everybody else who was found. A hit of
 another person, or of nobody, is what a search calls a wrong candidate.
 
 Axes: N detections, S scenes, P people, G groups of people, K levels, D embedding dimension.
@@ -20,9 +20,9 @@ from fdps.structures import UNLABELLED, SceneSet
 NOBODY = -2
 """Person id of a detection where nobody is annotated."""
 
-MATCH_IOU = 0.5  # a detection is who is annotated there
+MATCH_IOU = 0.5  # a detection is the person annotated there
 N_LEVELS = 256
-N_GROUPS = 100  # people are dealt into so many at most: what the confidence bounds resample
+N_GROUPS = 100  # most groups of people, which the confidence bounds resample
 _BLOCK = 64  # queries whose similarities are in memory at once
 
 
@@ -31,8 +31,8 @@ class Sightings:
     """Everybody who was found in a labelled set, scene after scene, and who they are.
 
     Args:
-        embeddings: Unit rows.
-        people: Identity, :data:`~fdps.structures.UNLABELLED` or :data:`NOBODY`.
+        embeddings: Rows of unit length.
+        people: Identity of each, :data:`~fdps.structures.UNLABELLED` or :data:`NOBODY`.
         scenes: Scene of each, never falling.
         shown: The (scene, identity) pairs that are annotated, found or not.
         cameras: Camera of each scene, as a number.
@@ -49,17 +49,17 @@ class Sightings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparisons:
-    """What came of looking for everybody.
+    """The outcome of looking for everybody.
 
     Args:
-        levels: Rising similarities at which is counted.
-        compared: Comparisons of people of one group with other people of another; the last column
-            is of detections that are nobody.
-        above: Of these, those at least as similar as each level.
+        levels: Rising similarities at which comparisons are counted.
+        compared: Number of comparisons of people of one group with other people of another; the
+            last column is of detections that are nobody.
+        above: Number of these comparisons that are at least as similar as each level.
         same: Similarity of each query with the best detection of the same person in each scene.
         best: The highest of these for each query whose person is seen again.
-        n_people: Identities that were looked for.
-        n_queries: Detections that were looked for.
+        n_people: Number of identities that were looked for.
+        n_queries: Number of detections that were looked for.
     """
 
     levels: Float64[np.ndarray, " K"]
@@ -108,15 +108,16 @@ def compare(
 ) -> Comparisons:
     """Look for everybody among all others.
 
-    Left out, because nobody knows whether they are right: people without identity; detections of
-    nobody in scenes that show the person; the scene of the query itself, and scenes of the same
-    camera within ``min_frame_gap`` frames of it.
+    Some are left out, because nobody knows whether they are right: people without identity;
+    detections of nobody in scenes that show the person; the scene of the query itself, and scenes
+    of the same camera within ``min_frame_gap`` frames of it.
 
     Args:
-        seen: Of a labelled set.
-        min_frame_gap: Frames nearer to the query show nearly the same picture and are left out.
-        max_queries: Of more, so many are drawn, evenly over the people.
-        seed: Of that draw, and of the groups.
+        seen: Sightings of a labelled set.
+        min_frame_gap: Distance in frames; nearer frames show nearly the same picture as the query
+            and are left out.
+        max_queries: Most queries; of more, so many are drawn, evenly over the people.
+        seed: Seed of that draw, and of the groups.
 
     Raises:
         DataError: Fewer than two people were found, or nobody is seen twice.
@@ -131,7 +132,7 @@ def compare(
         raise DataError(f"calibration needs at least two people with identity, found {len(ids)}")
     rng = np.random.default_rng(seed)
     group_of = rng.permutation(len(ids)) % min(len(ids), N_GROUPS)
-    groups = np.full(len(seen.people), group_of.max() + 1)  # the last one: nobody
+    groups = np.full(len(seen.people), group_of.max() + 1)  # the last group is nobody
     groups[seen.people >= 0] = group_of[person.reshape(-1)]
     queries = _drawn(seen.people, max_queries, rng)
     levels = _levels(seen, queries, min_frame_gap, rng)
@@ -170,7 +171,7 @@ def compare(
 def _drawn(
     people: Int64[np.ndarray, " N"], n: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, " Q"]:
-    """Rows to look for: one of everybody, then a second of everybody ..., until there are n."""
+    """Draw the rows to look for: one of everybody, then a second of everybody, up to n in all."""
     rows = rng.permutation(np.flatnonzero(people >= 0))
     turn = np.zeros(len(rows), dtype=np.int64)
     for person_id in np.unique(people[rows]):
@@ -182,7 +183,7 @@ def _drawn(
 def _searched(
     seen: Sightings, queries: Int64[np.ndarray, " Q"], gap: int
 ) -> Iterator[tuple[int, Float64[np.ndarray, " N"], np.ndarray, np.ndarray]]:
-    """Of each query its similarity with everybody, who is the same, and who is certainly not."""
+    """Yield for each query its similarities, who is the same person, and who is certainly not."""
     shows = {
         person_id: np.zeros(len(seen.cameras), dtype=np.bool_) for person_id in set(seen.people)
     }
@@ -214,7 +215,7 @@ def _near(seen: Sightings, query: int, gap: int) -> Bool[np.ndarray, " N"]:
 def _levels(
     seen: Sightings, queries: Int64[np.ndarray, " Q"], gap: int, rng: np.random.Generator
 ) -> Float64[np.ndarray, " K"]:
-    """Levels from the middle of the wrong ones, or below most right ones, up to 1."""
+    """Choose levels from the middle of the wrong ones, or below most right ones, up to 1."""
     some = np.sort(rng.permutation(queries)[:_BLOCK])
     lows = [1.0 - 1e-6]
     for _, similarity, is_same, is_other in _searched(seen, some, gap):

@@ -1,4 +1,4 @@
-"""A person in the formats of others: COCO and MOTChallenge."""
+"""Write a person in the formats of other programs: COCO and MOTChallenge."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ MOT_FIRST = 1  # frames and pixels of MOTChallenge count from 1
 def coco_annotation(
     annotation_id: int, image_id: int, box: Sequence[float], **more: object
 ) -> dict[str, Any]:
-    """One person of COCO JSON: ``bbox`` is x, y, width, height."""
+    """Return the COCO JSON of one person: ``bbox`` is x, y, width, height."""
     x1, y1, x2, y2 = box
     return {
         "id": annotation_id,
@@ -25,7 +25,10 @@ def coco_annotation(
 
 
 def mot_line(frame: int, track: int, box: Sequence[float], confidence: float) -> str:
-    """``frame,id,left,top,width,height,confidence,-1,-1,-1``; frame and box as here, from 0."""
+    """Write one line: ``frame,id,left,top,width,height,confidence,-1,-1,-1``.
+
+    The frame and the box are given as everywhere in fdps, from 0.
+    """
     x1, y1, x2, y2 = box
     place = f"{x1 + MOT_FIRST:.1f},{y1 + MOT_FIRST:.1f},{x2 - x1:.1f},{y2 - y1:.1f}"
     return f"{frame + MOT_FIRST},{track},{place},{confidence:.3f},-1,-1,-1\n"

@@ -22,7 +22,7 @@ from fdps.search.ingest.scene_writer import Progress, clock
 from fdps.search.results.formats import COCO_CATEGORIES, coco_annotation, mot_line
 from fdps.structures import Detections, Embedder
 
-NO_TRACK = -1  # of MOTChallenge
+NO_TRACK = -1  # what MOTChallenge writes for no track
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,10 +31,10 @@ class PictureWithPeople:
 
     Args:
         file: The picture or the video.
-        place: Of the file among those that were looked at, from 0.
-        width: Pixels, upright.
-        height: Pixels, upright.
-        people: Best first.
+        place: Index of the file among those that were looked at, from 0.
+        width: Width of the upright picture, in pixels.
+        height: Height of the upright picture, in pixels.
+        people: The people found, best first.
         frame: Number of the frame in the video, from 0; 0 for a picture.
         offset_s: Seconds from the beginning of the video; ``None`` for a picture.
     """
@@ -49,7 +49,7 @@ class PictureWithPeople:
 
     @property
     def name(self) -> str:
-        """As an archive calls it: ``photos/a.jpg``, ``in/clip.mp4@00:00:01.500``."""
+        """The name in an archive: ``photos/a.jpg``, ``in/clip.mp4@00:00:01.500``."""
         moment = "" if self.offset_s is None else f"@{clock(self.offset_s)}"
         return f"{self.file.name}{moment}"
 
@@ -71,10 +71,11 @@ def find_people(
     """Find everybody in pictures, and in frames of videos.
 
     Args:
-        embedder: Finds and embeds them.
-        found: The files.
+        embedder: Embedder that finds the people.
+        found: Files to look at.
         every: Frames of a video to look at, as :class:`~fdps.decoding.sampling.Sampling` reads it.
-        progress: Told after every file, and frame of a video, how many are done, and of how many.
+        progress: Called after every file, and after every frame of a video, with the number done
+            and the number of all.
 
     Returns:
         The pictures and frames in order, and every file that was not read, or only in part, with
@@ -101,7 +102,7 @@ def _wanted(file: Frame, place: int, sampling: Sampling) -> _Wanted:
 
 
 class _Search:
-    """What was found so far."""
+    """The people found so far."""
 
     def __init__(self, sampling: Sampling, n_files: int, progress: Progress | None) -> None:
         self._sampling, self._progress = sampling, progress
@@ -110,7 +111,7 @@ class _Search:
         self.skipped: list[Skipped] = []
 
     def take(self, wanted: _Wanted, events: Events) -> None:
-        """All of one file."""
+        """Take all that one file gives."""
         n_frames, n_before = 0, self._n_expected - 1
         for event in events:
             if isinstance(event, Ending):
@@ -148,13 +149,13 @@ class _Search:
 
 
 def embedding_rows(pictures: Sequence[PictureWithPeople], dim: int) -> Float32[np.ndarray, "P D"]:
-    """All embeddings in the order in which the other functions list the people."""
+    """Return all embeddings in the order in which the other functions list the people."""
     rows = [picture.people.embeddings for picture in pictures]
     return np.concatenate([np.zeros((0, dim), dtype=np.float32), *rows])
 
 
 def as_json(pictures: Sequence[PictureWithPeople]) -> dict[str, Any]:
-    """``{"scenes": [{"scene", "width", "height", "people": [{"box", "score"}]}]}``.
+    """Return ``{"scenes": [{"scene", "width", "height", "people": [{"box", "score"}]}]}``.
 
     A frame of a video also has ``frame``, its number from 0, and ``offset_s``.
     """
@@ -173,7 +174,7 @@ def as_json(pictures: Sequence[PictureWithPeople]) -> dict[str, Any]:
 
 
 def as_csv(pictures: Sequence[PictureWithPeople]) -> str:
-    """One line per person: ``scene,x1,y1,x2,y2,score``."""
+    """Write one line per person: ``scene,x1,y1,x2,y2,score``."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["scene", "x1", "y1", "x2", "y2", "score"])
@@ -183,7 +184,7 @@ def as_csv(pictures: Sequence[PictureWithPeople]) -> str:
 
 
 def as_coco(pictures: Sequence[PictureWithPeople]) -> dict[str, Any]:
-    """COCO JSON: every person an annotation with ``bbox`` (x, y, width, height) and ``score``."""
+    """Return COCO JSON; each person has a ``bbox`` (x, y, width, height) and a ``score``."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, picture in enumerate(pictures, start=1):
@@ -202,10 +203,10 @@ def as_coco(pictures: Sequence[PictureWithPeople]) -> dict[str, Any]:
 
 
 def check_one_sequence(found: Found) -> None:
-    """Refuse what one file of MOTChallenge cannot tell apart.
+    """Refuse files that one file of MOTChallenge cannot tell apart.
 
     Raises:
-        UsageError: It is neither one video nor pictures alone.
+        UsageError: The files are neither one video nor pictures alone.
     """
     n_videos = sum(file.is_video for file in found.frames)
     if n_videos and len(found.frames) > 1:
@@ -217,10 +218,11 @@ def check_one_sequence(found: Found) -> None:
 
 
 def as_mot(pictures: Sequence[PictureWithPeople]) -> str:
-    """MOTChallenge: ``frame,id,left,top,width,height,confidence,-1,-1,-1``, one line per person.
+    """Write MOTChallenge lines: ``frame,id,left,top,width,height,confidence,-1,-1,-1``.
 
-    Frames and pixels are counted from 1, and nobody is tracked: every id is -1. Pictures are the
-    frames of a sequence, in their order; one that could not be read has no line.
+    Each person is a line. Frames and pixels are counted from 1, and nobody is tracked: every id is
+    -1. Pictures are the frames of a sequence, in their order; one that could not be read has no
+    line.
     """
     lines = []
     for picture in pictures:
@@ -236,7 +238,7 @@ def _moment(picture: PictureWithPeople) -> dict[str, Any]:
 
 
 def _rows(picture: PictureWithPeople) -> list[tuple[list[float], float]]:
-    """Box and score of each person, in tenths of a pixel and thousandths."""
+    """Return the box and score of each person, in tenths of a pixel and thousandths."""
     boxes = [[round(value, 1) for value in box] for box in picture.people.boxes.tolist()]
     scores = [round(score, 3) for score in picture.people.scores.tolist()]
     return list(zip(boxes, scores, strict=True))

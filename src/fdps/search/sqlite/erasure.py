@@ -1,8 +1,8 @@
 """Erase scenes and people from the tables of an archive, and keep the forgotten out.
 
-Whoever is forgotten leaves a mark: the hash of the file, the frame and the box, nothing of what the
-person looks like. When the same content is indexed again, a detection that overlaps a mark is
-passed over. A file whose content has changed is another file.
+Whoever is forgotten leaves a mark: the hash of the file, the frame and the box, but nothing of the
+person's looks. When the same content is indexed again, a detection that overlaps a mark is passed
+over. A file whose content has changed is another file.
 """
 
 import sqlite3
@@ -18,16 +18,16 @@ from fdps.search.store import SceneRecord
 from fdps.structures import Detections
 
 SAME_PLACE = 0.5
-"""A detection that overlaps the box of somebody forgotten at this IoU is that person again."""
+"""Least IoU with the box of somebody forgotten at which a detection is taken for that person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What an erasure erased, as the audit names it.
+    """The scenes and people that were erased, as the audit names them.
 
     Args:
-        n_scenes: Scenes, with all their people.
-        n_people: People, those of the scenes included.
+        n_scenes: Number of scenes, erased with all their people.
+        n_people: Number of people, those of the scenes included.
         scenes: Names of the first of these scenes.
         items: Numbers of the first of those people who were erased alone.
     """
@@ -44,10 +44,10 @@ def erase(
     """Erase scenes with their people, and single people, within a transaction.
 
     Args:
-        connection: With ``secure_delete`` on, so that no free page keeps anything.
-        scenes: Names; those that are not there are passed over.
-        items: Numbers of people, likewise.
-        for_good: Mark where they were.
+        connection: Connection with ``secure_delete`` on, so that no free page keeps anything.
+        scenes: Names of scenes; missing scenes are passed over.
+        items: Numbers of people; missing people are passed over.
+        for_good: Whether to mark where they were.
     """
     gone_scenes = [name for name in dict.fromkeys(scenes) if _of_scene(connection, name)]
     n_of_scenes = sum(_erase_scene(connection, name, for_good) for name in gone_scenes)
@@ -81,7 +81,7 @@ def note_removal(connection: sqlite3.Connection) -> None:
 def without_forgotten(
     connection: sqlite3.Connection, scene: SceneRecord, people: Detections
 ) -> Detections:
-    """The people of a scene but for those who were forgotten there."""
+    """Return the people of a scene without those who were forgotten there."""
     marks = connection.execute(
         "SELECT x1, y1, x2, y2 FROM forgotten WHERE sha256 = ? AND frame = ?",
         (scene.sha256, scene.frame),
@@ -103,14 +103,14 @@ def _of_scene(connection: sqlite3.Connection, name: str) -> int | None:
 
 
 def _erase_scene(connection: sqlite3.Connection, name: str, for_good: bool) -> int:
-    """How many people it had."""
+    """Erase a scene and return how many people it had."""
     scene_id = _of_scene(connection, name)
     if for_good:
         _mark(connection, "people.scene_id", scene_id)
     (n_people,) = connection.execute(
         "SELECT count(*) FROM people WHERE scene_id = ?", (scene_id,)
     ).fetchone()
-    connection.execute(  # a frame of it is missing now
+    connection.execute(  # a frame of the video is missing now
         "DELETE FROM videos WHERE sha256 = (SELECT sha256 FROM scenes WHERE id = ?)", (scene_id,)
     )
     connection.execute("DELETE FROM scenes WHERE id = ?", (scene_id,))

@@ -1,11 +1,11 @@
-"""Filters as conditions of SQL."""
+"""Write filters as conditions of SQL."""
 
 from fdps.search.store import Filters
 from fdps.search.times import day_range, instant
 
 
 def filter_conditions(filters: Filters) -> tuple[str, list[str | float]]:
-    """What a row of ``scenes JOIN people`` has to fulfil, and the values of its question marks."""
+    """Return the condition on ``scenes JOIN people``, and the values of its question marks."""
     conditions: list[str] = ["1"]
     arguments: list[str | float] = []
 

@@ -19,13 +19,13 @@ BACKUPS = "index.sqlite.v*.bak*"
 def migrate_1_to_2(database: Path, scenes: str, tables: Sequence[str]) -> None:
     """Add what videos, times and the care of an archive need; people and their numbers stay.
 
-    It happens whole or not at all, and after ``index.sqlite.v1.bak`` is safe on the disk. Removing
-    a person later removes that backup as well.
+    The migration happens whole or not at all, and only once ``index.sqlite.v1.bak`` is safe on the
+    disk. Removing a person later removes that backup as well.
 
     Args:
-        database: The file; the caller is the one writer.
-        scenes: Table of format 2, with a place for its name.
-        tables: The tables that format 1 has not.
+        database: The database file; the caller is the one writer.
+        scenes: Statement for a table of format 2, with a place for its name.
+        tables: Statements for the tables that format 1 does not have.
     """
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
@@ -33,7 +33,7 @@ def migrate_1_to_2(database: Path, scenes: str, tables: Sequence[str]) -> None:
         _back_up(connection, database.with_name(f"{database.name}.v1.bak"))
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA foreign_keys = OFF")  # or dropping the old table drops people
+        connection.execute("PRAGMA foreign_keys = OFF")  # else dropping the old table drops people
         connection.execute("BEGIN EXCLUSIVE")
         try:
             _change(connection, scenes, tables)

@@ -141,13 +141,14 @@ def create_database(folder: Path, meta: Mapping[str, str]) -> None:
 
 @contextmanager
 def _gone_on_failure(folder: Path, leftovers: tuple[str, ...]) -> Iterator[None]:
-    """Leave nothing of an archive that cannot be begun, such as on a full disk.
+    """Remove what was made of an archive that cannot be begun, such as on a full disk.
 
     What another process is writing there is left alone.
 
     Args:
-        folder: Of the archive; it is removed, with those above it, if it was not there before.
-        leftovers: Beginnings of the names of files that a creation makes.
+        folder: Folder of the archive; it is removed, with those above it, if it was not there
+            before.
+        leftovers: Beginnings of the names of files that creating an archive makes.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -156,7 +157,7 @@ def _gone_on_failure(folder: Path, leftovers: tuple[str, ...]) -> Iterator[None]
         raise
     except BaseException:
         if not (folder / DATABASE).exists():
-            with suppress(OSError):  # the error that brought us here is the one to be told
+            with suppress(OSError):  # the error that brought us here is the one to report
                 for path in folder.iterdir():
                     if path.name.startswith(leftovers):
                         path.unlink()
@@ -166,19 +167,19 @@ def _gone_on_failure(folder: Path, leftovers: tuple[str, ...]) -> Iterator[None]
 
 
 def _is_free(folder: Path, *, leftovers: tuple[str, ...]) -> bool:
-    """Whether there is nothing but what an interrupted creation may leave."""
+    """Tell whether there is nothing but what an interrupted creation may leave."""
     if not folder.exists():
         return True
     return folder.is_dir() and all(path.name.startswith(leftovers) for path in folder.iterdir())
 
 
 def open_database(folder: Path) -> sqlite3.Connection:
-    """Connect to an archive, as reader; writing also takes :func:`writer_lock`.
+    """Connect to an archive as a reader; writing also takes :func:`writer_lock`.
 
     Raises:
         MissingDataError: There is no archive.
-        ArchiveError: It is damaged, of a newer format, or not an archive; or it is of an older
-            format and cannot be migrated now.
+        ArchiveError: The folder is damaged, of a newer format, or not an archive; or it is of an
+            older format and cannot be migrated now.
     """
     database = folder / DATABASE
     if not database.is_file():
@@ -210,14 +211,14 @@ def open_database(folder: Path) -> sqlite3.Connection:
 
 
 def read_info(connection: sqlite3.Connection, folder: Path) -> IndexInfo:
-    """The stamp.
+    """Read the stamp of an archive.
 
     Args:
-        connection: To the archive.
-        folder: For the message.
+        connection: Connection to the archive.
+        folder: Folder of the archive, for the message.
 
     Raises:
-        ArchiveError: Something of it is missing.
+        ArchiveError: A part of the stamp is missing.
     """
     meta = dict(connection.execute("SELECT key, value FROM meta"))
     try:
@@ -234,7 +235,7 @@ def read_info(connection: sqlite3.Connection, folder: Path) -> IndexInfo:
 
 
 def _version(database: Path) -> int:
-    """Format of an archive; 0 for whatever is none."""
+    """Return the format of an archive; 0 for a file that is none."""
     with closing(connect(database)) as connection:
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             return 0
@@ -242,7 +243,7 @@ def _version(database: Path) -> int:
 
 
 def connect(database: Path) -> sqlite3.Connection:
-    """Open the file, whatever it is; on a read-only medium as it is."""
+    """Open the file, whatever it is; on a read-only medium it is opened as it stands."""
     address = f"file:{quote(str(database.absolute()))}"
 
     def attempt(options: str) -> sqlite3.Connection:
@@ -275,7 +276,7 @@ def writer_lock(folder: Path) -> Iterator[None]:
     """Be the only process that writes into an archive.
 
     Raises:
-        ArchiveError: Another one does (its process id is named), or the folder is read-only.
+        ArchiveError: Another process writes (its process id is named), or the folder is read-only.
     """
     with sqlite_errors(folder), closing(_lock_connection(folder)) as connection:
         try:
@@ -298,14 +299,14 @@ def writer_lock(folder: Path) -> Iterator[None]:
 
 def _lock_connection(folder: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(folder / LOCK, isolation_level=None, timeout=0)
-    connection.execute("PRAGMA synchronous = OFF")  # means nothing after a power cut
+    connection.execute("PRAGMA synchronous = OFF")  # safety after a power cut means nothing here
     return connection
 
 
 def _holder(connection: sqlite3.Connection) -> str:
     try:
         pid, since = connection.execute("SELECT pid, since FROM writer").fetchone()
-    except (sqlite3.OperationalError, TypeError):  # it is just writing its name
+    except (sqlite3.OperationalError, TypeError):  # the other process is just writing its name
         return "another process"
     return f"process {pid} since {since}"
 

@@ -1,4 +1,4 @@
-"""The searches of an archive in a folder: its embeddings in memory, and what filters leave of them.
+"""Search an archive in a folder: its embeddings in memory, and what filters leave of them.
 
 Axes in shapes: N people, Q queries, K results, D embedding dimension.
 """
@@ -22,19 +22,19 @@ from fdps.search.sqlite.tracks import TrackGroups, appearance
 from fdps.search.store import EVERYBODY, Appearance, Filters, SceneRecord
 from fdps.structures import Hit
 
-_END = 1 + len(fields(SceneRecord))  # of those columns of a sealed scene that are its record
+_END = 1 + len(fields(SceneRecord))  # end of the columns of a sealed scene that are its record
 
 
 class SqliteSearch:
-    """What a search needs beside the database. All methods are called within a read transaction.
+    """The state of a search beside the database. All methods are called in a read transaction.
 
     Args:
-        connection: To the archive.
-        folder: Of the archive, for messages.
-        dim: D.
+        connection: Connection to the archive.
+        folder: Folder of the archive, for messages.
+        dim: D, the length of an embedding.
 
     Attributes:
-        matrix: The embeddings.
+        matrix: The embeddings of the archive.
     """
 
     def __init__(self, connection: sqlite3.Connection, folder: Path, dim: int) -> None:
@@ -48,7 +48,7 @@ class SqliteSearch:
         """Bring everything up to the state that the connection sees.
 
         Args:
-            own_changes: Commits through this connection.
+            own_changes: Number of commits through this connection.
         """
         if self.matrix.refresh(self._connection, own_changes):
             self._last_filters = None
@@ -58,13 +58,13 @@ class SqliteSearch:
     def hits(
         self, embeddings: Float32[np.ndarray, "Q D"], top: int, filters: Filters
     ) -> list[list[Hit]]:
-        """The most similar people to each query."""
+        """Return the most similar people to each query."""
         return self._hits(nearest(self.matrix.blocks, embeddings, top, self._allowed(filters)))
 
     def appearances(
         self, embeddings: Float32[np.ndarray, "Q D"], top: int, filters: Filters
     ) -> list[list[Appearance]]:
-        """The most similar appearances to each query."""
+        """Return the most similar appearances to each query."""
         groups = self._tracks.groups(self._connection, self.matrix, filters, self._allowed)
         return self._appearances(groups.nearest(self.matrix.blocks, embeddings, top))
 
@@ -74,7 +74,7 @@ class SqliteSearch:
         if self._last_filters and self._last_filters[0] == filters:
             return self._last_filters[1]
         conditions, arguments = filter_conditions(filters)
-        # One text instead of a row each: half the time for a filter that most people pass.
+        # One text instead of a row each takes half the time for a filter that most people pass.
         (passing,) = self._connection.execute(
             "SELECT group_concat(people.id) FROM scenes JOIN people ON scenes.id = people.scene_id "
             f"WHERE {conditions}",
@@ -86,7 +86,7 @@ class SqliteSearch:
         return np.asarray(allowed)
 
     def _hits(self, found: Sequence[Best]) -> list[list[Hit]]:
-        """The people of all queries, read in one statement, and those of unseen scenes in another.
+        """Read the people of all queries in one statement, and those of unseen scenes in another.
 
         Nobody is shown on the word of a damaged row, so the seal of each scene is compared once.
         """

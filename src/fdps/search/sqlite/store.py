@@ -43,8 +43,8 @@ from fdps.search.times import instant, second_of_day
 from fdps.structures import Detections, Hit
 
 REMOVE = Note("remove")
-_BETWEEN_NAMES = "\0moving "  # no stored name has such a letter
-MOST_SHOWN = 100  # letters of a note, in the audit
+_BETWEEN_NAMES = "\0moving "  # no stored name contains this letter
+MOST_SHOWN = 100  # most letters of a note that the audit shows
 _SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
 
 
@@ -77,10 +77,10 @@ class SqliteStore:
         """Begin an archive.
 
         Args:
-            folder: New, or empty.
-            model_hash: The model whose embeddings it will hold.
+            folder: A folder that is new or empty.
+            model_hash: Hash of the model whose embeddings it will hold.
             dim: Length of an embedding, at least 1.
-            model: Where that model can be loaded from.
+            model: The place where that model can be loaded from.
 
         Raises:
             ArchiveError: There is an archive already, or the folder cannot be written.
@@ -101,7 +101,7 @@ class SqliteStore:
 
     @property
     def info(self) -> IndexInfo:
-        """The stamp."""
+        """The stamp of the archive."""
         return self._info
 
     @property
@@ -111,7 +111,7 @@ class SqliteStore:
 
     @property
     def n_scenes(self) -> int:
-        """Scenes, with people or without."""
+        """Number of scenes, with people or without."""
         with sqlite_errors(self._folder):
             return int(self._connection.execute("SELECT count(*) FROM scenes").fetchone()[0])
 
@@ -143,27 +143,27 @@ class SqliteStore:
                 self._nested_writers -= 1
 
     def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
-        """The scene that agrees with every property given, or ``None``."""
+        """Return the scene that agrees with every property given, or ``None``."""
         found = self._scenes({"sha256": sha256, "name": name, "path": path}, "LIMIT 1")
         return found[0] if found else None
 
     def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
-        """All scenes that agree with every property given, in the order of addition."""
+        """Return all scenes that agree with every property given, in the order of addition."""
         return self._scenes({"sha256": sha256, "path": path})
 
     def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
-        """People by their numbers, in the order asked for; whoever is not there is left out."""
+        """Return people by their numbers, in the order asked for; missing people are left out."""
         with sqlite_errors(self._folder):
             found = [_read_people(self._connection, "people.id = ?", int(item)) for item in items]
         return [person for of_item in found for person in of_item]
 
     def people_in(self, scene: str) -> list[ArchivedPerson]:
-        """Everybody in a scene, by item."""
+        """Return everybody in a scene, ordered by item."""
         with sqlite_errors(self._folder):
             return _read_people(self._connection, "scenes.name = ?", scene)
 
     def is_finished(self, sha256: str, sampling: str) -> bool:
-        """Whether every frame that a sampling takes of a video is in the archive."""
+        """Tell whether every frame that a sampling takes of a video is in the archive."""
         with sqlite_errors(self._folder):
             row = self._connection.execute(
                 "SELECT 1 FROM videos WHERE sha256 = ? AND sampling = ?", (sha256, sampling)
@@ -171,7 +171,7 @@ class SqliteStore:
         return row is not None
 
     def finish(self, sha256: str, sampling: str) -> None:
-        """Note that it is; removing one of its scenes takes that back."""
+        """Note that a video is finished; removing one of its scenes takes that back."""
         with self._transaction():
             self._connection.execute(
                 "INSERT OR REPLACE INTO videos VALUES (?, ?)", (sha256, sampling)
@@ -183,12 +183,12 @@ class SqliteStore:
             link_video(self._connection, sha256, self._info.dim)
 
     def track(self, item: int) -> list[int]:
-        """Everybody on the track of a person, in order of time; nobody where there is none."""
+        """Return everybody on the track of a person, in order of time; nobody without a track."""
         with sqlite_errors(self._folder):
             return items_of_track(self._connection, item)
 
     def note(self, key: str) -> str | None:
-        """A text that is kept with the stamp, or ``None``."""
+        """Return a text that is kept with the stamp, or ``None``."""
         with sqlite_errors(self._folder):
             row = self._connection.execute(
                 "SELECT value FROM meta WHERE key = ?", (f"note:{key}",)
@@ -228,7 +228,7 @@ class SqliteStore:
             rows = self._connection.execute(
                 "SELECT id, frame FROM scenes WHERE sha256 = ? ORDER BY id", (sha256,)
             ).fetchall()
-            # In two steps, because a new name may be the old one of another frame.
+            # Names change in two steps, because a new name may be the old one of another frame.
             self._connection.execute(
                 "UPDATE scenes SET name = ? || id, path = ? WHERE sha256 = ?",
                 (_BETWEEN_NAMES, path, sha256),
@@ -286,10 +286,10 @@ class SqliteStore:
         """Erase scenes with their people, and single people, also from the log and free pages.
 
         Args:
-            scenes: Names.
+            scenes: Names of scenes.
             items: Numbers of people.
-            note: For the audit, in the same transaction.
-            for_good: Indexing the same files again passes over who was there.
+            note: Note for the audit, written in the same transaction.
+            for_good: Whether indexing the same files again passes over these people.
         """
         with self.writing():
             with self._transaction():
@@ -304,7 +304,7 @@ class SqliteStore:
             return erased.n_people
 
     def vacuum(self) -> None:
-        """Write the file anew without its free pages; whole or not at all."""
+        """Write the file anew without its free pages; this happens whole or not at all."""
         with self.writing(), sqlite_errors(self._folder):
             self._connection.execute("VACUUM")
             self._empty_log()
@@ -312,19 +312,19 @@ class SqliteStore:
     def search(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Hit]]:
-        """The ``top`` most similar people to each query, best first; ties by item."""
+        """Return the ``top`` most similar people to each query, best first; ties by item."""
         with self._searching(embeddings, top) as searching:
             return searching.hits(embeddings, top, filters.literal(self.find))
 
     def search_appearances(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Appearance]]:
-        """The ``top`` most similar appearances to each query, best first; ties by track."""
+        """Return the ``top`` most similar appearances to each query, best first; ties by track."""
         with self._searching(embeddings, top) as searching:
             return searching.appearances(embeddings, top, filters.literal(self.find))
 
     def count(self, filters: Filters) -> int:
-        """How many people a search with these filters looks at."""
+        """Return how many people a search with these filters looks at."""
         conditions, arguments = filter_conditions(filters.literal(self.find))
         with sqlite_errors(self._folder):
             (n_people,) = self._connection.execute(
@@ -335,31 +335,31 @@ class SqliteStore:
         return int(n_people)
 
     def record(self, note: Note) -> None:
-        """Add an entry to the audit; also while another process writes."""
+        """Add an entry to the audit; this also works while another process writes."""
         with self._audited(note):
             pass
 
     @contextmanager
     def changing(self, note: Note) -> Iterator[sqlite3.Connection]:
-        """A change by the one writer that is noted in the audit, in one transaction."""
+        """Run a change by the one writer in a transaction that is noted in the audit."""
         with self.writing(), self._audited(note):
             yield self._connection
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Everything read inside is one state of the archive."""
+        """Let everything that is read inside be of one state of the archive."""
         with self._snapshot():
             yield self._connection
 
     def _empty_log(self) -> None:
-        """It still holds pages as they were; a reader at work may delay this."""
+        """Empty the log, which still holds pages as they were; a reader at work may delay this."""
         with sqlite_errors(self._folder):
             busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         self.is_log_empty = not busy
 
     @contextmanager
     def _audited(self, note: Note) -> Iterator[None]:
-        """Like a transaction, but nothing that searches read changes in it."""
+        """Run a noted transaction in which nothing that searches read changes."""
         with sqlite_errors(self._folder):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -386,7 +386,7 @@ class SqliteStore:
 
     @contextmanager
     def _searching(self, embeddings: np.ndarray, top: int) -> Iterator[SqliteSearch]:
-        """Everything read inside is of one state of the archive."""
+        """Let a search read everything inside from one state of the archive."""
         check_embeddings(embeddings, self._info.dim)
         if top < 1:
             raise UsageError(f"top must be at least 1, got {top}")
@@ -396,7 +396,7 @@ class SqliteStore:
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
-        """Everything read inside is one state of the archive."""
+        """Let everything that is read inside be of one state of the archive."""
         with sqlite_errors(self._folder):
             self._connection.execute("BEGIN")
             try:
@@ -419,7 +419,7 @@ class SqliteStore:
 def _read_people(
     connection: sqlite3.Connection, condition: str, value: int | str
 ) -> list[ArchivedPerson]:
-    """Those of ``scenes JOIN people`` who fulfil a condition, by item.
+    """Return the people of ``scenes JOIN people`` who fulfil a condition, by item.
 
     Raises:
         ArchiveError: The seal of their scene is broken.

@@ -1,4 +1,4 @@
-"""The tracks of videos in the database of an archive: linked, kept, and read for a search.
+"""The tracks of videos in the database of an archive: link, keep and read them.
 
 Axes in shapes: N people.
 """
@@ -26,15 +26,15 @@ _SCENE = ", ".join(f"scenes.{field.name}" for field in fields(SceneRecord))
 def link_video(connection: sqlite3.Connection, sha256: str, dim: int) -> None:
     """Link the people of a video anew, from all frames of it that are in the archive.
 
-    The same people give the same tracks, however often and in whatever order they came.
+    The same people give the same tracks, however often and in whatever order they were added.
 
     Args:
-        connection: Within a write transaction.
-        sha256: Of the video.
+        connection: Connection within a write transaction.
+        sha256: SHA-256 of the video.
         dim: Length of an embedding.
 
     Raises:
-        ArchiveError: An embedding has not so many numbers.
+        ArchiveError: An embedding does not have ``dim`` numbers.
     """
     members: dict[int, list[int]] = {}
     items = _Items()
@@ -66,7 +66,7 @@ class _Items:
     def frames(
         self, connection: sqlite3.Connection, sha256: str, dim: int
     ) -> Iterator[PeopleOfFrame]:
-        """Frame after frame; frames without people are left out."""
+        """Yield frame after frame; frames without people are left out."""
         rows = connection.execute(
             f"SELECT frame, offset_s, people.id, x1, y1, x2, y2, embedding FROM {_OF_VIDEO} "
             "ORDER BY frame, people.id",
@@ -83,7 +83,7 @@ class _Items:
 
 
 def items_of_track(connection: sqlite3.Connection, item: int) -> list[int]:
-    """Everybody on the track of a person, in order of time; nobody where there is no track."""
+    """Return everybody on the track of a person, in order of time; nobody without a track."""
     rows = connection.execute(
         "SELECT item FROM tracks JOIN people ON people.id = item "
         "JOIN scenes ON scenes.id = people.scene_id "
@@ -94,7 +94,7 @@ def items_of_track(connection: sqlite3.Connection, item: int) -> list[int]:
 
 
 class TrackGroups:
-    """Who makes one appearance, by the filter asked for last; read when videos were linked anew."""
+    """The people of each appearance by the last filter; read again when videos are linked anew."""
 
     def __init__(self) -> None:
         self._n_links = -1
@@ -102,7 +102,7 @@ class TrackGroups:
         self._last: tuple[Filters, Groups] | None = None
 
     def forget(self) -> None:
-        """People were added or removed."""
+        """Forget who was read, because people were added or removed."""
         self._labels = self._last = None
 
     def groups(
@@ -112,13 +112,13 @@ class TrackGroups:
         filters: Filters,
         allowed: Callable[[Filters], Bool[np.ndarray, " N"] | None],
     ) -> Groups:
-        """Those of the people who pass a filter.
+        """Return the groups of the people who pass a filter.
 
         Args:
-            connection: Within a read transaction.
-            matrix: Of the same state of the archive.
-            filters: Whom to look at.
-            allowed: Tells who passes.
+            connection: Connection within a read transaction.
+            matrix: Embeddings of the same state of the archive.
+            filters: Conditions on the people to look at.
+            allowed: Function that tells which people pass.
         """
         row = connection.execute("SELECT value FROM meta WHERE key = 'links'").fetchone()
         n_links = int(row[0]) if row else 0
@@ -133,11 +133,11 @@ class TrackGroups:
 def track_labels(
     connection: sqlite3.Connection, items: Int64[np.ndarray, " N"]
 ) -> Int64[np.ndarray, " N"]:
-    """The track of everybody; who is alone is a track of their own, named by their item.
+    """Return the track of everybody; whoever is alone is a track of their own, named by their item.
 
     Args:
-        connection: Within a read transaction.
-        items: Of everybody, rising.
+        connection: Connection within a read transaction.
+        items: Items of everybody, rising.
     """
     labels = items.copy()
     # One text instead of a row each, as for filters.
@@ -153,12 +153,12 @@ def track_labels(
 def appearance(
     connection: sqlite3.Connection, found: FoundRows, items: Int64[np.ndarray, " N"]
 ) -> Appearance:
-    """Read who and what belongs to an appearance.
+    """Read the scenes and people of an appearance.
 
     Args:
-        connection: Within a read transaction.
-        found: Rows of its members.
-        items: Of everybody.
+        connection: Connection within a read transaction.
+        found: Rows of the members of the appearance.
+        items: Items of everybody.
     """
     members = items[found.rows].tolist()
     in_order = connection.execute(
@@ -167,7 +167,7 @@ def appearance(
         (json.dumps(members),),
     ).fetchall()
     first, last = (_scene(connection, in_order[place][1]) for place in (0, -1))
-    best = int(np.argmax(found.similarities))  # the lowest item of equal ones
+    best = int(np.argmax(found.similarities))  # the lowest item of equals
     name, *box, score = connection.execute(
         "SELECT name, x1, y1, x2, y2, score FROM people JOIN scenes ON scenes.id = people.scene_id "
         "WHERE people.id = ?",
