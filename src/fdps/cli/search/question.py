@@ -213,7 +213,8 @@ def query_person(searcher: "Searcher", choice: Choice) -> "QueryPerson":
             ) from error
         raise UsageError(
             f"{printable(picture)}: {error}",
-            hint=f"{_listed(error.found)}\nchoose one of these, or give --point x,y or --box x1,y1,x2,y2; with several "
+            hint=f"{_listed(error.found)}\n"
+            "choose one of these, or give --point x,y or --box x1,y1,x2,y2; with several "
             f"pictures write it behind each: {printable(picture.name)}@1\n"
             f"to see them numbered: fdps detect {printable(picture)} --model MODEL "
             "--picture numbered.jpg",
