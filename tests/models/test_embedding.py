@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from fdps.models.embedding import PeakEmbedding, norm_rows
-from fdps.models.norms import SyncedBatchNorm
+from fdps.models.embedding import PeakEmbedding
+from fdps.models.norms import SyncedBatchNorm, norm_rows
 
 
 def test_one_peak_is_projected_normed_and_scaled_to_unit_length() -> None:

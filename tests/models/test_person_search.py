@@ -307,7 +307,7 @@ def test_counting_gives_the_counts_of_training_and_changes_nothing(
 ) -> None:
     (net, criterion), given = used(norm=norm), batch()
     with buffers_kept(net):
-        counts = net.count(*given, size)
+        counts = net.count(*given, criterion, size)
     assert not any(value.requires_grad for value in counts.values())
     losses = copy.deepcopy(net)(*given, criterion, size).losses
     assert list(counts) == list(losses) == LOSSES
@@ -320,15 +320,15 @@ def test_counting_gives_the_counts_of_training_and_changes_nothing(
 
 
 def test_counting_asks_no_region_head() -> None:
-    net, _ = used()
+    net, criterion = used()
     net.roi_heads.region_head = net.roi_heads.heads = net.roi_heads.pool = Refuses()
-    assert net.count(*batch())["person"] > 0
+    assert net.count(*batch(), criterion)["person"] > 0
 
 
 def test_counting_does_not_disturb_what_is_learnt() -> None:
     net, criterion = used()
     plain = taught(net, criterion)
-    net.count(*batch())
+    net.count(*batch(), criterion)
     assert_same_bits(taught(net, criterion), plain)
 
 
@@ -338,7 +338,7 @@ def test_without_pictures_there_is_nothing_to_learn(loss: LossConfig, norm: str)
     net, criterion = tiny_network(norm=norm).train(), tiny_criterion(loss)
     with buffers_kept(net):
         nothing = net([], [], criterion)
-        counts = net.count([], [])
+        counts = net.count([], [], criterion)
     assert [mean.value.item() for mean in nothing.losses.values()] == [0] * 5
     assert [mean.n_samples.item() for mean in nothing.losses.values()] == [0] * 5
     assert [value.item() for value in counts.values()] == [0] * 5

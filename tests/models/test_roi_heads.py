@@ -11,7 +11,7 @@ from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import TaskHeads
 from fdps.models.outputs import TrainingOutputs
 from fdps.models.roi_align import RoIAlign
-from fdps.models.roi_heads import RegionRules, RoIHeads
+from fdps.models.roi_heads import RegionRules, RoIHeads, pick
 from fdps.models.sub_features import MarginalDistribution
 
 C, DIM, N_PERSONS = 4, 6, 3
@@ -51,7 +51,8 @@ def losses(
     targets: list[dict[str, Tensor]],
     criterion: Criterion | None = None,
 ) -> TrainingOutputs:
-    return module.losses(features, proposals, targets, criterion or OIMLoss(N_PERSONS, 4, DIM))
+    criterion = criterion or OIMLoss(N_PERSONS, 4, DIM)
+    return module.losses(features, proposals, targets, [SIZE] * len(targets), criterion)
 
 
 def seeded(seed: int, *people: tuple[float, ...]) -> dict[str, Tensor]:
@@ -272,12 +273,12 @@ def many() -> Tensor:
 
 
 def test_a_seed_fixes_the_sample_of_a_picture() -> None:
-    module = roi_heads(regions_per_image=10, positive_fraction=0.3)
+    rules = replace(RULES, regions_per_image=10, positive_fraction=0.3)
     people = (*square(20), 2), (*square(90), -1)
-    picked = module.pick([many(), many()], [seeded(5, *people), seeded(6, *people)])
+    picked = pick([many(), many()], [seeded(5, *people), seeded(6, *people)], rules)
     torch.manual_seed(8)  # of no account, nor is the rest of the batch
     for k, seed in enumerate((5, 6)):
-        alone = module.pick([many()], [seeded(seed, *people)])
+        alone = pick([many()], [seeded(seed, *people)], rules)
         assert torch.equal(alone.regions[0], picked.regions[k])
     assert not torch.equal(picked.regions[0], picked.regions[1])
 
@@ -286,7 +287,7 @@ def test_picked_people_are_told_by_their_true_boxes_and_identities() -> None:
     people = target((*square(20), 2), (*square(120), -1), (*square(220), 0))
     proposals = boxes(square(124), square(224), square(16), square(300, top=90))
     module, targets = roi_heads(), [people, target((*square(50), 1))]
-    picked = module.pick([proposals, NONE], targets)
+    picked = pick([proposals, NONE], targets, RULES)
     regions = torch.cat(picked.regions)[picked.is_person]
     assert [len(of_picture) for of_picture in picked.regions] == [7, 1]
     assert len(picked.is_person) == 8
@@ -294,7 +295,8 @@ def test_picked_people_are_told_by_their_true_boxes_and_identities() -> None:
     for region, box, person_id in zip(regions, picked.boxes, picked.person_ids, strict=True):
         assert abs(float(region[0] - box[0])) <= 4
         assert truth[int(box[0])] == person_id
-    counts = module.count(ramp(2), [proposals, NONE], targets)
+    criterion = OIMLoss(N_PERSONS, 4, DIM)
+    counts = module.count(ramp(2), [proposals, NONE], targets, [SIZE] * 2, criterion)
     assert {name: n.item() for name, n in counts.items()} == {"person": 8, "box": 8, "reid": 5}
 
 

@@ -47,6 +47,10 @@ class ModelConfig:
 
     system: Literal["oim_base", "flatten", "parameter_base", "fdps"] = "fdps"
     """The way in which the tasks get their sub-features: a row of Table 1."""
+    person_score: Literal["softmax", "norm", "memory"] = "softmax"
+    """What scores a region: a linear layer, the length of the embedding (NAE), a memory (HOIM)."""
+    stages: Literal["one", "two"] = "one"
+    """Stages of region heads; of two (SeqNet) the first finds people and the second embeds them."""
     backbone: Literal["resnet50", "resnet18", "mobilenet_v2"] = "resnet50"
     """Trunk to stride 16; its last stage becomes the region head."""
     backbone_weights: str = "imagenet"
@@ -103,6 +107,10 @@ class ModelConfig:
     """A detection that overlaps a better one by more than this is dropped."""
     max_detections: int = 300
     """Most detections in one picture."""
+    first_box_norm: bool = False
+    """Batch norm on the box outputs of the first of two stages."""
+    second_nms_iou: float = 0.5
+    """As ``nms_iou``, after the second of two stages, whose boxes overlap each other more."""
 
     def __post_init__(self) -> None:
         _check("model", self)
@@ -136,6 +144,8 @@ class LossConfig:
     """Share of the old table row that an update keeps."""
     queue_size: int = 5000
     """Embeddings of unlabelled people kept as negatives."""
+    background_size: int = 5000
+    """Embeddings of background kept where a memory scores boxes (HOIM)."""
     alpha: float | None = None
     """Shift in Eq. 10; left out: -2 ln L, which makes w a mean. Not in the paper."""
     sigma: float = 0.5
@@ -152,6 +162,10 @@ class LossConfig:
     """Weight of the proposal box loss."""
     person_weight: float = 1.0
     """Weight of the person/background loss."""
+    first_person_weight: float = 1.0
+    """Weight of the person/background loss of the first of two stages."""
+    first_box_weight: float = 10.0
+    """Weight of the box loss of the first of two stages."""
     box_weight: float = 10.0
     """Weight of the box loss; the paper does not say, its family takes 10."""
     reid_weight: float = 1.0
@@ -313,8 +327,9 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
         (
             "at least 0",
             lambda value: value >= 0,
-            "frozen_stages queue_size sigma rpn_score_weight rpn_box_weight person_weight "
-            "box_weight reid_weight weight_decay milestones warmup_epochs "
+            "frozen_stages queue_size sigma rpn_score_weight rpn_box_weight first_person_weight "
+            "first_box_weight person_weight box_weight reid_weight weight_decay milestones "
+            "warmup_epochs background_size "
             "reid_warmup_epochs trunk_lr_scale zoom decoded_gib validate_every patience "
             "checkpoint_every",
         ),
@@ -330,7 +345,8 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             "above 0 and at most 1",
             lambda value: 0 < value <= 1,
             "positive_fraction foreground_iou background_iou nms_iou rpn_positive_fraction "
-            "rpn_foreground_iou rpn_background_iou rpn_nms_iou decay layer_decay warmup_start",
+            "rpn_foreground_iou rpn_background_iou rpn_nms_iou second_nms_iou decay layer_decay "
+            "warmup_start",
         ),
         ("in 0..1", lambda value: 0 <= value <= 1, "score_threshold flip erase"),
         (

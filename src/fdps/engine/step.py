@@ -70,7 +70,8 @@ class Learner:
         self.net.backbone.is_recomputed = config.recompute_trunk
         if config.compile:
             self.net.backbone.compile()
-            self.net.roi_heads.region_head.compile()
+            for head in self.net.roi_heads.region_heads:
+                head.compile()
         self.processes.agree(self.net)
         self.processes.agree(self.criterion)
         self.optimizer: Optimizer = build_optimizer(net, config)
@@ -161,7 +162,9 @@ class Learner:
     def _count(self, micro_batches: list[Batch], size: Size | None) -> Int64[Tensor, " K"]:
         """Count the samples of every loss in the whole batch."""
         with self.fabric.autocast():
-            counts = [_counted(self.net.count(*part, size)) for part in micro_batches]
+            counts = [
+                _counted(self.net.count(*part, self.criterion, size)) for part in micro_batches
+            ]
         return self.processes.sum(torch.stack(counts).sum(dim=0))
 
     def _gather(self, outputs: list[TrainingOutputs]) -> EmbeddedPeople:

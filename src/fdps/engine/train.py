@@ -35,7 +35,7 @@ from fdps.engine.validation import Validation
 from fdps.errors import AnnotationError, ConfigError, TrainingDiverged, UsageError
 from fdps.losses import Criterion
 from fdps.losses.watched import hardness
-from fdps.models import PersonSearchNet, build_criterion, build_model
+from fdps.models import PersonSearchNet, build_system
 from fdps.models.weights import save_weights
 from fdps.predictions import data_hash
 from fdps.structures import SceneSet
@@ -138,8 +138,8 @@ def _begin(
     if checkpoint is not None:  # it has all weights, so none are read to be overwritten
         model = replace(model, backbone_weights="none")
     torch.manual_seed(recipe.train.seed)
-    criterion = build_criterion(recipe.loss, n_persons, model.embedding_dim)
-    learner = Learner(build_model(model), criterion, recipe, fabric)
+    net, criterion = build_system(model, recipe.loss, n_persons)
+    learner = Learner(net, criterion, recipe, fabric)
     if checkpoint is None:
         return learner, Progress(), []
     if checkpoint.state["facts"]["data"] != data:

@@ -12,15 +12,18 @@ from fdps.losses.balanced_oim import (
     negative_loss,
 )
 from fdps.losses.detection import box_loss, classification_loss
+from fdps.losses.hoim import BACKGROUND_ID, HierarchicalMemory, HOIMLoss
 from fdps.losses.memory import CircularQueue, LookupTable, PersonMemory
 from fdps.losses.oim import OIMLoss, OIMTerms, oim_loss
 
 __all__ = [
-    "CRITERIA",
+    "BACKGROUND_ID",
     "BalancedOIMLoss",
     "BalancedTerms",
     "CircularQueue",
     "Criterion",
+    "HOIMLoss",
+    "HierarchicalMemory",
     "LookupTable",
     "OIMLoss",
     "OIMTerms",
@@ -34,9 +37,7 @@ __all__ = [
     "oim_loss",
 ]
 
-Criterion = OIMLoss | BalancedOIMLoss
+Criterion = OIMLoss | BalancedOIMLoss | HOIMLoss
 """A re-identification loss with its memory: ``terms`` compares a batch with what is remembered, and
-``update`` remembers the batch."""
-
-CRITERIA = {"oim": OIMLoss, "boim": BalancedOIMLoss}
-"""Re-identification losses by the name that a recipe gives them."""
+``update`` remembers the batch. One that ``sees_background`` is given the regions that show nobody,
+too, with ``BACKGROUND_ID`` as their identity."""

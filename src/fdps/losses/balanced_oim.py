@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from fdps.losses.density import RunningDispersion, dispersion
@@ -159,6 +159,8 @@ class BalancedOIMLoss(nn.Module):
         ValueError: An argument is outside its range, or ``alpha`` lets w overflow float32.
     """
 
+    sees_background = False
+
     def __init__(
         self,
         n_persons: int,
@@ -193,6 +195,10 @@ class BalancedOIMLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """Return the loss; see :func:`balanced_oim_loss`."""
         return self.terms(embeddings, person_ids).loss
+
+    def n_samples(self, person_ids: Int[Tensor, " P"]) -> Int64[Tensor, ""]:
+        """Count what the loss is a mean over: the labelled people."""
+        return (person_ids != UNLABELLED).sum()
 
     def terms(
         self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]

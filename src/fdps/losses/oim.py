@@ -9,7 +9,7 @@ Axes: N people in the batch, C embedding dimension, L identities, Q queue slots.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -101,6 +101,8 @@ class OIMLoss(nn.Module):
         ValueError: An argument is outside its range.
     """
 
+    sees_background = False
+
     def __init__(
         self,
         n_persons: int,
@@ -121,6 +123,10 @@ class OIMLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """Return the loss; see :func:`oim_loss`."""
         return self.terms(embeddings, person_ids).loss
+
+    def n_samples(self, person_ids: Int[Tensor, " P"]) -> Int64[Tensor, ""]:
+        """Count what the loss is a mean over: the labelled people."""
+        return (person_ids != UNLABELLED).sum()
 
     def terms(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> OIMTerms:
         """Return the loss by its terms."""

@@ -175,6 +175,26 @@ class _Normalise(torch.autograd.Function):
         return direct.add_(rest), along_x, along_one, None, None, None, None
 
 
+def norm_rows(rows: Float[Tensor, "N D"], norm: nn.Module) -> Float[Tensor, "N D"]:
+    """Apply a batch norm to however many rows there are.
+
+    One row has no variance, none has no mean: then the running statistics must do.
+
+    Args:
+        rows: One per region.
+        norm: A ``BatchNorm1d``, or a :class:`SyncedBatchNorm`.
+    """
+    if isinstance(norm, SyncedBatchNorm):
+        return norm(rows)  # type: ignore[no-any-return]
+    assert isinstance(norm, nn.BatchNorm1d)
+    if norm.training and len(rows) < 2:
+        return batch_norm(
+            rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+        )
+    normed: Tensor = norm(rows)
+    return normed
+
+
 class FixedBatchNorm1d(nn.BatchNorm1d):
     """A batch norm that always uses its running statistics and never moves them.
 

@@ -18,6 +18,7 @@ from fdps.models.norms import statistics_kept
 from fdps.models.outputs import DetectedTensors, EmbeddedPeople, MeanLoss, TrainingOutputs
 from fdps.models.roi_heads import RoIHeads
 from fdps.models.rpn import ProposalNetwork
+from fdps.models.systems.seqnet import SequentialHeads
 from fdps.models.transform import PictureTransform, Size
 
 Pictures = list[Float[Tensor, "3 _ _"]]
@@ -39,7 +40,7 @@ class PersonSearchNet(nn.Module):
         transform: PictureTransform,
         backbone: Trunk,
         rpn: ProposalNetwork,
-        roi_heads: RoIHeads,
+        roi_heads: RoIHeads | SequentialHeads,
     ) -> None:
         super().__init__()
         self.transform, self.backbone, self.rpn, self.roi_heads = (
@@ -71,29 +72,37 @@ class PersonSearchNet(nn.Module):
         features = self.backbone(batch.tensors)
         proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
         proposals = self.rpn.losses(proposed, resized)
-        regions = self.roi_heads.losses(features, proposed.boxes, resized, criterion)
+        regions = self.roi_heads.losses(
+            features, proposed.boxes, resized, batch.image_sizes, criterion
+        )
         return regions._replace(losses=proposals | regions.losses)
 
     @torch.no_grad()
     def count(
-        self, images: Pictures, targets: list[dict[str, Tensor]], size: Size | None = None
+        self,
+        images: Pictures,
+        targets: list[dict[str, Tensor]],
+        criterion: Criterion,
+        size: Size | None = None,
     ) -> dict[str, Int64[Tensor, ""]]:
         """Count the samples of every loss of :meth:`forward`; seeds in the targets repeat them.
 
         A loss that comes in parts needs its whole count before its first part. This takes the
-        trunk and the proposals, not the region heads, and changes no statistics.
+        trunk, the proposals and all stages of the region heads but the last, and changes no
+        statistics.
         """
         if not images:
             none = torch.zeros((), dtype=torch.int64, device=self._device)
             return dict.fromkeys(self._loss_names, none)
-        with statistics_kept(self.backbone):
+        with statistics_kept(self):
             batch, resized = self.transform(images, targets, size)
             features = self.backbone(batch.tensors)
-        proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
-        proposals = self.rpn.losses(proposed, resized)
-        return {name: loss.n_samples for name, loss in proposals.items()} | self.roi_heads.count(
-            features, proposed.boxes, resized
-        )
+            proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
+            proposals = self.rpn.losses(proposed, resized)
+            regions = self.roi_heads.count(
+                features, proposed.boxes, resized, batch.image_sizes, criterion
+            )
+        return {name: loss.n_samples for name, loss in proposals.items()} | regions
 
     @torch.inference_mode()
     def detect(self, images: Pictures) -> list[DetectedTensors]:

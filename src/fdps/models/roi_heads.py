@@ -12,13 +12,12 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image, nms
 
-from fdps.losses import Criterion
-from fdps.losses.detection import box_loss, classification_loss
+from fdps.losses import BACKGROUND_ID, Criterion
+from fdps.losses.detection import box_loss
 from fdps.models.box_coder import decode, encode
 from fdps.models.heads import TaskHeads
 from fdps.models.outputs import DetectedTensors, EmbeddedPeople, MeanLoss, TrainingOutputs
 from fdps.models.sampling import PERSON, REGIONS, match, sample, seeded
-from fdps.structures import UNLABELLED
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # scales of dx, dy, dw, dh, as in all of the family
 MIN_SIDE_PX = 1.0
@@ -34,6 +33,20 @@ class Picked(NamedTuple):
     """Annotated box of each person."""
     person_ids: Int64[Tensor, " P"]
     """Identity of each person, or -1."""
+
+    def all_ids(self) -> Int64[Tensor, " R"]:
+        """Return the identity of every region, ``BACKGROUND_ID`` where it shows nobody."""
+        ids = torch.full_like(self.is_person, BACKGROUND_ID, dtype=torch.int64)
+        return ids.masked_scatter(self.is_person, self.person_ids)
+
+    def box_loss(self, deltas: Float[Tensor, "R 4"]) -> Float[Tensor, ""]:
+        """Compare predicted deltas with those that lead to the annotated boxes."""
+        wanted = encode(self.boxes, torch.cat(self.regions)[self.is_person], BOX_WEIGHTS)
+        return box_loss(deltas[self.is_person], wanted, len(self.is_person))
+
+    def n_regions(self) -> Int64[Tensor, ""]:
+        """Count the regions."""
+        return torch.tensor(len(self.is_person), device=self.is_person.device)
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,7 @@ class RoIHeads(nn.Module):
         region_head: Region map to region map of half the size (res5).
         heads: Region map to deltas, logits and embeddings.
         rules: Sampling and selection.
+        stream: Of the random numbers that sample regions.
 
     Attributes:
         min_score: Detections below are dropped; starts as the rule and may be changed.
@@ -71,31 +85,24 @@ class RoIHeads(nn.Module):
         region_head: nn.Module,
         heads: TaskHeads,
         rules: RegionRules,
+        *,
+        stream: int = REGIONS,
     ) -> None:
         super().__init__()
         self.pool, self.region_head, self.heads, self.rules = pool, region_head, heads, rules
-        self.min_score = rules.score_threshold
+        self.stream, self.min_score = stream, rules.score_threshold
 
-    @torch.no_grad()
-    def pick(self, proposals: list[Tensor], targets: list[dict[str, Tensor]]) -> Picked:
-        """Sample regions of every picture to train on.
-
-        Args:
-            proposals: Of each picture, in pixels of the resized picture.
-            targets: ``boxes`` and ``person_ids`` of each picture, likewise resized; with a
-                ``seed`` the sample of a picture follows from it alone.
-        """
-        each = [
-            self._pick(regions, target) for regions, target in zip(proposals, targets, strict=True)
-        ]
-        regions, is_person, boxes, ids = (list(column) for column in zip(*each, strict=True))
-        return Picked(regions, torch.cat(is_person), torch.cat(boxes), torch.cat(ids))
+    @property
+    def region_heads(self) -> list[nn.Module]:
+        """The halves of the backbone that run on regions, for who compiles them."""
+        return [self.region_head]
 
     def losses(
         self,
         features: Float[Tensor, "B C H W"],
         proposals: list[Tensor],
         targets: list[dict[str, Tensor]],
+        sizes: list[tuple[int, int]],
         criterion: Criterion,
     ) -> TrainingOutputs:
         """Sample regions and compare what the heads say about them with the annotations.
@@ -103,24 +110,26 @@ class RoIHeads(nn.Module):
         Args:
             features: Of the trunk.
             proposals: Of each picture, in pixels of the resized picture.
-            targets: As :meth:`pick` takes them.
+            targets: As :func:`pick` takes them.
+            sizes: Height and width of each resized picture.
             criterion: The re-ID loss.
         """
-        picked = self.pick(proposals, targets)
+        picked = pick(proposals, targets, self.rules, self.stream)
         aligned = self.pool(features, picked.regions)
-        out = self.heads(aligned, self.region_head(aligned), picked.is_person)
-        people = torch.cat(picked.regions)[picked.is_person]
-        deltas = encode(picked.boxes, people, BOX_WEIGHTS)
-        terms = criterion.terms(out.embeddings, picked.person_ids)
+        embedded = None if criterion.sees_background else picked.is_person
+        out = self.heads(aligned, self.region_head(aligned), embedded)
+        person_ids = picked.all_ids() if criterion.sees_background else picked.person_ids
+        terms = criterion.terms(out.embeddings, person_ids)
         values = {
-            "person": classification_loss(out.logits, picked.is_person),
-            "box": box_loss(out.deltas[picked.is_person], deltas, len(picked.is_person)),
+            "person": self.heads.person.loss(out.logits, picked.is_person),
+            "box": picked.box_loss(out.deltas),
             "reid": terms.loss,
         }
+        counts = self._counts(picked, criterion)
         return TrainingOutputs(
-            losses={name: MeanLoss(values[name], n) for name, n in _counts(picked).items()},
+            losses={name: MeanLoss(values[name], n) for name, n in counts.items()},
             reid_terms={name: value.detach() for name, value in terms._asdict().items()},
-            people=EmbeddedPeople(out.embeddings.detach(), picked.person_ids),
+            people=EmbeddedPeople(out.embeddings.detach(), person_ids),
         )
 
     def count(
@@ -128,15 +137,18 @@ class RoIHeads(nn.Module):
         features: Float[Tensor, "B C H W"],
         proposals: list[Tensor],
         targets: list[dict[str, Tensor]],
+        sizes: list[tuple[int, int]],
+        criterion: Criterion,
     ) -> dict[str, Int64[Tensor, ""]]:
         """Count the samples of every loss of :meth:`losses`, without running the heads."""
-        return _counts(self.pick(proposals, targets))
+        return self._counts(pick(proposals, targets, self.rules, self.stream), criterion)
 
     def detect(
         self,
         features: Float[Tensor, "B C H W"],
         proposals: list[Tensor],
         sizes: list[tuple[int, int]],
+        scores: list[Tensor] | None = None,
     ) -> list[DetectedTensors]:
         """Find and embed the people of every picture, best first.
 
@@ -144,19 +156,19 @@ class RoIHeads(nn.Module):
             features: Of the trunk.
             proposals: Of each picture.
             sizes: Height and width of each resized picture.
+            scores: Of each proposal, in [0, 1], where somebody else has scored them.
         """
         anew = self.rules.embedded_box == "detection"
         aligned = self.pool(features, proposals)
         nobody = torch.zeros(len(aligned), dtype=torch.bool, device=aligned.device)
         out = self.heads(aligned, self.region_head(aligned), nobody if anew else None)
         boxes = decode(out.deltas, torch.cat(proposals), BOX_WEIGHTS)
-        scores = out.logits.softmax(dim=1)[:, PERSON]
         counts = [len(regions) for regions in proposals]
+        if scores is None:
+            scores = [*torch.split(out.logits.softmax(dim=1)[:, PERSON], counts)]
         kept = [
-            self._select(*picture)
-            for picture in zip(
-                torch.split(boxes, counts), torch.split(scores, counts), sizes, strict=True
-            )
+            select(*picture, self.rules, self.min_score)
+            for picture in zip(torch.split(boxes, counts), scores, sizes, strict=True)
         ]
         if anew:
             embeddings = self.embed(features, [boxes for boxes, _, _ in kept])
@@ -176,43 +188,72 @@ class RoIHeads(nn.Module):
         embeddings = self.heads.embed(aligned, self.region_head(aligned))
         return list(torch.split(embeddings, [len(b) for b in boxes]))
 
-    def _pick(
-        self, proposals: Tensor, target: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Regions to train on, which are people, their true boxes and their identities."""
-        people = target["boxes"]
-        regions = torch.cat([proposals, people])  # annotations are the best proposals
-        found = match(
-            regions,
-            people,
-            foreground_iou=self.rules.foreground_iou,
-            background_iou=self.rules.background_iou,
-        )
-        rows = sample(
-            found.label,
-            self.rules.regions_per_image,
-            self.rules.positive_fraction,
-            seeded(target.get("seed"), REGIONS),
-        )
-        is_person = found.label[rows] == PERSON
-        who = found.person[rows][is_person]
-        return regions[rows], is_person, people[who], target["person_ids"][who]
-
-    def _select(
-        self, boxes: Tensor, scores: Tensor, size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Clip, drop weak and tiny boxes, suppress overlaps; boxes, scores and rows of the rest."""
-        boxes = clip_boxes_to_image(boxes, size)
-        sides = boxes[:, 2:] - boxes[:, :2]
-        good = (scores >= self.min_score) & (sides >= MIN_SIDE_PX).all(dim=1)
-        rows = good.nonzero().squeeze(1)
-        kept = nms(boxes[rows], scores[rows], self.rules.nms_iou)
-        rows = rows[kept[: self.rules.max_detections]]
-        return boxes[rows], scores[rows], rows
+    def _counts(self, picked: Picked, criterion: Criterion) -> dict[str, Int64[Tensor, ""]]:
+        n_regions = picked.n_regions()
+        n_reid = criterion.n_samples(picked.person_ids)
+        return {"person": n_regions, "box": n_regions, "reid": n_reid}
 
 
-def _counts(picked: Picked) -> dict[str, Int64[Tensor, ""]]:
-    """Count what each loss of the regions is a mean over."""
-    n_regions = torch.tensor(len(picked.is_person), device=picked.is_person.device)
-    n_labelled = (picked.person_ids != UNLABELLED).sum()
-    return {"person": n_regions, "box": n_regions, "reid": n_labelled}
+@torch.no_grad()
+def pick(
+    proposals: list[Tensor],
+    targets: list[dict[str, Tensor]],
+    rules: RegionRules,
+    stream: int = REGIONS,
+) -> Picked:
+    """Sample regions of every picture to train on.
+
+    Args:
+        proposals: Of each picture, in pixels of the resized picture.
+        targets: ``boxes`` and ``person_ids`` of each picture, likewise resized; with a ``seed``
+            the sample of a picture follows from it and the stream alone.
+        rules: Of the sampling.
+        stream: Of the random numbers.
+    """
+    sampled = [_pick(*picture, rules, stream) for picture in zip(proposals, targets, strict=True)]
+    regions, is_person, boxes, ids = (list(column) for column in zip(*sampled, strict=True))
+    return Picked(regions, torch.cat(is_person), torch.cat(boxes), torch.cat(ids))
+
+
+def select(
+    boxes: Float[Tensor, "R 4"],
+    scores: Float[Tensor, " R"],
+    size: tuple[int, int],
+    rules: RegionRules,
+    min_score: float,
+) -> tuple[Float[Tensor, "N 4"], Float[Tensor, " N"], Int64[Tensor, " N"]]:
+    """Clip the boxes of a picture, drop weak and tiny ones, and suppress overlaps.
+
+    Returns:
+        Boxes and scores of those that are left, best first, and their rows.
+    """
+    boxes = clip_boxes_to_image(boxes, size)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    good = (scores >= min_score) & (sides >= MIN_SIDE_PX).all(dim=1)
+    rows = good.nonzero().squeeze(1)
+    kept = nms(boxes[rows], scores[rows], rules.nms_iou)
+    rows = rows[kept[: rules.max_detections]]
+    return boxes[rows], scores[rows], rows
+
+
+def _pick(
+    proposals: Tensor, target: dict[str, Tensor], rules: RegionRules, stream: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Draw regions to train on; which are people, their true boxes and their identities."""
+    people = target["boxes"]
+    regions = torch.cat([proposals, people])  # annotations are the best proposals
+    found = match(
+        regions,
+        people,
+        foreground_iou=rules.foreground_iou,
+        background_iou=rules.background_iou,
+    )
+    rows = sample(
+        found.label,
+        rules.regions_per_image,
+        rules.positive_fraction,
+        seeded(target.get("seed"), stream),
+    )
+    is_person = found.label[rows] == PERSON
+    who = found.person[rows][is_person]
+    return regions[rows], is_person, people[who], target["person_ids"][who]

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from fdps.config import LossConfig, ModelConfig
 from fdps.durable import write_file
 from fdps.errors import ModelError
-from fdps.models import PersonSearchNet, build_model
+from fdps.models import PersonSearchNet, build_system
 from fdps.weights_file import (
     FORMAT,
     VERSION,
@@ -73,7 +73,7 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
     described = described_by(metadata, path)
     # The file has all weights: nothing is fetched to be overwritten.
     config = dataclasses.replace(described.model, backbone_weights="none")
-    model = build_model(config)
+    model, _ = build_system(config, described.loss, described.n_persons)
     # Version 1 kept the memory of the re-ID loss beside the weights.
     tensors = {k: v for k, v in tensors.items() if not k.startswith("roi_heads.criterion.")}
     try:
