@@ -23,6 +23,23 @@ WEIGHTS_FILE = "weights.safetensors"
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where weights came from that fdps did not train.
+
+    Args:
+        system: Whose checkpoint it was, such as ``NAE``; empty for weights that fdps trained.
+        source: The public code that wrote it.
+        sha256: Of the checkpoint.
+        licence: As SPDX names it, or ``research-only``.
+    """
+
+    system: str = ""
+    source: str = ""
+    sha256: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class Description:
     """The settings of the network that a file holds, and what it was trained with."""
 
@@ -30,6 +47,8 @@ class Description:
     loss: LossConfig
     n_persons: int
     """Training identities."""
+    origin: Origin = Origin()
+    """Where the weights came from, if fdps did not train them."""
 
     def __post_init__(self) -> None:
         if self.n_persons < 1:

@@ -16,7 +16,13 @@ import numpy as np
 
 import fdps.bundled as bundled
 from fdps.embedders import load
-from fdps.embedders.licences import RECIPE_FILE, check_licence, licence_of, training_data
+from fdps.embedders.licences import (
+    RECIPE_FILE,
+    check_licence,
+    licence_of,
+    origin_of,
+    training_data,
+)
 from fdps.embedders.places import (
     CARD_FILE,
     CARD_SUFFIX,
@@ -154,7 +160,7 @@ def _read_header(place: Path) -> ModelInfo:
         about = (bundled.DATA[name], bundled.METRICS[name], bundled.NOTES[name])
     else:
         name = place.absolute().parent.name if place.name == WEIGHTS_FILE else place.stem
-        about = (_trained_on(place), _validated(place), "")
+        about = (_trained_on(place), _validated(place), _converted_from(place))
     data, metrics, notes = about
     return ModelInfo(
         name=name,
@@ -166,6 +172,13 @@ def _read_header(place: Path) -> ModelInfo:
         notes=notes,
         is_calibrated=_is_calibrated(place),
     )
+
+
+def _converted_from(place: Path) -> str:
+    origin = origin_of(place)
+    if not origin.system:
+        return ""
+    return f"{origin.system}, converted from a checkpoint of {origin.source} ({origin.sha256})"
 
 
 def _is_calibrated(place: Path, model_hash: str | None = None) -> bool:

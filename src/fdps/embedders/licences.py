@@ -7,6 +7,7 @@ from fdps.bundled import LICENCE, NAMES, bundled_weights
 from fdps.config import DataConfig, load_recipe
 from fdps.embedders.places import is_card
 from fdps.errors import FdpsError, ModelError
+from fdps.weights_file import Origin, describe_weights
 
 ALLOWED_VARIABLE = "FDPS_ALLOWED_LICENSES"
 RESEARCH_ONLY, UNKNOWN = "research-only", "unknown"
@@ -34,8 +35,19 @@ def licence_of(place: Path) -> str:
         from fdps.runtime.card import read_card
 
         return read_card(place).licence
+    licence = origin_of(place).licence
+    if licence:
+        return licence
     data = training_data(place)
     return RESEARCH_ONLY if data is not None and _is_research(data) else UNKNOWN
+
+
+def origin_of(place: Path) -> Origin:
+    """Read where weights came from that fdps did not train; all empty for any others."""
+    try:
+        return describe_weights(place).origin if place.is_file() else Origin()
+    except ModelError:
+        return Origin()
 
 
 def training_data(place: Path) -> DataConfig | None:

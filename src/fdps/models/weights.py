@@ -17,6 +17,7 @@ from fdps.models import PersonSearchNet, build_system
 from fdps.weights_file import (
     FORMAT,
     VERSION,
+    Origin,
     check_exists,
     described_by,
     file_hash,
@@ -26,7 +27,12 @@ from fdps.weights_file import describe_weights as describe_weights
 
 
 def save_weights(
-    model: PersonSearchNet, config: ModelConfig, loss: LossConfig, n_persons: int, path: Path
+    model: PersonSearchNet,
+    config: ModelConfig,
+    loss: LossConfig,
+    n_persons: int,
+    path: Path,
+    origin: Origin | None = None,
 ) -> None:
     """Write weights and what is needed to build the network again.
 
@@ -40,6 +46,7 @@ def save_weights(
         loss: The re-ID loss that it was trained with.
         n_persons: Training identities.
         path: The file to write.
+        origin: Where the weights came from, if fdps did not train them.
     """
     header = {
         "format": FORMAT,
@@ -47,6 +54,7 @@ def save_weights(
         "model": dataclasses.asdict(config),
         "loss": {k: v for k, v in dataclasses.asdict(loss).items() if v is not None},
         "n_persons": n_persons,
+        **({"origin": dataclasses.asdict(origin)} if origin else {}),
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)

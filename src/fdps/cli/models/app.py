@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fdps.cli.models.calibrate import calibrate
+from fdps.cli.models.convert import convert
 from fdps.cli.progress import working
 from fdps.names import printable, typed
 
@@ -90,6 +91,7 @@ def verify(model: Model, json_output: Json = False) -> None:
 
 
 app.command()(calibrate)
+app.command()(convert)
 
 
 def _figures(info: "ModelInfo") -> dict[str, Any]:
