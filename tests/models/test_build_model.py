@@ -9,6 +9,7 @@ from fdps.config import LossConfig, ModelConfig
 from fdps.losses import BalancedOIMLoss, OIMLoss
 from fdps.models import PersonSearchNet, build_criterion, build_model
 from fdps.models.norms import FixedBatchNorm1d, SyncedBatchNorm
+from fdps.models.roi_align import RoIMaxPool
 from fdps.models.sub_features import SYSTEMS
 
 BOIM = LossConfig(
@@ -96,6 +97,7 @@ def test_every_field_of_the_model_reaches_its_part() -> None:
         max_detections=17,
         embedded_box="detection",
     )
+    assert isinstance(planned(ModelConfig(region_pooling="max")).roi_heads.pool, RoIMaxPool)
     net = build_model(config)
     assert net.backbone.frozen_stages == 2
     assert [(side.min_size, side.max_size) for side in net.transform.sides] == [

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from fdps.models.roi_align import RoIAlign, align_sparse
+from fdps.models.roi_align import RoIAlign, RoIMaxPool, align_sparse
 
 STRIDE, SIZE = 16, (7, 4)
 HEIGHT, WIDTH = 9, 13  # of the map
@@ -107,6 +107,19 @@ def test_module_runs_in_float32_under_autocast() -> None:
     assert leaf.grad is not None
     assert leaf.grad.dtype == torch.bfloat16
     assert leaf.grad.abs().sum() > 0
+
+
+def test_largest_values_of_bins_in_float32_under_autocast() -> None:
+    features = torch.arange(HEIGHT * WIDTH).reshape(1, 1, HEIGHT, WIDTH).bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        pooled = RoIMaxPool((2, 2), STRIDE)(features, [boxes([0, 0, 47, 47]), boxes()][:1])
+    assert pooled.dtype == torch.float32
+    # Positions 0 to 3 in both directions: bins of two by two.
+    assert pooled.flatten().tolist() == [WIDTH + 1, WIDTH + 3, 3 * WIDTH + 1, 3 * WIDTH + 3]
+    pooled.sum().backward()
+    assert features.grad is not None
+    assert int((features.grad != 0).sum()) == 4
+    assert RoIMaxPool((2, 2), STRIDE)(features, [boxes()]).shape == (0, 1, 2, 2)
 
 
 @pytest.mark.gpu

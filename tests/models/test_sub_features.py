@@ -41,8 +41,15 @@ def test_vectors_have_the_lengths_that_size_the_heads(
         assert getattr(taken, name).shape == (n_regions, getattr(module.dims, name))
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_reid_reads_the_peak_in_every_system(system: str) -> None:
+def test_oim_as_first_published_shares_one_mean() -> None:
+    given = features()
+    taken = SYSTEMS["oim"](C, (H, W))(given)
+    assert all(vector is taken.reid for vector in taken)
+    torch.testing.assert_close(taken.reid, given.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("system", sorted(SYSTEMS.keys() - {"oim"}))
+def test_reid_reads_the_peak_in_every_system_of_table_1(system: str) -> None:
     given = features()
     assert torch.equal(SYSTEMS[system](C, (H, W))(given).reid, given.amax(dim=(2, 3)))
 

@@ -45,8 +45,8 @@ class DataConfig:
 class ModelConfig:
     """The network: backbone, proposals, region heads."""
 
-    system: Literal["oim_base", "flatten", "parameter_base", "fdps"] = "fdps"
-    """The way in which the tasks get their sub-features: a row of Table 1."""
+    system: Literal["oim", "oim_base", "flatten", "parameter_base", "fdps"] = "fdps"
+    """The way in which the tasks get their sub-features: OIM as first published, or Table 1."""
     person_score: Literal["softmax", "norm", "memory"] = "softmax"
     """What scores a region: a linear layer, the length of the embedding (NAE), a memory (HOIM)."""
     stages: Literal["one", "two"] = "one"
@@ -83,6 +83,8 @@ class ModelConfig:
     """Largest share of people among the sampled anchors."""
     region_size: tuple[int, int] = (14, 14)
     """Height and width of the aligned region; the region head halves both."""
+    region_pooling: Literal["align", "max"] = "align"
+    """Bilinear samples of each region (RoIAlign), or the largest of each bin (RoI pooling, OIM)."""
     region_samples: int = 2
     """Bilinear samples per position and axis of the aligned region."""
     regions_per_image: int = 128

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from fdps.config import LossConfig, ModelConfig
 from fdps.losses import BalancedOIMLoss, Criterion, HierarchicalMemory, HOIMLoss, OIMLoss
@@ -20,7 +21,7 @@ from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import BoxHeads, TaskHeads
 from fdps.models.norms import freeze_norms, sync_norms
 from fdps.models.person_search import PersonSearchNet
-from fdps.models.roi_align import RoIAlign
+from fdps.models.roi_align import RoIAlign, RoIMaxPool
 from fdps.models.roi_heads import RegionRules, RoIHeads
 from fdps.models.rpn import ProposalRules, build_rpn
 from fdps.models.sampling import REFINED, REGIONS
@@ -87,7 +88,9 @@ def _region_heads(
     def sub_features() -> SubFeatureModule:
         return SYSTEMS[config.system](backbone.region_channels, (height, width))
 
-    pool = RoIAlign(config.region_size, STRIDE, config.region_samples)
+    pool: nn.Module = RoIAlign(config.region_size, STRIDE, config.region_samples)
+    if config.region_pooling == "max":
+        pool = RoIMaxPool(config.region_size, STRIDE)
     rules = RegionRules(
         regions_per_image=config.regions_per_image,
         positive_fraction=config.positive_fraction,

@@ -14,7 +14,7 @@ import warnings
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.ops import roi_align
+from torchvision.ops import roi_align, roi_pool
 
 
 class RoIAlign(nn.Module):
@@ -53,6 +53,26 @@ class RoIAlign(nn.Module):
             sampling_ratio=self.sampling_ratio,
         )
         return aligned
+
+
+class RoIMaxPool(nn.Module):
+    """Take the largest value in each bin of every region, as OIM was first published.
+
+    Args:
+        size: Output rows and columns.
+        stride: Picture pixels per feature position.
+    """
+
+    def __init__(self, size: tuple[int, int], stride: int) -> None:
+        super().__init__()
+        self.size, self.stride = size, stride
+
+    def forward(
+        self, features: Float[Tensor, "B C H W"], boxes: list[Float[Tensor, "_ 4"]]
+    ) -> Float[Tensor, "R C P Q"]:
+        """Pool the regions of all pictures, in float32; rows follow the pictures, then boxes."""
+        pooled: Tensor = roi_pool(features.float(), boxes, self.size, 1 / self.stride)
+        return pooled
 
 
 def align_sparse(

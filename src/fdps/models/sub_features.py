@@ -47,6 +47,23 @@ class SharedPeak(nn.Module):
         return SubFeatures(peak, peak, peak, peak)
 
 
+class SharedMean(nn.Module):
+    """OIM as first published: one average-pooled vector serves all tasks.
+
+    Source: Xiao et al., Joint detection and identification feature learning for person search,
+    section 3.1.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.dims = SubFeatureDims(channels, channels, channels, channels)
+
+    def forward(self, features: Float[Tensor, "R C H W"]) -> SubFeatures:
+        """Take the same mean four times."""
+        mean = features.mean(dim=(2, 3))
+        return SubFeatures(mean, mean, mean, mean)
+
+
 class Flattened(nn.Module):
     """Flatten: detection reads the whole map, re-ID its peak (Table 1 b)."""
 
@@ -103,12 +120,13 @@ class MarginalDistribution(nn.Module):
         )
 
 
-SubFeatureModule = SharedPeak | Flattened | LearnedMarginals | MarginalDistribution
+SubFeatureModule = SharedMean | SharedPeak | Flattened | LearnedMarginals | MarginalDistribution
 
 SYSTEMS: dict[str, Callable[[int, tuple[int, int]], SubFeatureModule]] = {
+    "oim": SharedMean,
     "oim_base": SharedPeak,
     "flatten": Flattened,
     "parameter_base": LearnedMarginals,
     "fdps": MarginalDistribution,
 }
-"""The four systems of Table 1, each ``(channels, (H, W)) -> nn.Module``."""
+"""OIM as first published, and Table 1; each is ``(channels, (H, W)) -> nn.Module``."""
