@@ -99,5 +99,5 @@ def test_parameter_base_weighs_positions_of_one_axis_only() -> None:
     torch.testing.assert_close(taken.person[0], given[0, :, 2, 1])
 
 
-def test_the_systems_are_those_of_table_1() -> None:
-    assert list(SYSTEMS) == ["oim_base", "flatten", "parameter_base", "fdps"]
+def test_the_systems_are_oim_and_those_of_table_1() -> None:
+    assert list(SYSTEMS) == ["oim", "oim_base", "flatten", "parameter_base", "fdps"]
