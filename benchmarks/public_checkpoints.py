@@ -100,28 +100,37 @@ def difference(mine: Tensor, theirs: Tensor) -> float:
     return float((mine - theirs).abs().max()) if mine.numel() else 0.0
 
 
-def wear_in(net: nn.Module, pictures: list[Tensor]) -> None:
-    """Give norms statistics, and heads weights that tell regions apart."""
+def wear_in(net: Any, pictures: list[Tensor]) -> None:
+    """Give norms the statistics of frames, and heads weights that tell regions apart."""
     generator = torch.Generator().manual_seed(1)
-    for name, module in net.named_modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            shape = module.running_mean.shape
-            module.running_mean.copy_(torch.randn(shape, generator=generator) * 0.1)
-            module.running_var.copy_(torch.rand(shape, generator=generator) + 0.5)
-            if "projectors" in name or "bbox_pred" in name:
-                module.weight.data.copy_(torch.rand(shape, generator=generator) + 0.5)
-            module.bias.data.copy_(torch.randn(shape, generator=generator) * 0.1)
-        elif isinstance(module, nn.Linear):
-            module.bias.data.copy_(torch.randn(module.bias.shape, generator=generator) * 0.1)
-            module.weight.data.mul_(2)
-            if name.endswith("faster_rcnn_predictor.cls_score"):
-                module.weight.data.mul_(0.05)  # or random weights find nobody
-                module.bias.data.copy_(torch.tensor([0.0, 0.5]))
-    for name, value in net.named_buffers():
+    for name, buffer in net.named_buffers():
         if name.split(".")[-1] in ("lut", "cq", "cqb"):
-            value.copy_(normalize(torch.randn(value.shape, generator=generator), dim=1))
+            buffer.copy_(normalize(torch.randn(buffer.shape, generator=generator), dim=1))
         elif name.endswith("_omega"):
-            value.copy_(torch.rand(value.shape, generator=generator))
+            buffer.copy_(torch.rand(buffer.shape, generator=generator))
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    sizes = net.transform.min_size, net.transform.max_size
+    net.transform.min_size, net.transform.max_size = (240,), 400
+    targets = [
+        {
+            "boxes": torch.tensor([[20.0, 30, 80, 200], [200, 100, 260, 300]]),
+            "labels": torch.tensor([1, 2]),
+        }
+        for _ in pictures
+    ]
+    with torch.no_grad():
+        net.train()(pictures, targets)
+    net.transform.min_size, net.transform.max_size = sizes
+    for norm in norms:
+        norm.bias.data.copy_(torch.randn(norm.bias.shape, generator=generator) * 0.1)
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Linear) and layer.bias is not None:
+            layer.bias.data.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
+            if name.endswith("faster_rcnn_predictor.cls_score"):
+                layer.weight.data.mul_(0.1)  # or random weights find nobody
+                layer.bias.data.copy_(torch.tensor([0.0, 0.5]))
     net.eval()
 
 
