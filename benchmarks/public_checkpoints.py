@@ -64,6 +64,7 @@ def main() -> None:
         if len(mine["boxes"]) != len(other["boxes"]):
             raise SystemExit(f"{len(mine['boxes'])} detections, theirs are {len(other['boxes'])}")
         n_found += len(found)
+        mine = {name: value[paired(mine["boxes"], other["boxes"])] for name, value in mine.items()}
         for name, value in (
             ("boxes", other["boxes"]),
             ("scores", other["scores"]),
@@ -93,6 +94,14 @@ def picture(path: Path) -> Tensor:
     """Read a frame as both networks take it."""
     pixels = np.asarray(Image.open(path).convert("RGB"))
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+
+
+def paired(mine: Tensor, theirs: Tensor) -> Tensor:
+    """Put ours into the order of theirs, which is chance where scores are nearly equal."""
+    rows = torch.cdist(theirs, mine).argmin(dim=1)
+    if len(rows.unique()) < len(rows):
+        raise SystemExit("the detections are not the same")
+    return rows
 
 
 def difference(mine: Tensor, theirs: Tensor) -> float:
@@ -129,7 +138,7 @@ def wear_in(net: Any, pictures: list[Tensor]) -> None:
         if isinstance(layer, nn.Linear) and layer.bias is not None:
             layer.bias.data.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
             if name.endswith("faster_rcnn_predictor.cls_score"):
-                layer.weight.data.mul_(0.1)  # or random weights find nobody
+                layer.weight.data.mul_(0.3)  # or random weights find nobody
                 layer.bias.data.copy_(torch.tensor([0.0, 0.5]))
     net.eval()
 
