@@ -98,7 +98,9 @@ def picture(path: Path) -> Tensor:
 
 def paired(mine: Tensor, theirs: Tensor) -> Tensor:
     """Put ours into the order of theirs, which is chance where scores are nearly equal."""
-    rows = torch.cdist(theirs, mine).argmin(dim=1)
+    rows = (
+        torch.cdist(theirs, mine).argmin(dim=1) if len(mine) else torch.zeros(0, dtype=torch.int64)
+    )
     if len(rows.unique()) < len(rows):
         raise SystemExit("the detections are not the same")
     return rows
