@@ -29,6 +29,7 @@ SCHEME = "milvus"
 TOKEN_VARIABLE = "FDPS_MILVUS_TOKEN"
 DEFAULT_COLLECTION = "people"
 NEVER_MS = 2**31 - 1  # longest interval that gRPC accepts, which means never
+PING_MS = 330_000  # servers allow a ping in five minutes unless they are told otherwise
 CONNECT_TIMEOUT_S = 10.0
 
 _users: Counter[str] = Counter()  # number of users of each address in this process
@@ -137,9 +138,9 @@ def connect(address: MilvusAddress, *, create: bool = False) -> "MilvusClient":
             address.uri,
             token=token,
             timeout=CONNECT_TIMEOUT_S,
-            # The embedded server takes a client that asks every few seconds whether it is still
-            # there for an attack, and hangs up ("Too many pings") while requests take their time.
-            grpc_options={"grpc.keepalive_time_ms": NEVER_MS} if address.is_file else {},
+            # A server may take a client that asks every few seconds whether it is still there for
+            # an attack, and hang up ("Too many pings") while requests take their time.
+            grpc_options={"grpc.keepalive_time_ms": NEVER_MS if address.is_file else PING_MS},
         )
     _users[address.uri] += 1
     return client
