@@ -14,6 +14,7 @@ import argparse
 import builtins
 import importlib
 import json
+import pickle
 import sys
 import types
 from collections.abc import Iterator
@@ -165,8 +166,13 @@ def as_in_python_2() -> Iterator[None]:
 
 
 def whole_linear(n_in: float, n_out: float, **options: Any) -> nn.Linear:
-    """A linear layer of sizes that an older division made."""
+    """Build a linear layer of sizes that an older division made."""
     return nn.Linear(int(n_in), int(n_out), **options)
+
+
+def whole_norm(n: float, **options: Any) -> nn.BatchNorm1d:
+    """Build a norm of a size that an older division made."""
+    return nn.BatchNorm1d(int(n), **options)
 
 
 def build_seqnet(checkout: Path) -> nn.Module:
@@ -192,7 +198,7 @@ def build_older(checkout: Path, module: str) -> Any:
     sys.path.insert(0, str(checkout))
     loaded = importlib.import_module(module)
     patched = types.SimpleNamespace(**vars(nn))
-    patched.Linear, patched.BatchNorm1d = whole_linear, lambda n: nn.BatchNorm1d(int(n))
+    patched.Linear, patched.BatchNorm1d = whole_linear, whole_norm
     loaded.nn = patched
     return loaded
 
@@ -211,6 +217,7 @@ def build_nae(checkout: Path) -> nn.Module:
 
 def build_hoim(checkout: Path) -> nn.Module:
     """Build HOIM by its own code."""
+    sys.modules.setdefault("cPickle", pickle)  # as Python 2 called it
     with as_in_python_2():
         code = build_older(checkout, "lib.model.faster_rcnn_hoim")
         loss = code.HOIMLoss(256, N_PERSONS, QUEUE, 50, 0.5, 30.0)
