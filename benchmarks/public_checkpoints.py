@@ -229,7 +229,7 @@ def older(code: Any, network: Any, embedding: Any, loss: nn.Module) -> nn.Module
     without_download(code)
     backbone, head = code.resnet_backbone("resnet50", False)
     projection = embedding(["feat_res4", "feat_res5"], [1024, 2048], 256)
-    return network(
+    net = network(
         backbone,
         feat_head=head,
         box_predictor=code.CoordRegressor(2048, 2),
@@ -237,6 +237,8 @@ def older(code: Any, network: Any, embedding: Any, loss: nn.Module) -> nn.Module
         reid_loss=loss,
         box_score_thresh=0.5,
     )
+    net.roi_heads.has_keypoint = False  # an attribute then, and a method today
+    return net
 
 
 BUILDERS = {"SeqNet": build_seqnet, "NAE": build_nae, "HOIM": build_hoim}
