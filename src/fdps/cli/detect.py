@@ -41,7 +41,10 @@ def detect(
         typer.Option(metavar="FILE.npy", help="Write the embeddings too, one row per person."),
     ] = None,
     every: Annotated[
-        str, typer.Option(metavar="STEP", help="Frames of videos: 0.5s, 500ms, 10f, keyframes.")
+        str,
+        typer.Option(
+            metavar="STEP", help="Frames of videos to look at: 0.5s, 500ms, 10f, keyframes."
+        ),
     ] = "0.5s",
     picture: Annotated[
         Path | None,

@@ -32,7 +32,7 @@ def forget(
         Path | None, typer.Option(metavar="PICTURE", help="Picture that shows the person.")
     ] = None,
     box: Annotated[
-        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="The person, in pixels.")
+        str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="Box around the person, in pixels.")
     ] = None,
     point: Annotated[str | None, typer.Option(metavar="X,Y", help="A pixel on the person.")] = None,
     person: Annotated[
