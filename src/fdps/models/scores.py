@@ -5,6 +5,7 @@ Every way ends in two logits per region, background and person, whose softmax is
 Axes: R regions, C length of the sub-feature, D embedding dimension.
 """
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -16,7 +17,7 @@ from fdps.losses.detection import classification_loss
 from fdps.models.norms import norm_rows
 
 
-class PersonScore(nn.Module):
+class PersonScore(nn.Module, ABC):
     """What all ways of scoring have in common; each writes its own :meth:`forward`.
 
     Attributes:
@@ -29,6 +30,7 @@ class PersonScore(nn.Module):
     def begin(self) -> None:
         """Set the weights that a training begins with; by default those of the layers stay."""
 
+    @abstractmethod
     def forward(
         self, person: Float[Tensor, "R C"], rows: Float[Tensor, "R D"] | None
     ) -> Float[Tensor, "R 2"]:
@@ -38,7 +40,6 @@ class PersonScore(nn.Module):
             person: The sub-feature that serves person/background.
             rows: Embeddings before they are brought to unit length, where the score reads them.
         """
-        raise NotImplementedError
 
     def loss(
         self, logits: Float[Tensor, "R 2"], is_person: Bool[Tensor, " R"]
