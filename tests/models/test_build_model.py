@@ -10,7 +10,21 @@ from fdps.losses import BalancedOIMLoss, OIMLoss
 from fdps.models import PersonSearchNet, build_criterion, build_model
 from fdps.models.norms import FixedBatchNorm1d, SyncedBatchNorm
 from fdps.models.roi_align import RoIMaxPool
-from fdps.models.sub_features import SYSTEMS
+from fdps.models.sub_features import (
+    Flattened,
+    LearnedMarginals,
+    MarginalDistribution,
+    SharedMean,
+    SharedPeak,
+)
+
+SUB_FEATURES = {
+    "oim": SharedMean,
+    "oim_base": SharedPeak,
+    "flatten": Flattened,
+    "parameter_base": LearnedMarginals,
+    "fdps": MarginalDistribution,
+}
 
 BOIM = LossConfig(
     name="boim",
@@ -52,7 +66,7 @@ def test_the_network_of_the_paper_has_its_parameters() -> None:
 
 def test_the_systems_differ_in_their_sub_features_alone() -> None:
     shapes = {}
-    for system, module in SYSTEMS.items():
+    for system, module in SUB_FEATURES.items():
         net = planned(ModelConfig(system=system))
         assert type(net.roi_heads.heads.sub_features) is module
         state = {k: v.shape for k, v in net.state_dict().items()}

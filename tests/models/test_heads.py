@@ -8,26 +8,27 @@ from torch.testing import assert_close
 from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import TaskHeads
 from fdps.models.norms import freeze_norms, sync_norms
-from fdps.models.sub_features import SYSTEMS
+from fdps.models.systems import System
+from fdps.models.systems.table_1 import FDPS, OIM, Flatten, OIMBase, ParameterBase
 
 C, H, W = 6, 7, 4  # after the region head
 B, P, Q = 5, 14, 8  # before it
 DIM = 10
 
 
-def heads(system: str = "fdps", *, box_norm: bool = True, both: bool = False) -> TaskHeads:
+def heads(system: type[System] = FDPS, *, box_norm: bool = True, both: bool = False) -> TaskHeads:
     embedding = PeakEmbedding((B, C) if both else (C,), DIM)
-    return TaskHeads(SYSTEMS[system](C, (H, W)), embedding, box_norm=box_norm)
+    return TaskHeads(system.sub_features(C, (H, W)), embedding, box_norm=box_norm)
 
 
 def maps(n_regions: int) -> tuple[Tensor, Tensor]:
     return torch.randn(n_regions, B, P, Q), torch.randn(n_regions, C, H, W)
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", [OIM, OIMBase, Flatten, ParameterBase, FDPS])
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("n_regions", [0, 1, 3])
-def test_shapes_and_unit_embeddings(system: str, both: bool, n_regions: int) -> None:
+def test_shapes_and_unit_embeddings(system: type[System], both: bool, n_regions: int) -> None:
     out = heads(system, both=both).eval()(*maps(n_regions))
     assert out.deltas.shape == (n_regions, 4)
     assert out.logits.shape == (n_regions, 2)

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from fake.tiny import LOSS, picture, target, tiny_criterion, tiny_network
 from fdps.config import LossConfig
+from fdps.config.systems import SYSTEMS
 from fdps.losses import Criterion
 from fdps.models import PersonSearchNet
 from fdps.models.norms import SyncedBatchNorm
 from fdps.models.outputs import DetectedTensors, MeanLoss, TrainingOutputs
 from fdps.models.rpn import Proposed
-from fdps.models.sub_features import SYSTEMS
 
 LOSSES = ["rpn_score", "rpn_box", "person", "box", "reid"]
 PEOPLE = target((5, 5, 30, 60, 0), (40, 8, 62, 60, 2))
@@ -75,7 +75,8 @@ def test_training_gives_the_named_losses_and_a_finite_gradient(
 
 def test_training_hands_over_what_the_memory_needs() -> None:
     net, criterion = tiny_network().train(), tiny_criterion()
-    embeddings, person_ids = people = net([picture()], [PEOPLE], criterion).people
+    embeddings, person_ids, overlaps = people = net([picture()], [PEOPLE], criterion).people
+    assert overlaps.shape == person_ids.shape
     assert embeddings.shape == (len(person_ids), 16)
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(len(embeddings)))
     assert not embeddings.requires_grad

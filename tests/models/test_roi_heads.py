@@ -4,12 +4,13 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.ops import box_iou
 
 from fake.tiny import target
-from fdps.losses import Criterion, OIMLoss
+from fdps.losses import BACKGROUND_ID, Criterion, HierarchicalMemory, HOIMLoss, OIMLoss
 from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import TaskHeads
-from fdps.models.outputs import TrainingOutputs
+from fdps.models.outputs import RegionOutputs
 from fdps.models.roi_align import RoIAlign
 from fdps.models.roi_heads import RegionRules, RoIHeads, pick
 from fdps.models.sub_features import MarginalDistribution
@@ -50,7 +51,7 @@ def losses(
     proposals: list[Tensor],
     targets: list[dict[str, Tensor]],
     criterion: Criterion | None = None,
-) -> TrainingOutputs:
+) -> RegionOutputs:
     criterion = criterion or OIMLoss(N_PERSONS, 4, DIM)
     return module.losses(features, proposals, targets, [SIZE] * len(targets), criterion)
 
@@ -184,7 +185,7 @@ def test_losses_computed_by_hand() -> None:
     people, background = score(100, 108, 100), score(220)
     expected = -(people.log().sum() + (1 - background).log().sum()) / 4
     torch.testing.assert_close(out.losses["person"].value, expected)
-    assert out.people.person_ids.tolist() == [1, 1, 1]
+    assert out.person_ids.tolist() == [1, 1, 1]
     assert out.losses["reid"].value.item() == pytest.approx(
         math.log(N_PERSONS + 4)
     )  # an empty memory
@@ -198,7 +199,7 @@ def test_losses_name_the_person_that_a_region_shows() -> None:
     people = target((*square(20), 2), (*square(120), -1), (*square(220), 0))
     proposals = boxes(square(124), square(224), square(16))
     out = losses(roi_heads(), ramp(), [proposals], [people])
-    assert sorted(out.people.person_ids.tolist()) == [-1, -1, 0, 0, 2, 2]
+    assert sorted(out.person_ids.tolist()) == [-1, -1, 0, 0, 2, 2]
 
 
 def test_losses_embed_people_with_their_own_ids() -> None:
@@ -206,28 +207,53 @@ def test_losses_embed_people_with_their_own_ids() -> None:
     people = target((*square(20), 2), (*square(120), -1), (*square(220), 0))
     out = losses(module, features, [NONE], [people])
     (embedded,) = module.embed(features, [people["boxes"]])
-    order = out.people.person_ids.argsort()
-    torch.testing.assert_close(
-        out.people.embeddings[order], embedded[people["person_ids"].argsort()]
-    )
-    assert not out.people.embeddings.requires_grad
+    order = out.person_ids.argsort()
+    torch.testing.assert_close(out.embeddings[order], embedded[people["person_ids"].argsort()])
+    assert out.embeddings.requires_grad
+    assert not out.remembered().embeddings.requires_grad
 
 
 def test_losses_follow_several_pictures() -> None:
     module, features = roi_heads(), ramp(2)
     people = [target((*square(20), 2)), target((*square(120), 0), (*square(220), 1))]
     out = losses(module, features, [boxes(square(100)), boxes(square(24))], people)
-    assert out.people.person_ids[:1].tolist() == [2]
-    assert sorted(out.people.person_ids[1:].tolist()) == [0, 1]
+    assert out.person_ids[:1].tolist() == [2]
+    assert sorted(out.person_ids[1:].tolist()) == [0, 1]
     (first,) = module.embed(features[:1], [people[0]["boxes"]])
-    torch.testing.assert_close(out.people.embeddings[:1], first)
+    torch.testing.assert_close(out.embeddings[:1], first)
+
+
+def test_losses_tell_who_of_the_batch_a_region_shows_and_how_well() -> None:
+    nobody, one = target(), target((*square(20), 2))
+    two = target((*square(120), 0), (*square(220), -1))
+    regions = [boxes(square(100)), boxes(square(24)), boxes(square(224), square(126))]
+    out = losses(roi_heads(), ramp(3), regions, [nobody, one, two])
+    everybody = torch.cat([one["boxes"], two["boxes"]])
+    every_id = torch.cat([one["person_ids"], two["person_ids"]])
+    assert sorted(out.people.tolist()) == [0, 0, 1, 1, 2, 2]
+    assert torch.equal(every_id[out.people], out.person_ids)
+    picked = pick(regions, [nobody, one, two], RULES)
+    people = torch.cat(picked.regions)[picked.is_person]
+    torch.testing.assert_close(picked.overlaps(), box_iou(people, everybody).amax(dim=1))
+    assert sorted(out.overlaps.tolist())[-3:] == [1.0] * 3  # the annotated boxes themselves
+
+
+def test_background_is_told_from_people_where_the_loss_sees_it() -> None:
+    memory = HierarchicalMemory(N_PERSONS, 4, 4, DIM)
+    people = [target((*square(20), 2), (*square(220), -1)), target()]
+    regions = [boxes(square(24), square(120)), boxes(square(50))]
+    out = losses(roi_heads(), ramp(2), regions, people, HOIMLoss(memory))
+    nobody = out.person_ids == BACKGROUND_ID
+    assert nobody.sum() == 2
+    assert torch.equal(out.people == -1, nobody)
+    assert torch.equal(out.overlaps == 0, nobody)
 
 
 def test_losses_sample_as_many_regions_as_the_rules_say() -> None:
     proposals = boxes(*(square(20 + i) for i in range(30)), *(square(200, i) for i in range(30)))
     module = roi_heads(regions_per_image=10, positive_fraction=0.3)
     out = losses(module, ramp(), [proposals], [target((*square(20), 2))])
-    assert len(out.people.person_ids) == 3
+    assert len(out.person_ids) == 3
 
 
 def test_losses_ignore_regions_between_the_thresholds() -> None:
@@ -248,7 +274,7 @@ def test_losses_without_people_are_finite_and_teach_the_background() -> None:
     out = losses(module, features, [boxes(square(20), square(120))], [target()])
     assert out.losses["box"].value.item() == out.losses["reid"].value.item() == 0
     assert out.losses["person"].value.item() > 0
-    assert out.people.embeddings.shape == (0, DIM)
+    assert out.embeddings.shape == (0, DIM)
     torch.stack([loss.value for loss in out.losses.values()]).sum().backward()
     assert features.grad is not None
     assert features.grad.isfinite().all()
@@ -257,7 +283,7 @@ def test_losses_without_people_are_finite_and_teach_the_background() -> None:
 def test_losses_of_unlabelled_people_teach_boxes_but_no_identity() -> None:
     people = target((*square(20), -1), (*square(220), -1))
     out = losses(roi_heads().train(), ramp(), [boxes(square(24))], [people])
-    assert out.people.person_ids.tolist() == [-1] * 3
+    assert out.person_ids.tolist() == [-1] * 3
     assert out.losses["reid"].value.item() == 0
     assert out.losses["box"].value.item() > 0
 
@@ -319,7 +345,7 @@ def test_parts_of_a_batch_add_up_to_its_losses() -> None:
     for name in ("positive_similarity", "negative_similarity", "oim"):
         mean = sum(part.reid_terms[name] * s for part, s in zip(parts, shares, strict=True))
         torch.testing.assert_close(mean, whole.reid_terms[name])
-    embeddings = torch.cat([part.people.embeddings for part in parts])
-    torch.testing.assert_close(embeddings, whole.people.embeddings)
-    person_ids = torch.cat([part.people.person_ids for part in parts])
-    assert torch.equal(person_ids, whole.people.person_ids)
+    embeddings = torch.cat([part.embeddings for part in parts])
+    torch.testing.assert_close(embeddings, whole.embeddings)
+    person_ids = torch.cat([part.person_ids for part in parts])
+    assert torch.equal(person_ids, whole.person_ids)

@@ -3,15 +3,17 @@ import torch
 
 from fdps.models.decomposition import decompose
 from fdps.models.sub_features import (
-    SYSTEMS,
     Flattened,
     LearnedMarginals,
     MarginalDistribution,
+    SharedMean,
     SharedPeak,
+    SubFeatureModule,
     SubFeatures,
 )
 
 C, H, W = 5, 7, 4
+TABLE_1 = [SharedPeak, Flattened, LearnedMarginals, MarginalDistribution]
 
 
 def features(n_regions: int = 3) -> torch.Tensor:
@@ -29,13 +31,13 @@ def with_fixed_weights() -> LearnedMarginals:
     return module
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("kind", [SharedMean, *TABLE_1])
 @pytest.mark.parametrize("n_regions", [0, 1, 3])
 @pytest.mark.parametrize("size", [(H, W), (4, 7), (1, 1)])
 def test_vectors_have_the_lengths_that_size_the_heads(
-    system: str, n_regions: int, size: tuple[int, int]
+    kind: type[SubFeatureModule], n_regions: int, size: tuple[int, int]
 ) -> None:
-    module = SYSTEMS[system](C, size)
+    module = kind(C, size)
     taken = module(torch.randn(n_regions, C, *size))
     for name in SubFeatures._fields:
         assert getattr(taken, name).shape == (n_regions, getattr(module.dims, name))
@@ -43,15 +45,15 @@ def test_vectors_have_the_lengths_that_size_the_heads(
 
 def test_oim_as_first_published_shares_one_mean() -> None:
     given = features()
-    taken = SYSTEMS["oim"](C, (H, W))(given)
+    taken = SharedMean(C, (H, W))(given)
     assert all(vector is taken.reid for vector in taken)
     torch.testing.assert_close(taken.reid, given.mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize("system", sorted(SYSTEMS.keys() - {"oim"}))
-def test_reid_reads_the_peak_in_every_system_of_table_1(system: str) -> None:
+@pytest.mark.parametrize("kind", TABLE_1)
+def test_reid_reads_the_peak_in_every_system_of_table_1(kind: type[SubFeatureModule]) -> None:
     given = features()
-    assert torch.equal(SYSTEMS[system](C, (H, W))(given).reid, given.amax(dim=(2, 3)))
+    assert torch.equal(kind(C, (H, W))(given).reid, given.amax(dim=(2, 3)))
 
 
 def test_oim_base_shares_one_vector() -> None:
@@ -97,7 +99,3 @@ def test_parameter_base_weighs_positions_of_one_axis_only() -> None:
     torch.testing.assert_close(taken.vertical.reshape(C, H), given[0, :, :, 1])
     torch.testing.assert_close(taken.horizontal.reshape(C, W), given[0, :, 2, :])
     torch.testing.assert_close(taken.person[0], given[0, :, 2, 1])
-
-
-def test_the_systems_are_oim_and_those_of_table_1() -> None:
-    assert list(SYSTEMS) == ["oim", "oim_base", "flatten", "parameter_base", "fdps"]

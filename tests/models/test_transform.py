@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fake.tiny import picture, target
-from fdps.models import IMAGENET_MEAN, IMAGENET_STD
+from fdps.models.systems.system import IMAGENET_MEAN, IMAGENET_STD
 from fdps.models.transform import PictureTransform
 
 SIDES = (32, 48, 64)

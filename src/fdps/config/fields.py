@@ -4,9 +4,11 @@ import math
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from fdps.config.systems import system_names
 from fdps.config.values import converted
 from fdps.errors import ConfigError
 
@@ -45,8 +47,10 @@ class DataConfig:
 class ModelConfig:
     """The network: backbone, proposals, region heads."""
 
-    system: Literal["oim", "oim_base", "flatten", "parameter_base", "fdps"] = "fdps"
-    """The way in which the tasks get their sub-features: OIM as first published, or Table 1."""
+    system: str = "fdps"
+    """How the parts are put together: one of the systems of this package, or one of your own."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What this system alone can be told; its page names them."""
     person_score: Literal["softmax", "norm", "memory"] = "softmax"
     """What scores a region: a linear layer, the length of the embedding (NAE), a memory (HOIM)."""
     stages: Literal["one", "two"] = "one"
@@ -116,6 +120,12 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _check("model", self)
+        if self.system not in (known := system_names()):
+            near = get_close_matches(self.system, known, n=1)
+            raise ConfigError(
+                f"recipe key model.system must be one of {', '.join(known)}, got {self.system!r}",
+                hint=f"did you mean {near[0]!r}?" if near else "",
+            )
         for name in ("short_side", "anchor_sizes", "anchor_ratios"):
             if not getattr(self, name):
                 raise ConfigError(f"recipe key model.{name} must not be empty")

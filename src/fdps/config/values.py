@@ -14,7 +14,7 @@ def converted(hint: Any, value: Any, name: str) -> Any:
 
     Args:
         hint: Type of the field: a number, text, a boolean, a choice (``Literal``), a dataclass,
-            a tuple of such, or one of these or ``None``.
+            a tuple of such, a table (``dict``), or one of these or ``None``.
         value: The value as it was given.
         name: What messages call it, such as ``recipe key train.lr``.
 
@@ -34,6 +34,8 @@ def converted(hint: Any, value: Any, name: str) -> Any:
         kinds = args[:1] * len(value) if args[1:] == (...,) else args
         if len(kinds) == len(value):
             return tuple(converted(k, v, name) for k, v in zip(kinds, value, strict=True))
+    if origin is dict and isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return dict(value)
     if isinstance(hint, type) and not (isinstance(value, bool) and hint is not bool):
         if hint is float and isinstance(value, int):
             return _as_float(value, name)
@@ -60,4 +62,6 @@ def _told(hint: Any) -> str:
     if typing.get_origin(hint) is tuple:
         args = typing.get_args(hint)
         return f"a list of {args[0].__name__}" + ("" if args[1:] == (...,) else f" ({len(args)})")
+    if typing.get_origin(hint) is dict:
+        return "a table"
     return "a section of its own" if dataclasses.is_dataclass(hint) else str(hint.__name__)

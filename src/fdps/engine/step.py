@@ -173,6 +173,7 @@ class Learner:
         return EmbeddedPeople(
             together(torch.cat([out.people.embeddings for out in outputs])),
             together(torch.cat([out.people.person_ids for out in outputs])),
+            together(torch.cat([out.people.overlaps for out in outputs])),
         )
 
     def _gradients(self, step: int) -> dict[str, float]:
@@ -200,9 +201,12 @@ def split(batch: Batch, n_parts: int) -> list[Batch]:
 def weighted_sum(
     losses: dict[str, Tensor], weights: LossConfig, *, reid_ramp: float = 1.0
 ) -> Tensor:
-    """Return the sum to minimise: every named loss times its weight, with re-ID ramped up."""
+    """Return the sum to minimise: every named loss times its weight, with re-ID ramped up.
+
+    A loss that one system alone has comes with its weight, which is an option of that system.
+    """
     scaled = losses | {"reid": losses["reid"] * reid_ramp}
-    terms = [getattr(weights, f"{name}_weight") * loss for name, loss in scaled.items()]
+    terms = [getattr(weights, f"{name}_weight", 1.0) * loss for name, loss in scaled.items()]
     return torch.stack(terms).sum()
 
 

@@ -11,6 +11,7 @@ from fdps.losses.balanced_oim import (
     dispersion,
     negative_loss,
 )
+from fdps.losses.criterion import Criterion
 from fdps.losses.detection import box_loss, classification_loss
 from fdps.losses.hoim import BACKGROUND_ID, HierarchicalMemory, HOIMLoss
 from fdps.losses.memory import CircularQueue, LookupTable, PersonMemory
@@ -36,8 +37,3 @@ __all__ = [
     "negative_loss",
     "oim_loss",
 ]
-
-Criterion = OIMLoss | BalancedOIMLoss | HOIMLoss
-"""A re-identification loss with its memory: ``terms`` compares a batch with what is remembered, and
-``update`` remembers the batch. One that ``sees_background`` is given the regions that show nobody,
-too, with ``BACKGROUND_ID`` as their identity."""

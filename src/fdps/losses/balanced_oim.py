@@ -11,9 +11,10 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Int64
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
+from fdps.losses.criterion import Criterion
 from fdps.losses.density import RunningDispersion, dispersion
 from fdps.losses.memory import PersonMemory, check_person_ids, is_written, similarity
 from fdps.losses.oim import TEMPERATURE, oim_loss
@@ -135,7 +136,7 @@ def balanced_oim_loss(
     return w * oim + negative_loss(embeddings, person_ids, lut, sigma=sigma, beta=beta)
 
 
-class BalancedOIMLoss(nn.Module):
+class BalancedOIMLoss(Criterion):
     """:func:`balanced_oim_loss` with its memory, and w kept up to date at little cost.
 
     ``forward`` and ``terms`` change nothing; ``update`` writes the memory, before or after the
@@ -158,8 +159,6 @@ class BalancedOIMLoss(nn.Module):
     Raises:
         ValueError: An argument is outside its range, or ``alpha`` lets w overflow float32.
     """
-
-    sees_background = False
 
     def __init__(
         self,
@@ -190,20 +189,13 @@ class BalancedOIMLoss(nn.Module):
             RunningDispersion(n_persons, refresh_every=refresh_every) if use_dispersion else None
         )
 
-    def forward(
-        self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]
-    ) -> Float[Tensor, ""]:
-        """Return the loss; see :func:`balanced_oim_loss`."""
-        return self.terms(embeddings, person_ids).loss
-
-    def n_samples(self, person_ids: Int[Tensor, " P"]) -> Int64[Tensor, ""]:
-        """Count what the loss is a mean over: the labelled people."""
-        return (person_ids != UNLABELLED).sum()
-
     def terms(
-        self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]
+        self,
+        embeddings: Float[Tensor, "N C"],
+        person_ids: Int[Tensor, " N"],
+        overlaps: Float[Tensor, " N"] | None = None,
     ) -> BalancedTerms:
-        """Return the loss by its terms."""
+        """Return the loss by its terms; see :func:`balanced_oim_loss`."""
         rows, slots = self.memory.table.rows, self.memory.queue.rows
         oim = oim_loss(embeddings, person_ids, rows, slots, temperature=self.temperature)
         w, negative, n_hard = oim.new_ones(()), oim.new_zeros(()), oim.new_zeros(())
@@ -214,7 +206,12 @@ class BalancedOIMLoss(nn.Module):
         watched = watched_similarities(embeddings, person_ids, rows)
         return BalancedTerms(oim, w, negative, n_hard, *watched)
 
-    def update(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> None:
+    def update(
+        self,
+        embeddings: Float[Tensor, "N C"],
+        person_ids: Int[Tensor, " N"],
+        overlaps: Float[Tensor, " N"] | None = None,
+    ) -> None:
         """Write a batch into the memory and let w follow; see :meth:`PersonMemory.update`.
 
         Raises:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
 from fdps.losses.balanced_oim import negative_loss
+from fdps.losses.criterion import Criterion
 from fdps.losses.density import RunningDispersion
 from fdps.losses.memory import LookupTable, check_person_ids, similarity
 from fdps.losses.oim import TEMPERATURE
@@ -205,7 +206,7 @@ def focal(log_p: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
     return ALPHA * (1 - log_p.exp()) ** GAMMA * log_p
 
 
-class HOIMLoss(nn.Module):
+class HOIMLoss(Criterion):
     """:func:`hoim_loss` with its memory, plain or balanced as FDPS balances OIM.
 
     ``terms`` changes nothing; ``update`` writes the memory, once per step.
@@ -242,7 +243,12 @@ class HOIMLoss(nn.Module):
         """Count what the loss is a mean over: all people, those without identity too."""
         return torch.tensor(len(person_ids), device=person_ids.device)
 
-    def terms(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> HOIMTerms:
+    def terms(
+        self,
+        embeddings: Float[Tensor, "N C"],
+        person_ids: Int[Tensor, " N"],
+        overlaps: Float[Tensor, " N"] | None = None,
+    ) -> HOIMTerms:
         """Return the loss by its terms."""
         is_person = person_ids != BACKGROUND_ID
         people, ids, rows = embeddings[is_person], person_ids[is_person], self.memory.table.rows
@@ -255,7 +261,12 @@ class HOIMLoss(nn.Module):
             negative = negative_loss(people, ids, rows, sigma=self.sigma, beta=self.beta)
         return HOIMTerms(loss, w, negative, *watched_similarities(people, ids, rows))
 
-    def update(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> None:
+    def update(
+        self,
+        embeddings: Float[Tensor, "N C"],
+        person_ids: Int[Tensor, " N"],
+        overlaps: Float[Tensor, " N"] | None = None,
+    ) -> None:
         """Write a batch into the memory and let w follow.
 
         Raises:

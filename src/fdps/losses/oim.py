@@ -9,10 +9,11 @@ Axes: N people in the batch, C embedding dimension, L identities, Q queue slots.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Int64
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from fdps.losses.criterion import Criterion
 from fdps.losses.memory import PersonMemory, check_person_ids, similarity
 from fdps.losses.watched import watched_similarities
 from fdps.structures import UNLABELLED
@@ -84,7 +85,7 @@ class OIMTerms(NamedTuple):
         return self.oim
 
 
-class OIMLoss(nn.Module):
+class OIMLoss(Criterion):
     """:func:`oim_loss` with its memory.
 
     ``forward`` and ``terms`` change nothing; ``update`` writes the memory, before or after the
@@ -101,8 +102,6 @@ class OIMLoss(nn.Module):
         ValueError: An argument is outside its range.
     """
 
-    sees_background = False
-
     def __init__(
         self,
         n_persons: int,
@@ -118,22 +117,22 @@ class OIMLoss(nn.Module):
         self.temperature = temperature
         self.memory = PersonMemory(n_persons, queue_size, dim, momentum=momentum)
 
-    def forward(
-        self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]
-    ) -> Float[Tensor, ""]:
-        """Return the loss; see :func:`oim_loss`."""
-        return self.terms(embeddings, person_ids).loss
-
-    def n_samples(self, person_ids: Int[Tensor, " P"]) -> Int64[Tensor, ""]:
-        """Count what the loss is a mean over: the labelled people."""
-        return (person_ids != UNLABELLED).sum()
-
-    def terms(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> OIMTerms:
-        """Return the loss by its terms."""
+    def terms(
+        self,
+        embeddings: Float[Tensor, "N C"],
+        person_ids: Int[Tensor, " N"],
+        overlaps: Float[Tensor, " N"] | None = None,
+    ) -> OIMTerms:
+        """Return the loss by its terms; see :func:`oim_loss`."""
         rows, slots = self.memory.table.rows, self.memory.queue.rows
         oim = oim_loss(embeddings, person_ids, rows, slots, temperature=self.temperature)
         return OIMTerms(oim, *watched_similarities(embeddings, person_ids, rows))
 
-    def update(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> None:
+    def update(
+        self,
+        embeddings: Float[Tensor, "N C"],
+        person_ids: Int[Tensor, " N"],
+        overlaps: Float[Tensor, " N"] | None = None,
+    ) -> None:
         """Write a batch into the memory; see :meth:`PersonMemory.update`."""
         self.memory.update(embeddings, person_ids)

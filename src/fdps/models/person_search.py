@@ -7,6 +7,8 @@ pixels of the given picture. Training, detecting and embedding a query are three
 Axes: H and W of a picture, N boxes, D embedding dimension.
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -15,10 +17,15 @@ from torchvision.ops import clip_boxes_to_image
 from fdps.losses import Criterion
 from fdps.models.backbone import Trunk
 from fdps.models.norms import statistics_kept
-from fdps.models.outputs import DetectedTensors, EmbeddedPeople, MeanLoss, TrainingOutputs
-from fdps.models.roi_heads import RoIHeads
+from fdps.models.outputs import (
+    DetectedTensors,
+    EmbeddedPeople,
+    MeanLoss,
+    RegionOutputs,
+    TrainingOutputs,
+)
+from fdps.models.roi_heads import RegionHeads
 from fdps.models.rpn import ProposalNetwork
-from fdps.models.systems.seqnet import SequentialHeads
 from fdps.models.transform import PictureTransform, Size
 
 Pictures = list[Float[Tensor, "3 _ _"]]
@@ -35,20 +42,18 @@ class PersonSearchNet(nn.Module):
         roi_heads: Feature map and proposals to losses, detections or embeddings.
     """
 
+    FURTHER_LOSSES: ClassVar[tuple[str, ...]] = ()
+
     def __init__(
         self,
         transform: PictureTransform,
         backbone: Trunk,
         rpn: ProposalNetwork,
-        roi_heads: RoIHeads | SequentialHeads,
+        roi_heads: RegionHeads,
     ) -> None:
         super().__init__()
-        self.transform, self.backbone, self.rpn, self.roi_heads = (
-            transform,
-            backbone,
-            rpn,
-            roi_heads,
-        )
+        self.transform, self.backbone = transform, backbone
+        self.rpn, self.roi_heads = rpn, roi_heads
 
     def forward(
         self,
@@ -75,7 +80,38 @@ class PersonSearchNet(nn.Module):
         regions = self.roi_heads.losses(
             features, proposed.boxes, resized, batch.image_sizes, criterion
         )
-        return regions._replace(losses=proposals | regions.losses)
+        further = self.further_losses(batch.tensors, resized, regions, criterion)
+        return TrainingOutputs(
+            losses=proposals | regions.losses | further,
+            reid_terms=regions.reid_terms,
+            people=regions.remembered(),
+        )
+
+    def further_losses(
+        self,
+        pictures: Float[Tensor, "B 3 H W"],
+        targets: list[dict[str, Tensor]],
+        regions: RegionOutputs,
+        criterion: Criterion,
+    ) -> dict[str, MeanLoss]:
+        """Compute what a system learns besides; by default nothing.
+
+        A system that learns more names its losses in ``FURTHER_LOSSES`` and overrides this method
+        and :meth:`count_further`.
+
+        Args:
+            pictures: The resized and normalised batch.
+            targets: ``boxes`` and ``person_ids`` of each picture, in its pixels.
+            regions: What the region heads made of it.
+            criterion: The re-ID loss.
+        """
+        return {}
+
+    def count_further(
+        self, targets: list[dict[str, Tensor]], criterion: Criterion
+    ) -> dict[str, Int64[Tensor, ""]]:
+        """Count the samples of every loss of :meth:`further_losses`, from the annotations alone."""
+        return {}
 
     @torch.no_grad()
     def count(
@@ -102,7 +138,8 @@ class PersonSearchNet(nn.Module):
             regions = self.roi_heads.count(
                 features, proposed.boxes, resized, batch.image_sizes, criterion
             )
-        return {name: loss.n_samples for name, loss in proposals.items()} | regions
+        further = self.count_further(resized, criterion)
+        return {name: loss.n_samples for name, loss in proposals.items()} | regions | further
 
     @torch.inference_mode()
     def detect(self, images: Pictures) -> list[DetectedTensors]:
@@ -145,12 +182,12 @@ class PersonSearchNet(nn.Module):
         return TrainingOutputs(
             losses=dict.fromkeys(self._loss_names, nothing),
             reid_terms=criterion.terms(embeddings, person_ids)._asdict(),
-            people=EmbeddedPeople(embeddings, person_ids),
+            people=EmbeddedPeople(embeddings, person_ids, embeddings.sum(dim=1)),
         )
 
     @property
     def _loss_names(self) -> tuple[str, ...]:
-        return (*self.rpn.LOSSES, *self.roi_heads.LOSSES)
+        return (*self.rpn.LOSSES, *self.roi_heads.LOSSES, *self.FURTHER_LOSSES)
 
     @property
     def _device(self) -> torch.device:

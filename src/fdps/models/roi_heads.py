@@ -4,11 +4,13 @@ Axes: B pictures, C channels, H and W size of the feature map, R regions, P of w
 D embedding dimension.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import accumulate
+from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image, nms
 
@@ -16,7 +18,7 @@ from fdps.losses import BACKGROUND_ID, Criterion
 from fdps.losses.detection import box_loss
 from fdps.models.box_coder import decode, encode
 from fdps.models.heads import TaskHeads
-from fdps.models.outputs import DetectedTensors, EmbeddedPeople, MeanLoss, TrainingOutputs
+from fdps.models.outputs import DetectedTensors, MeanLoss, RegionOutputs
 from fdps.models.sampling import PERSON, REGIONS, match, sample, seeded
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # scales of dx, dy, dw, dh, as in all of the family
@@ -33,11 +35,26 @@ class Picked(NamedTuple):
     """Annotated box of each person."""
     person_ids: Int64[Tensor, " P"]
     """Identity of each person, or -1."""
+    people: Int64[Tensor, " P"]
+    """Which of all annotated people of the batch each one is."""
 
-    def all_ids(self) -> Int64[Tensor, " R"]:
-        """Return the identity of every region, ``BACKGROUND_ID`` where it shows nobody."""
-        ids = torch.full_like(self.is_person, BACKGROUND_ID, dtype=torch.int64)
-        return ids.masked_scatter(self.is_person, self.person_ids)
+    def overlaps(self) -> Float[Tensor, " P"]:
+        """Return the intersection over union of each person's region and box."""
+        regions = torch.cat(self.regions)[self.is_person]
+        smaller = torch.minimum(regions[:, 2:], self.boxes[:, 2:])
+        shared = (smaller - torch.maximum(regions[:, :2], self.boxes[:, :2])).clamp(min=0).prod(1)
+        areas = [(b[:, 2:] - b[:, :2]).prod(dim=1) for b in (regions, self.boxes)]
+        return shared / (areas[0] + areas[1] - shared)
+
+    def of_all(self, values: Shaped[Tensor, " P"], nobody: int) -> Shaped[Tensor, " R"]:
+        """Spread what is known of the people over all regions.
+
+        Args:
+            values: Of each person.
+            nobody: Of the regions that show nobody.
+        """
+        spread = torch.full_like(self.is_person, nobody, dtype=values.dtype)
+        return spread.masked_scatter(self.is_person, values)
 
     def box_loss(self, deltas: Float[Tensor, "R 4"]) -> Float[Tensor, ""]:
         """Compare predicted deltas with those that lead to the annotated boxes."""
@@ -63,7 +80,77 @@ class RegionRules:
     embedded_box: str
 
 
-class RoIHeads(nn.Module):
+class RegionHeads(nn.Module, ABC):
+    """From proposals to losses, detections and embeddings; in one stage or in several.
+
+    Attributes:
+        LOSSES: Names of the losses.
+        heads: The heads that embed.
+        min_score: Detections below are dropped; may be changed.
+    """
+
+    LOSSES: ClassVar[tuple[str, ...]] = ("person", "box", "reid")
+    heads: TaskHeads
+    min_score: float
+
+    @property
+    @abstractmethod
+    def region_heads(self) -> list[nn.Module]:
+        """The halves of the backbone that run on regions, for who compiles them."""
+
+    @abstractmethod
+    def losses(
+        self,
+        features: Float[Tensor, "B C H W"],
+        proposals: list[Tensor],
+        targets: list[dict[str, Tensor]],
+        sizes: list[tuple[int, int]],
+        criterion: Criterion,
+    ) -> RegionOutputs:
+        """Sample regions and compare what the heads say about them with the annotations.
+
+        Args:
+            features: Of the trunk.
+            proposals: Of each picture, in pixels of the resized picture.
+            targets: As :func:`pick` takes them.
+            sizes: Height and width of each resized picture.
+            criterion: The re-ID loss.
+        """
+
+    @abstractmethod
+    def count(
+        self,
+        features: Float[Tensor, "B C H W"],
+        proposals: list[Tensor],
+        targets: list[dict[str, Tensor]],
+        sizes: list[tuple[int, int]],
+        criterion: Criterion,
+    ) -> dict[str, Int64[Tensor, ""]]:
+        """Count the samples of every loss of :meth:`losses`, at as little cost as possible."""
+
+    @abstractmethod
+    def detect(
+        self,
+        features: Float[Tensor, "B C H W"],
+        proposals: list[Tensor],
+        sizes: list[tuple[int, int]],
+    ) -> list[DetectedTensors]:
+        """Find and embed the people of every picture, best first.
+
+        Args:
+            features: Of the trunk.
+            proposals: Of each picture.
+            sizes: Height and width of each resized picture.
+        """
+
+    @abstractmethod
+    def embed(
+        self, features: Float[Tensor, "B C H W"], boxes: list[Tensor]
+    ) -> list[Float[Tensor, "_ D"]]:
+        """Embed given boxes of every picture."""
+
+
+class RoIHeads(RegionHeads):
     """One stage of region heads.
 
     Args:
@@ -76,8 +163,6 @@ class RoIHeads(nn.Module):
     Attributes:
         min_score: Detections below are dropped; starts as the rule and may be changed.
     """
-
-    LOSSES = ("person", "box", "reid")
 
     def __init__(
         self,
@@ -104,7 +189,7 @@ class RoIHeads(nn.Module):
         targets: list[dict[str, Tensor]],
         sizes: list[tuple[int, int]],
         criterion: Criterion,
-    ) -> TrainingOutputs:
+    ) -> RegionOutputs:
         """Sample regions and compare what the heads say about them with the annotations.
 
         Args:
@@ -116,20 +201,26 @@ class RoIHeads(nn.Module):
         """
         picked = pick(proposals, targets, self.rules, self.stream)
         aligned = self.pool(features, picked.regions)
-        embedded = None if criterion.sees_background else picked.is_person
+        ids, overlaps, people = picked.person_ids, picked.overlaps(), picked.people
+        embedded: Tensor | None = picked.is_person
+        if criterion.sees_background:
+            ids, overlaps = picked.of_all(ids, BACKGROUND_ID), picked.of_all(overlaps, 0)
+            people, embedded = picked.of_all(people, -1), None
         out = self.heads(aligned, self.region_head(aligned), embedded)
-        person_ids = picked.all_ids() if criterion.sees_background else picked.person_ids
-        terms = criterion.terms(out.embeddings, person_ids)
+        terms = criterion.terms(out.embeddings, ids, overlaps)
         values = {
             "person": self.heads.person.loss(out.logits, picked.is_person),
             "box": picked.box_loss(out.deltas),
             "reid": terms.loss,
         }
         counts = self._counts(picked, criterion)
-        return TrainingOutputs(
+        return RegionOutputs(
             losses={name: MeanLoss(values[name], n) for name, n in counts.items()},
             reid_terms={name: value.detach() for name, value in terms._asdict().items()},
-            people=EmbeddedPeople(out.embeddings.detach(), person_ids),
+            embeddings=out.embeddings,
+            person_ids=ids,
+            overlaps=overlaps,
+            people=people,
         )
 
     def count(
@@ -211,8 +302,12 @@ def pick(
         stream: Of the random numbers.
     """
     sampled = [_pick(*picture, rules, stream) for picture in zip(proposals, targets, strict=True)]
-    regions, is_person, boxes, ids = (list(column) for column in zip(*sampled, strict=True))
-    return Picked(regions, torch.cat(is_person), torch.cat(boxes), torch.cat(ids))
+    regions, is_person, boxes, ids, who = (list(column) for column in zip(*sampled, strict=True))
+    first = accumulate((len(target["boxes"]) for target in targets), initial=0)
+    people = [rows + n for rows, n in zip(who, first, strict=False)]
+    return Picked(
+        regions, torch.cat(is_person), torch.cat(boxes), torch.cat(ids), torch.cat(people)
+    )
 
 
 def select(
@@ -238,8 +333,8 @@ def select(
 
 def _pick(
     proposals: Tensor, target: dict[str, Tensor], rules: RegionRules, stream: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Draw regions to train on; which are people, their true boxes and their identities."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Draw regions to train on; which are people, their true boxes, identities and rows."""
     people = target["boxes"]
     regions = torch.cat([proposals, people])  # annotations are the best proposals
     found = match(
@@ -256,4 +351,4 @@ def _pick(
     )
     is_person = found.label[rows] == PERSON
     who = found.person[rows][is_person]
-    return regions[rows], is_person, people[who], target["person_ids"][who]
+    return regions[rows], is_person, people[who], target["person_ids"][who], who

@@ -3,7 +3,7 @@
 Axes: R regions, C channels, H rows, W columns. Every vector is flat, ready for a linear layer.
 """
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -34,7 +34,23 @@ class SubFeatureDims(NamedTuple):
     reid: int
 
 
-class SharedPeak(nn.Module):
+class SubFeatureModule(nn.Module, ABC):
+    """Hands every task its vector.
+
+    Built from the channels and the height and width of a region map.
+
+    Attributes:
+        dims: Lengths of the vectors.
+    """
+
+    dims: SubFeatureDims
+
+    @abstractmethod
+    def forward(self, features: Float[Tensor, "R C H W"]) -> SubFeatures:
+        """Take the sub-features of every region."""
+
+
+class SharedPeak(SubFeatureModule):
     """OIM-base: one max-pooled vector serves all tasks (Table 1 a)."""
 
     def __init__(self, channels: int, size: tuple[int, int]) -> None:
@@ -47,7 +63,7 @@ class SharedPeak(nn.Module):
         return SubFeatures(peak, peak, peak, peak)
 
 
-class SharedMean(nn.Module):
+class SharedMean(SubFeatureModule):
     """OIM as first published: one average-pooled vector serves all tasks.
 
     Source: Xiao et al., Joint detection and identification feature learning for person search,
@@ -64,7 +80,7 @@ class SharedMean(nn.Module):
         return SubFeatures(mean, mean, mean, mean)
 
 
-class Flattened(nn.Module):
+class Flattened(SubFeatureModule):
     """Flatten: detection reads the whole map, re-ID its peak (Table 1 b)."""
 
     def __init__(self, channels: int, size: tuple[int, int]) -> None:
@@ -78,7 +94,7 @@ class Flattened(nn.Module):
         return SubFeatures(whole, whole, whole, features.amax(dim=(2, 3)))
 
 
-class LearnedMarginals(nn.Module):
+class LearnedMarginals(SubFeatureModule):
     """Parameter-base: FDPS with learned instead of equal weights (Table 1 c).
 
     A 1×1 convolution takes the axis that FDPS averages away as its input channels, so that the
@@ -105,7 +121,7 @@ class LearnedMarginals(nn.Module):
         )
 
 
-class MarginalDistribution(nn.Module):
+class MarginalDistribution(SubFeatureModule):
     """FDPS: the parameter-free decomposition of Eq. 2-5 (Table 1 d)."""
 
     def __init__(self, channels: int, size: tuple[int, int]) -> None:
@@ -118,15 +134,3 @@ class MarginalDistribution(nn.Module):
         return SubFeatures(
             marginals.rows.flatten(1), marginals.cols.flatten(1), marginals.mean, marginals.peak
         )
-
-
-SubFeatureModule = SharedMean | SharedPeak | Flattened | LearnedMarginals | MarginalDistribution
-
-SYSTEMS: dict[str, Callable[[int, tuple[int, int]], SubFeatureModule]] = {
-    "oim": SharedMean,
-    "oim_base": SharedPeak,
-    "flatten": Flattened,
-    "parameter_base": LearnedMarginals,
-    "fdps": MarginalDistribution,
-}
-"""OIM as first published, and Table 1; each is ``(channels, (H, W)) -> nn.Module``."""

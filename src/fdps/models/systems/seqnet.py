@@ -19,12 +19,20 @@ from torchvision.ops import clip_boxes_to_image
 from fdps.losses import Criterion
 from fdps.models.box_coder import decode
 from fdps.models.heads import BoxHeads, TaskHeads
-from fdps.models.outputs import DetectedTensors, MeanLoss, TrainingOutputs
-from fdps.models.roi_heads import BOX_WEIGHTS, Picked, RegionRules, RoIHeads, pick, select
+from fdps.models.outputs import DetectedTensors, MeanLoss, RegionOutputs
+from fdps.models.roi_heads import (
+    BOX_WEIGHTS,
+    Picked,
+    RegionHeads,
+    RegionRules,
+    RoIHeads,
+    pick,
+    select,
+)
 from fdps.models.sampling import PERSON
 
 
-class SequentialHeads(nn.Module):
+class SequentialHeads(RegionHeads):
     """Two stages of region heads, one after the other.
 
     Args:
@@ -35,7 +43,7 @@ class SequentialHeads(nn.Module):
         rules: Sampling and selection of the first stage.
     """
 
-    LOSSES = ("first_person", "first_box", *RoIHeads.LOSSES)
+    LOSSES = ("first_person", "first_box", *RegionHeads.LOSSES)
 
     def __init__(
         self,
@@ -50,7 +58,7 @@ class SequentialHeads(nn.Module):
         self.rules = rules
 
     @property
-    def heads(self) -> TaskHeads:
+    def heads(self) -> TaskHeads:  # type: ignore[override]
         """The heads that embed."""
         return self.second.heads
 
@@ -75,7 +83,7 @@ class SequentialHeads(nn.Module):
         targets: list[dict[str, Tensor]],
         sizes: list[tuple[int, int]],
         criterion: Criterion,
-    ) -> TrainingOutputs:
+    ) -> RegionOutputs:
         """Train both stages, the second on what the first one makes of its samples.
 
         Args:
