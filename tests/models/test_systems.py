@@ -141,3 +141,9 @@ def test_networks_begin_with_the_same_weights_at_the_same_seed(known: str) -> No
     other = build_model(replace(CONFIG, system="oim")).state_dict()
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_configurations_with_options_can_be_grouped_and_told_apart(known: str) -> None:
+    one, other = (ModelConfig(system=known, options={"share": share}) for share in (0.25, 0.5))
+    assert {one: 1, other: 2, ModelConfig(system=known, options={"share": 0.25}): 3}[one] == 3
+    assert one != other

@@ -49,7 +49,7 @@ class ModelConfig:
 
     system: str = "fdps"
     """How the parts are put together: one of the systems of this package, or one of your own."""
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
     """What this system alone can be told; its page names them."""
     person_score: Literal["softmax", "norm", "memory"] = "softmax"
     """What scores a region: a linear layer, the length of the embedding (NAE), a memory (HOIM)."""
