@@ -18,6 +18,7 @@ CODES = {
     "ModelError": 5,
     "ArchiveError": 6,
     "ResourceError": 7,
+    "DownloadError": 7,
     "TrainingDiverged": 7,
 }
 

@@ -41,6 +41,8 @@ BELOW = {
     # Above the network of ours and those of others: the one place where a path becomes an embedder.
     "embedders": FOUNDATION
     | {"bundled", "pictures", "config", "query", "runtime", "search", "searcher", "weights_file"},
+    # The one part that fetches files, and only when somebody asks for them.
+    "downloads": FOUNDATION | {"bundled", "config", "embedders", "runtime"},
     "analysis": FOUNDATION
     | {"boxes", "pictures", "predictions", "data", "losses", "evaluation", "search"},
 }

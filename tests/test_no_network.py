@@ -24,6 +24,7 @@ COMMANDS = (
     "archive audit a.fdps",
     "detect in --model weights.safetensors --every 1s --quiet",
     "models list",
+    "models list --available",
     "models info drawn-people",
     "models verify drawn-people",
     "models verify weights.safetensors",
@@ -42,6 +43,12 @@ for family, address in ((socket.AF_INET, "192.0.2.7"), (socket.AF_INET6, "2001:d
     with socket.socket(family, socket.SOCK_DGRAM) as call:
         call.connect_ex((address, 53))
 """
+CLIENTS = re.compile(
+    r"^\s*(?:from|import) (?:urllib\.request|http\.client|httpx|requests|urllib3|aiohttp|ftplib)\b",
+    re.M,
+)
+"""What asks a server for a file."""
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "fdps"
 ADDRESS = re.compile(r'(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)"')
 HERE = re.compile(r"127\..*|::1|::ffff:127\..*")
 
@@ -74,3 +81,19 @@ def test_no_command_speaks_to_another_machine(folder: Path) -> None:
     assert strangers(trace.read_text()) == set()
     assert run(folder, *tracer, code=CALL).returncode == 0
     assert strangers(trace.read_text()) == {"192.0.2.7", "2001:db8::1"}, "it would not be seen"
+
+
+def test_one_module_asks_servers_and_one_verb_uses_it() -> None:
+    """``fdps models download``; everything else works on a machine without a network."""
+    texts = {
+        str(path.relative_to(SOURCE)): path.read_text(encoding="utf-8")
+        for path in SOURCE.rglob("*.py")
+    }
+    assert [name for name, text in texts.items() if CLIENTS.search(text)] == [
+        "downloads/transfer.py"
+    ]
+    fetching = re.compile(
+        r"from fdps\.downloads\.(?:transfer|install) import .*\b(?:fetch|install)\b"
+    )
+    users = {name for name, text in texts.items() if fetching.search(text)}
+    assert users == {"downloads/install.py", "cli/models/download.py"}

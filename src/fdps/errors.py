@@ -13,6 +13,7 @@
     ├── ModelError            5   weights refused: format, shape, licence
     ├── ArchiveError          6   an archive cannot be used: other model, damaged, locked
     └── ResourceError         7   memory, disk, file handles
+        ├── DownloadError     7   a server cannot be reached, or answers otherwise than asked
         └── TrainingDiverged  7   a loss left the finite numbers
 
 Every message names what happened, the value and what was expected; ``hint`` names the way out.
@@ -26,6 +27,7 @@ __all__ = [
     "ArchiveError",
     "ConfigError",
     "DataError",
+    "DownloadError",
     "FdpsError",
     "MissingDataError",
     "ModelError",
@@ -100,6 +102,10 @@ class ResourceError(FdpsError):
     """Memory, disk or file handles ran out."""
 
     exit_code = 7
+
+
+class DownloadError(ResourceError):
+    """A server cannot be reached, or answers otherwise than it was asked."""
 
 
 class TrainingDiverged(ResourceError):  # noqa: N818 - names an event, as KeyboardInterrupt does

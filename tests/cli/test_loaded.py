@@ -22,6 +22,7 @@ WITHOUT_NETWORK = {
     "--help": 450,
     "--version": 450,
     "models list": 800,
+    "models list --available": 800,
     "models info drawn-people": 800,
     "models info two.toml": 800,
     "archive info a.fdps": 800,

@@ -108,3 +108,35 @@ def progress_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], N
     with Progress(*columns, console=console, disable=hidden) as bar:
         task = bar.add_task(escape(printable(title)), total=None)  # names may hold [brackets]
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def byte_bar(title: str, total: int, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how many bytes have come, how fast, and the time left; as a line where no terminal is.
+
+    Args:
+        title: What comes.
+        total: Number of all bytes.
+        hidden: Show nothing.
+
+    Yields:
+        What to call with the number of bytes that are there, and that of all.
+    """
+    if hidden or sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
+        with working(f"{title} ({total / 1e6:.1f} MB)", hidden=hidden):
+            yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(escape(printable(title)), total=total)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -52,6 +52,7 @@ class ModelInfo:
         place: Path of the weights or the card.
         licence: Licence of the model: its SPDX name, ``research-only`` or ``unknown``.
         data: Data that it was trained on, as far as known.
+        data_licence: Terms of those data, where a card states them.
         metrics: Figures by name.
         model_hash: Hash with which archives are stamped; empty in a list, where it is not computed.
         notes: Anything else that users should know.
@@ -65,6 +66,7 @@ class ModelInfo:
     place: Path
     licence: str = "unknown"
     data: str = ""
+    data_licence: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     model_hash: str = ""
     notes: str = ""
@@ -148,8 +150,9 @@ def _read_header(place: Path) -> ModelInfo:
             name=card.name if is_named else place.absolute().parent.name,
             kind=card.kind,
             place=place,
-            licence=card.licence,
+            licence=licence_of(place),
             data=card.data,
+            data_licence=card.data_licence,
             metrics=card.metrics,
             notes=card.notes,
             is_calibrated=_is_calibrated(place),
@@ -202,6 +205,8 @@ def _models_in(folder: Path) -> list[Path]:
         return []
     found = []
     for path in (folder, *sorted(folder.iterdir())):
+        if path.name.startswith(".") and path != folder:
+            continue  # a download that has not ended
         if path.is_dir():
             found += [path / name for name in (CARD_FILE, WEIGHTS_FILE) if (path / name).is_file()]
         elif path.suffix == WEIGHTS_SUFFIX or (path.suffix == CARD_SUFFIX and _says_card(path)):

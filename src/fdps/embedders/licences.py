@@ -20,6 +20,8 @@ _RESEARCH_FOLDERS = ("prw", "cuhk", "movienet", "penn_fudan", "pets_s2l1")
 def licence_of(place: Path) -> str:
     """Return the licence of a model: that of its card, or the one its training data allow a run.
 
+    A card whose training data are ``research-only`` is that as well, whatever the weights say.
+
     Weights without a recipe are ``unknown``, and so are those of data that fdps does not know: only
     whoever trained them knows.
 
@@ -34,7 +36,8 @@ def licence_of(place: Path) -> str:
     if is_card(place) and place.is_file():
         from fdps.runtime.card import read_card
 
-        return read_card(place).licence
+        card = read_card(place)
+        return RESEARCH_ONLY if card.data_licence == RESEARCH_ONLY else card.licence
     licence = origin_of(place).licence
     if licence:
         return licence
@@ -62,6 +65,10 @@ def training_data(place: Path) -> DataConfig | None:
 def check_licence(licence: str, model: Path | str) -> None:
     """Refuse a model whose licence is not among ``FDPS_ALLOWED_LICENSES``, if that is set.
 
+    Args:
+        licence: One licence, or those of several parts as ``A AND B``: all have to be allowed.
+        model: What messages call it.
+
     Raises:
         ModelError: The licence is not among them.
     """
@@ -69,7 +76,7 @@ def check_licence(licence: str, model: Path | str) -> None:
     if allowed is None:
         return
     names = {name.strip().lower() for name in allowed.split(",")}
-    if licence.lower() not in names:
+    if not {each.strip().lower() for each in licence.split(" AND ")} <= names:
         raise ModelError(
             f"{model}: licence {licence!r} is not allowed here ({ALLOWED_VARIABLE}={allowed})",
             hint="use another model, or have the list changed by whoever is responsible for it",

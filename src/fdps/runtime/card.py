@@ -20,9 +20,9 @@ notes) is not part of the model; every setting and every byte of the networks is
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from fdps.config import from_dict
 from fdps.devices import check_device_name
@@ -33,7 +33,7 @@ from fdps.runtime.reid import ReidNetwork, ReidSettings
 from fdps.runtime.two_step import TwoStep, joined_hash
 from fdps.runtime.yolox import YoloxDetector, YoloxSettings
 
-KIND = "two_step"
+KIND: Final = "two_step"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,8 @@ class Card:
     """The licence of the networks, as SPDX names it, or ``research-only``."""
     data: str = ""
     """The data that the networks were trained on."""
+    data_licence: str = ""
+    """The terms of those data: a licence, ``research-only``, ``unknown``, or a few words."""
     notes: str = ""
     """Anything else that users should know."""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -106,6 +108,13 @@ def read_card(path: Path) -> Card:
         raise ModelError(f"{path}: {error}", hint=error.hint) from error
     _check_ranges(card, path)
     return Card(**{**vars(card), "metrics": metrics, "name": card.name or path.stem})
+
+
+def card_text(card: Card) -> str:
+    """Write a card so that :func:`read_card` reads the same card back, with every setting."""
+    import tomli_w  # a machine that only reads cards need not have it
+
+    return tomli_w.dumps(asdict(card))
 
 
 def card_hash(card: Card, folder: Path) -> str:

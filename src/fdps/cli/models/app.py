@@ -8,6 +8,7 @@ import typer
 
 from fdps.cli.models.calibrate import calibrate
 from fdps.cli.models.convert import convert
+from fdps.cli.models.download import download, show_available
 from fdps.cli.progress import working
 from fdps.names import printable, typed
 
@@ -26,7 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothi
 
 @app.callback()
 def models() -> None:
-    """List and check models; calibrate how sure their answers are."""
+    """List, fetch and check models; calibrate how sure their answers are."""
 
 
 @app.command(name="list")
@@ -35,9 +36,15 @@ def list_(
         list[Path] | None,
         typer.Argument(metavar="FOLDER", help="More folders. [default: runs/train]"),
     ] = None,
+    available: Annotated[
+        bool, typer.Option("--available", help="List public models that download brings instead.")
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """List bundled models, those of the models folder (FDPS_MODELS), and runs."""
+    if available:
+        show_available(json_output=json_output)
+        return
     from fdps.embedders import models_folder
     from fdps.embedders.info import list_models
 
@@ -68,6 +75,8 @@ def info_(model: Model, json_output: Json = False) -> None:
     print(f"Place   {printable(info.place)}")
     print(f"Licence {printable(info.licence)}")
     print(f"Data    {printable(info.data or 'unknown')}")
+    if info.data_licence:
+        print(f"Terms   {printable(info.data_licence)}")
     for name, value in info.metrics.items():
         print(f"Figure  {printable(name)} {value:g}")
     if info.notes:
@@ -90,6 +99,7 @@ def verify(model: Model, json_output: Json = False) -> None:
     print(f"Whole   {printable(info.name)} {about}")
 
 
+app.command()(download)
 app.command()(calibrate)
 app.command()(convert)
 
@@ -101,6 +111,7 @@ def _figures(info: "ModelInfo") -> dict[str, Any]:
         "place": str(info.place),
         "licence": info.licence,
         "data": info.data,
+        "data_licence": info.data_licence,
         "metrics": dict(info.metrics),
         "model_hash": info.model_hash,
         "notes": info.notes,
