@@ -111,19 +111,18 @@ def progress_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], N
 
 
 @contextmanager
-def byte_bar(title: str, total: int, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+def byte_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
     """Show how many bytes have come, how fast, and the time left; as a line where no terminal is.
 
     Args:
         title: What comes.
-        total: Number of all bytes.
         hidden: Show nothing.
 
     Yields:
         What to call with the number of bytes that are there, and that of all.
     """
     if hidden or sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
-        with working(f"{title} ({total / 1e6:.1f} MB)", hidden=hidden):
+        with working(title, hidden=hidden):
             yield lambda done, total: None
         return
     from rich.console import Console
@@ -138,5 +137,5 @@ def byte_bar(title: str, total: int, *, hidden: bool) -> Iterator[Callable[[int,
 
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(escape(printable(title)), total=total)
+        task = bar.add_task(escape(printable(title)), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -41,13 +41,12 @@ def download(
     Every byte is checked against the SHA-256 that fdps ships; anything else is removed. What was
     interrupted goes on where it ended. This is the one command that fetches something.
     """
-    from fdps.downloads.catalogue import public_model, read_catalogue
-
-    model = public_model(name, read_catalogue())
     try:
-        with byte_bar(f"Bringing {name}", model.size, hidden=quiet or json_output) as progress:
+        with byte_bar(f"Bringing {name}", hidden=quiet or json_output) as progress:
+            from fdps.downloads.catalogue import public_model, read_catalogue
             from fdps.downloads.install import install
 
+            model = public_model(name, read_catalogue())
             installed = install(model, carried=carried or (), force=force, progress=progress)
     except KeyboardInterrupt:
         print("Stopped; the same command goes on where it ended", file=sys.stderr)
