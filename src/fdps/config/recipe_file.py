@@ -72,10 +72,25 @@ def _converted(hint: Any, value: Any, where: str, what: str) -> Any:
     """Build the sections of a recipe, one or a list; anything else is a plain value."""
     sections = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
     if sections and isinstance(value, Mapping):
-        return from_dict(typing.cast(type[Any], sections[0]), value, where + ".", what=what)
+        section = _section(sections, value, where, what)
+        return from_dict(typing.cast(type[Any], section), value, where + ".", what=what)
     if sections and isinstance(value, list):
         value = tuple(_converted(sections[0], each, where, what) for each in value)
     return converted(hint, value, f"{what} key {where}")
+
+
+def _section(sections: list[Any], value: Mapping[str, Any], where: str, what: str) -> Any:
+    """Choose among several kinds of a section by its key ``kind``; by default it is the first."""
+    if len(sections) == 1:
+        return sections[0]
+    kinds = {
+        kind: section
+        for section in sections
+        for kind in typing.get_args(typing.get_type_hints(section)["kind"])
+    }
+    any_kind = typing.cast(Any, typing.Literal)[tuple(kinds)]
+    kind = value.get("kind", next(iter(kinds)))
+    return kinds[converted(any_kind, kind, f"{what} key {where}.kind")]
 
 
 def with_root(recipe: Recipe, root: str) -> Recipe:

@@ -22,12 +22,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from fdps.config import from_dict
 from fdps.devices import check_device_name
 from fdps.errors import ConfigError, MissingDataError, ModelError, UsageError
 from fdps.query import check_min_score
+from fdps.runtime.detr import (
+    RfDetrDetector,
+    RfDetrSettings,
+    RtDetrDetector,
+    RtDetrSettings,
+)
 from fdps.runtime.onnx_session import n_threads
 from fdps.runtime.reid import ReidNetwork, ReidSettings
 from fdps.runtime.two_step import TwoStep, joined_hash
@@ -37,8 +43,8 @@ KIND: Final = "two_step"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorPart(YoloxSettings):
-    """The section ``[detector]``."""
+class YoloxPart(YoloxSettings):
+    """The section ``[detector]`` of a YOLOX network."""
 
     file: str
     """ONNX file; a relative path starts at the card."""
@@ -46,6 +52,34 @@ class DetectorPart(YoloxSettings):
     """The hash of that file; where it is given, another file is refused."""
     kind: Literal["yolox"] = "yolox"
     """The way in which its output is read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RfDetrPart(RfDetrSettings):
+    """The section ``[detector]`` of an RF-DETR network, or of another with its outputs."""
+
+    file: str
+    """ONNX file; a relative path starts at the card."""
+    sha256: str = ""
+    """The hash of that file; where it is given, another file is refused."""
+    kind: Literal["rf_detr"] = "rf_detr"
+    """The way in which its output is read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RtDetrPart(RtDetrSettings):
+    """The section ``[detector]`` of an RT-DETR or D-FINE network, which have the same outputs."""
+
+    file: str
+    """ONNX file; a relative path starts at the card."""
+    sha256: str = ""
+    """The hash of that file; where it is given, another file is refused."""
+    kind: Literal["rt_detr", "d_fine"] = "rt_detr"
+    """The way in which its output is read."""
+
+
+DetectorPart: TypeAlias = YoloxPart | RfDetrPart | RtDetrPart
+"""The section ``[detector]``; its ``kind`` tells which, and without one it is a YOLOX network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +193,22 @@ def load_card(path: Path, *, min_score: float | None = None, device: str = "cpu"
         raise UsageError(f"two-step embedders run on the CPU, got {device!r}", hint="choose cpu")
     card = read_card(path)
     threads = n_threads()
-    detector = YoloxDetector(_file(card.detector, path.parent), card.detector, threads=threads)
+    detector = _detector(card.detector, path.parent, threads)
     if min_score is not None:
         detector.min_score = min_score
     reid = ReidNetwork(_file(card.reid, path.parent), card.reid, threads=threads)
     return TwoStep(detector, reid)
+
+
+def _detector(
+    part: DetectorPart, folder: Path, threads: int
+) -> YoloxDetector | RfDetrDetector | RtDetrDetector:
+    file = _file(part, folder)
+    if isinstance(part, RfDetrPart):
+        return RfDetrDetector(file, part, threads=threads)
+    if isinstance(part, RtDetrPart):
+        return RtDetrDetector(file, part, threads=threads)
+    return YoloxDetector(file, part, threads=threads)
 
 
 def _file(part: DetectorPart | ReidPart, folder: Path) -> Path:
@@ -197,15 +242,17 @@ def _metrics(values: Any, path: Path) -> dict[str, float]:
 
 
 def _check_ranges(card: Card, path: Path) -> None:
-    detector, reid = card.detector, card.reid
     limits = {
-        "detector.min_score": (detector.min_score, 0.0, 1.0),
-        "detector.max_iou": (detector.max_iou, 0.0, 1.0),
-        "detector.letterbox": (detector.letterbox, 0.0, 255.0),
-        "detector.person_class": (detector.person_class, 0, 100_000),
+        "min_score": (0.0, 1.0),
+        "max_iou": (0.0, 1.0),
+        "letterbox": (0.0, 255.0),
+        "person_class": (0, 100_000),
     }
-    for name, (value, low, high) in limits.items():
+    for name, (low, high) in limits.items():
+        value = getattr(card.detector, name, low)  # not every kind has all of them
         if not low <= value <= high:
-            raise ModelError(f"{path}: {name} must be in {low}..{high}, got {value}")
-    if min(reid.std) <= 0:
-        raise ModelError(f"{path}: reid.std must be positive, got {list(reid.std)}")
+            raise ModelError(f"{path}: detector.{name} must be in {low}..{high}, got {value}")
+    for section, part in (("detector", card.detector), ("reid", card.reid)):
+        std = getattr(part, "std", (1.0,))
+        if not min(std) > 0:
+            raise ModelError(f"{path}: {section}.std must be positive, got {list(std)}")

@@ -6,7 +6,7 @@ read from the protocol buffer itself, so no package is needed for that.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,12 @@ def run(session: "InferenceSession", pixels: np.ndarray) -> np.ndarray:
     """Return the first output of a network for its one input."""
     output = session.run(None, {session.get_inputs()[0].name: pixels})[0]
     return np.asarray(output)
+
+
+def run_all(session: "InferenceSession", given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return all outputs of a network by their names, for inputs by theirs."""
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, map(np.asarray, session.run(names, dict(given))), strict=True))
 
 
 def external_files(path: Path) -> list[Path]:

@@ -52,7 +52,7 @@ class ReidNetwork:
     """A re-ID network as an ONNX file that takes one crop at a time, compared by cosine.
 
     Args:
-        path: The ONNX file: input 1×H×W×3 or 1×3×H×W, output 1×D.
+        path: The ONNX file: input 1×H×W×3 or 1×3×H×W, output 1×D, or 1×D×1×1.
         settings: The settings that the file does not state.
         threads: Number of processor threads of the network.
 
@@ -76,7 +76,9 @@ class ReidNetwork:
         sides = shape[1:3] if settings.layout == "NHWC" else shape[2:]
         self._height, self._width = input_size(sides, settings.size, path)
         output = self._session.get_outputs()[0].shape
-        if len(output) != 2 or not isinstance(output[1], int):
+        # Some networks keep the axes over which they have averaged.
+        is_row = len(output) >= 2 and isinstance(output[1], int) and set(output[2:]) <= {1}
+        if not is_row:
             raise ModelError(f"{path}: the output must be 1×D, got {output}")
         self.dim: int = output[1]
         self._mean = np.array(settings.mean, dtype=np.float32)
@@ -87,7 +89,7 @@ class ReidNetwork:
         """Return rows of unit length, one per box."""
         rows = np.zeros((len(boxes), self.dim), dtype=np.float32)
         for row, crop in enumerate(_crops(image, boxes)):
-            rows[row] = run(self._session, self._pixels(crop))[0]
+            rows[row] = run(self._session, self._pixels(crop))[0].ravel()
         return _unit(rows)
 
     def _pixels(self, crop: Picture) -> np.ndarray:

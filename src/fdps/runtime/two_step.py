@@ -1,9 +1,9 @@
 """Person search in two steps: a detector, then a description of every crop.
 
 It is what one would put together from parts today, and the baseline that one network has to beat.
-The parts are any :class:`Detector` and any :class:`Describer`. :mod:`fdps.runtime.yolox` and
-:mod:`fdps.runtime.reid` are such parts, and :mod:`fdps.runtime.card` joins two of them as a file
-says.
+The parts are any :class:`Detector` and any :class:`Describer`. :mod:`fdps.runtime.yolox`,
+:mod:`fdps.runtime.detr` and :mod:`fdps.runtime.reid` are such parts, and :mod:`fdps.runtime.card`
+joins two of them as a file says.
 
 Axes: N people, D length of an embedding.
 """
