@@ -583,6 +583,10 @@ def test_a_carried_folder_with_another_file_is_refused(
     assert server.asked == []
     # The detector was whole, and need not come again.
     assert list(parts(folder)) == ["detector.onnx"]
+    (stick / "reid.onnx").write_bytes(WHOLE["reid.onnx"])
+    (stick / "detector.onnx").unlink()
+    install(model, carried=[stick])
+    assert_whole(folder)
 
 
 def test_a_carried_file_of_something_else_is_refused(

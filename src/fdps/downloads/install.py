@@ -93,8 +93,9 @@ def install(
         return Installed(model, folder / CARD_FILE, ())
     with _only_one(aside, model.name):
         wanted = _damaged(folder, model)  # another process may have brought it meanwhile
-        sources = _among(carried, model, wanted) if carried else {}
         _tidy(aside, wanted)
+        lacking = [file for file in wanted if not _is_whole(aside / file.name, file)]
+        sources = _among(carried, model, lacking) if carried else {}
         _check_room(aside, wanted)
         done = model.size - sum(file.size for file in wanted)
         for file in wanted:
@@ -102,17 +103,17 @@ def install(
             def told(n: int, before: int = done) -> None:
                 progress(before + n, model.size)
 
-            _bring(file, aside / file.name, sources.get(file), told)
+            if file in lacking:
+                _bring(file, aside / file.name, sources.get(file), told)
             done += file.size
+            progress(done, model.size)
         write_file(aside / CARD_FILE, model.card_text.encode())
         _publish(aside, folder)
     return Installed(model, folder / CARD_FILE, tuple(file.name for file in wanted))
 
 
 def _bring(file: PublicFile, place: Path, source: Path | None, told: Told) -> None:
-    if _is_whole(place, file):  # an earlier try came so far
-        told(file.size)
-    elif source is not None:
+    if source is not None:
         copy(source, file, place, told=told)
     else:
         fetch(file, address_of(file), place, told=told)
