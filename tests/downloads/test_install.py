@@ -1,6 +1,7 @@
 """Bringing a public model from a server that is slow, broken or hostile, and from a folder."""
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -734,6 +735,26 @@ def test_many_downloads_at_once_leave_one_whole_model(model: PublicModel, folder
         thread.start()
     for thread in threads:
         thread.join()
+    assert_whole(folder)
+
+
+def test_a_folder_that_another_process_gave_its_name_is_let_go(
+    model: PublicModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening the folder aside and locking it, the other process has ended."""
+    lock, is_first = fcntl.flock, True
+
+    def late(handle: int, kind: int) -> None:
+        nonlocal is_first
+        if is_first:
+            (folder / ".small-people.part").rename(folder / "gone")
+            is_first = False
+        lock(handle, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    install(model)
+    assert list((folder / "gone").iterdir()) == []
+    (folder / "gone").rmdir()
     assert_whole(folder)
 
 

@@ -261,7 +261,7 @@ def _check_room(aside: Path, wanted: Sequence[PublicFile]) -> None:
 def _publish(aside: Path, folder: Path) -> None:
     """Give a folder of whole files its name, or put the files where others are damaged.
 
-    The card comes last: until then the older one refuses files that it does not know.
+    Between two files the model may be a mixture, which is refused: a card pins its files.
     """
     with named(folder):
         if not folder.exists():
@@ -270,9 +270,8 @@ def _publish(aside: Path, folder: Path) -> None:
             if not folder.is_dir():
                 folder.unlink()
                 folder.mkdir()
-            names = sorted(path.name for path in aside.iterdir())
-            for name in sorted(names, key=lambda name: name == CARD_FILE):
-                (aside / name).replace(folder / name)
+            for path in sorted(aside.iterdir()):
+                path.replace(folder / path.name)
             aside.rmdir()
             sync_folder(folder)
         sync_folder(folder.parent)
