@@ -7,7 +7,7 @@ D embedding dimension.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -17,7 +17,7 @@ from torchvision.ops import clip_boxes_to_image, nms
 from fdps.losses import BACKGROUND_ID, Criterion
 from fdps.losses.detection import box_loss
 from fdps.models.box_coder import decode, encode
-from fdps.models.heads import TaskHeads
+from fdps.models.heads import HeadOutputs, TaskHeads
 from fdps.models.outputs import DetectedTensors, MeanLoss, RegionOutputs
 from fdps.models.sampling import PERSON, REGIONS, match, sample, seeded
 
@@ -89,7 +89,7 @@ class RegionHeads(nn.Module, ABC):
         min_score: Detections below are dropped; may be changed.
     """
 
-    LOSSES: ClassVar[tuple[str, ...]] = ("person", "box", "reid")
+    LOSSES: tuple[str, ...] = ("person", "box", "reid")
     heads: TaskHeads
     min_score: float
 
@@ -200,13 +200,12 @@ class RoIHeads(RegionHeads):
             criterion: The re-ID loss.
         """
         picked = pick(proposals, targets, self.rules, self.stream)
-        aligned = self.pool(features, picked.regions)
         ids, overlaps, people = picked.person_ids, picked.overlaps(), picked.people
         embedded: Tensor | None = picked.is_person
         if criterion.sees_background:
             ids, overlaps = picked.of_all(ids, BACKGROUND_ID), picked.of_all(overlaps, 0)
             people, embedded = picked.of_all(people, -1), None
-        out = self.heads(aligned, self.region_head(aligned), embedded)
+        out = self.look(features, picked.regions, embedded)
         terms = criterion.terms(out.embeddings, ids, overlaps)
         values = {
             "person": self.heads.person.loss(out.logits, picked.is_person),
@@ -250,11 +249,10 @@ class RoIHeads(RegionHeads):
             scores: Of each proposal, in [0, 1], where somebody else has scored them.
         """
         anew = self.rules.embedded_box == "detection"
-        aligned = self.pool(features, proposals)
-        nobody = torch.zeros(len(aligned), dtype=torch.bool, device=aligned.device)
-        out = self.heads(aligned, self.region_head(aligned), nobody if anew else None)
-        boxes = decode(out.deltas, torch.cat(proposals), BOX_WEIGHTS)
         counts = [len(regions) for regions in proposals]
+        nobody = torch.zeros(sum(counts), dtype=torch.bool, device=features.device)
+        out = self.look(features, proposals, nobody if anew else None)
+        boxes = decode(out.deltas, torch.cat(proposals), BOX_WEIGHTS)
         if scores is None:
             scores = [*torch.split(out.logits.softmax(dim=1)[:, PERSON], counts)]
         kept = [
@@ -270,6 +268,23 @@ class RoIHeads(RegionHeads):
             {"boxes": boxes, "scores": scores, "embeddings": embedded}
             for (boxes, scores, _), embedded in zip(kept, embeddings, strict=True)
         ]
+
+    def look(
+        self,
+        features: Float[Tensor, "B C H W"],
+        regions: list[Tensor],
+        embedded: Bool[Tensor, " R"] | None = None,
+    ) -> HeadOutputs:
+        """Predict boxes and classes of all regions, and embed some of them.
+
+        Args:
+            features: Of the trunk.
+            regions: Of each picture, in pixels of the resized picture.
+            embedded: Which of all regions to embed; ``None`` embeds all.
+        """
+        aligned = self.pool(features, regions)
+        out: HeadOutputs = self.heads(aligned, self.region_head(aligned), embedded)
+        return out
 
     def embed(
         self, features: Float[Tensor, "B C H W"], boxes: list[Tensor]

@@ -43,8 +43,6 @@ class SequentialHeads(RegionHeads):
         rules: Sampling and selection of the first stage.
     """
 
-    LOSSES = ("first_person", "first_box", *RegionHeads.LOSSES)
-
     def __init__(
         self,
         pool: nn.Module,
@@ -55,7 +53,7 @@ class SequentialHeads(RegionHeads):
     ) -> None:
         super().__init__()
         self.pool, self.region_head, self.first, self.second = pool, region_head, first, second
-        self.rules = rules
+        self.rules, self.LOSSES = rules, ("first_person", "first_box", *second.LOSSES)
 
     @property
     def heads(self) -> TaskHeads:  # type: ignore[override]
@@ -65,7 +63,7 @@ class SequentialHeads(RegionHeads):
     @property
     def region_heads(self) -> list[nn.Module]:
         """The halves of the backbone that run on regions, for who compiles them."""
-        return [self.region_head, self.second.region_head]
+        return [self.region_head, *self.second.region_heads]
 
     @property
     def min_score(self) -> float:

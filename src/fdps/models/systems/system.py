@@ -222,7 +222,12 @@ class System:
             raise ValueError("person_score = 'memory' needs the memory of the criterion")
         return lambda channels: MemoryScore(memory)
 
+    @property
+    def region_map(self) -> tuple[int, int]:
+        """Height and width of a region map after the region head."""
+        # It halves the map, rounding up: its first convolution pads by one.
+        height, width = self.config.region_size
+        return (height + 1) // 2, (width + 1) // 2
+
     def _sub_features(self, backbone: Backbone) -> SubFeatureModule:
-        # The region head halves the map, rounding up: its first convolution pads by one.
-        height, width = ((side + 1) // 2 for side in self.config.region_size)
-        return type(self).sub_features(backbone.region_channels, (height, width))
+        return type(self).sub_features(backbone.region_channels, self.region_map)
