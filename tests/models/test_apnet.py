@@ -287,13 +287,10 @@ def test_an_aligner_that_knows_the_cuts_has_no_loss_and_one_that_says_nothing_a_
     say(net.train(), *NOTHING)
     loss = net([picture()], with_seeds(3), criterion).losses["aligner"]
     cuts = drawn_cuts(PEOPLE["boxes"], 0.5, seeded(torch.tensor(3), CUTS))
-    wanted = 0.0
-    for share in cuts.double().flatten().tolist():
-        d = 2 * share
-        wanted += d * d * 9 / 2 if d < 1 / 9 else d - 1 / 18
+    wanted = sum((2 * share) ** 2 / 2 for share in cuts.double().flatten().tolist())
     assert loss.n_samples.item() == 4  # two whole people and a cut of each
     assert loss.value.item() == pytest.approx(wanted / 4, rel=1e-5)
-    stage(net).aligner = KnowsTheCuts(cuts)  # type: ignore[assignment]
+    stage(net).aligner = KnowsTheCuts(cuts)
     known = net([picture()], with_seeds(3), criterion).losses["aligner"]
     assert known.value.item() == 0.0
 

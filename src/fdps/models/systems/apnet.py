@@ -49,6 +49,7 @@ from fdps.models.systems.system import System
 LEFT, RIGHT, BELOW = 0, 2, 3  # of missing shares; heads (1) are seldom what is hidden
 CUT_SIDES = (LEFT, RIGHT, BELOW, BELOW)  # equally likely: half of all cuts are from below
 BORDER_PX = 1.0
+INPUT_LENGTH = 3.0  # of what the aligner reads: at a rate of 0.02, 1 is slow and 10 diverges
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class BoxAligner(nn.Module):
     As in the authors' code it has a region head of its own and is a linear layer on what that
     makes of the region. There, the layer reads the mean of the map and says one number, the share
     that is missing below. To know the side, ours reads the marginals: rows for top and bottom,
-    columns for left and right.
+    columns for left and right. They are brought to a common length, for which the steps that a
+    detector is trained with are neither too long nor too short.
 
     Args:
         region_head: Region map to region map of half the size.
@@ -101,8 +103,12 @@ class BoxAligner(nn.Module):
     def forward(self, aligned: Float[Tensor, "R C H W"]) -> Float[Tensor, "R 4"]:
         """Estimate the missing shares, in float32 and of any size; :func:`limited` bounds them."""
         marginals = decompose(self.region_head(aligned))
-        top, bottom = self.vertical(marginals.rows.flatten(1)).float().unbind(1)
-        left, right = self.horizontal(marginals.cols.flatten(1)).float().unbind(1)
+        rows, columns = (
+            INPUT_LENGTH * normalize(marginal.flatten(1).float())
+            for marginal in (marginals.rows, marginals.cols)
+        )
+        top, bottom = self.vertical(rows).float().unbind(1)
+        left, right = self.horizontal(columns).float().unbind(1)
         return torch.stack([left, top, right, bottom], dim=1)
 
 
@@ -233,8 +239,9 @@ class PartHeads(RoIHeads):
         lessons = [self._lesson(*each) for each in zip(targets, sizes, strict=True)]
         regions, missing = [r for r, _ in lessons], torch.cat([m for _, m in lessons])
         said = self.aligner(self.pool(features, regions))
-        # As in the authors' code: shares in -1..1, with the square up to a ninth.
-        value = box_loss(2 * said, 2 * missing, len(said), beta=1 / 9)
+        # Shares count double, as in the authors' code, where they are in -1..1. There, the square
+        # ends at a ninth; so steep a loss overshoots at the rate that a detector learns with.
+        value = box_loss(2 * said, 2 * missing, len(said))
         weighted = MeanLoss(self.options.aligner_weight * value, _number(len(said), features))
         return taught._replace(losses=taught.losses | {"aligner": weighted})
 
@@ -315,10 +322,11 @@ class APNet(System):
     """One average-pooled vector finds people; aligned parts tell them apart.
 
     Exact: three region heads, seven parts that are average-pooled and projected by layers of their
-    own, a vector for the whole region beside them, the aligner's loss. Our reading: what it learns
-    from (see above); four sides instead of the lower one alone; visibilities between 0 and 1;
-    batch norms after the projections; one memory of whole embeddings instead of one for each part;
-    one joint training, where the authors train finder, parts and aligner one after the other.
+    own, a vector for the whole region beside them. Our reading: what the aligner learns from (see
+    above), and a smooth L1 that is square up to 1 instead of a ninth; four sides instead of the
+    lower one alone; visibilities between 0 and 1; batch norms after the projections; one memory of
+    whole embeddings instead of one for each part; one joint training, where the authors train
+    finder, parts and aligner one after the other.
     """
 
     Options = APNetOptions
