@@ -383,6 +383,16 @@ def test_every_mix_of_labels_is_learnt_from(loss: str, stages: str, norm: str) -
     assert found["embeddings"].isfinite().all()
 
 
+def test_under_bf16_embeddings_stay_float32_and_losses_finite() -> None:
+    net, criterion = build()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = net.train()([picture()], with_seeds(1), criterion)
+        (found,) = net.eval().embed([picture()], [PEOPLE["boxes"]])
+    assert all(loss.value.isfinite() for loss in out.losses.values())
+    assert out.people.embeddings.dtype == found.dtype == torch.float32
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
+
+
 def test_two_stages_keep_the_losses_of_both() -> None:
     net, criterion = build(stages="two")
     losses = net.train()([picture()], with_seeds(1), criterion).losses
