@@ -119,3 +119,16 @@ def test_a_legend_prints_any_name_as_it_is(name):
     names = ["".join(t.itertext()) for t in ElementTree.fromstring(svg).iter(f"{SVG}text")]
     assert shown in [text.removeprefix("\u200b") for text in names]
     assert unescape(svg).count("<svg") == 1
+
+
+def test_losses_of_one_system_alone_are_drawn_as_well():
+    steps = log(person=[0.5, 0.2], aligner=[3.0, 2.0], first_box=[0.2, 0.1], grad_extra=[1.0, 1.0])
+    further = [chart for chart in draw_charts(steps, []) if "Further losses" in texts(chart)]
+    assert len(further) == 1
+    assert {"aligner", "first_box"} <= set(texts(further[0]))
+    assert not {"person", "grad_extra"} & set(texts(further[0]))
+
+
+def test_there_is_no_figure_of_further_losses_without_any():
+    every = draw_charts(log(person=[0.5, 0.2], reid=[3.0, 2.0], people=[4, 5], lr=[1.0, 1.0]), [])
+    assert not [chart for chart in every if "Further losses" in texts(chart)]

@@ -76,7 +76,9 @@ class _Plan(NamedTuple):
 
 _PLANS = (
     _Plan("Detection losses", LOSSES[:-1], "loss", is_log=True, is_noisy=True),
-    _Plan("Re-ID loss", ("reid", "oim", "negative"), "loss", is_from_zero=True, is_noisy=True),
+    _Plan(
+        "Re-ID loss", ("reid", "oim", "hoim", "negative"), "loss", is_from_zero=True, is_noisy=True
+    ),
     _Plan("Similarity", REID_TERMS[-2:], "similarity", is_noisy=True, cut=" similarity"),
     _Plan("Search on validation", ("mAP", "top1"), "%", is_validation=True),
     _Plan("Detection on validation", ("recall", "ap"), "%", is_validation=True),
@@ -105,8 +107,22 @@ def draw_charts(steps: Sequence[Record], epochs: Sequence[Record]) -> list[Chart
         epochs: Lines of the epochs, for the figures of validation.
     """
     x_end = float(max((line.get("epoch", 0) for line in (*steps[-1:], *epochs)), default=0)) or 1.0
-    charts = (_draw(plan, epochs if plan.is_validation else steps, x_end) for plan in _PLANS)
+    own = _Plan("Further losses", further_losses(steps), "loss", is_log=True, is_noisy=True)
+    plans = (_PLANS[0], own, *_PLANS[1:])
+    charts = (_draw(plan, epochs if plan.is_validation else steps, x_end) for plan in plans)
     return [chart for chart in charts if chart is not None]
+
+
+def further_losses(records: Sequence[Record]) -> tuple[str, ...]:
+    """Name what a system learns beside the losses that all of them have, as far as it was logged.
+
+    A log does not say what is a loss: everything counts that is known to be nothing else.
+    """
+    known = {"step", "epoch", "people", "seconds", "is_best"}.union(
+        *(plan.names for plan in _PLANS)
+    )
+    named = dict.fromkeys(name for line in records for name in line)
+    return tuple(name for name in named if name not in known and not name.startswith("grad_"))
 
 
 def label(name: str) -> str:

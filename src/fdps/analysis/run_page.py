@@ -24,6 +24,7 @@ from fdps.analysis.run_curves import (
     VALIDATION,
     Chart,
     draw_charts,
+    further_losses,
     label,
 )
 from fdps.analysis.run_records import (
@@ -132,7 +133,8 @@ def _facts(standing: Standing, epochs: Sequence[Record]) -> dict[str, str]:
 def _newest(steps: Sequence[Record]) -> list[Table]:
     """Make a table of the newest figures beside their mean; none before the first logged step."""
     newest = steps[-N_NEWEST:]
-    groups = {"Losses": LOSSES, "Re-ID terms": REID_TERMS, "Step": ("lr", *GRADIENTS)}
+    losses = (*LOSSES, *further_losses(newest))
+    groups = {"Losses": losses, "Re-ID terms": REID_TERMS, "Step": ("lr", *GRADIENTS)}
     shown = {"step", "epoch", "seconds"}.union(*groups.values())
     groups["Step"] += tuple(sorted(set().union(*newest) - shown))
     columns = ("", "newest", f"mean of {len(newest)}")
@@ -156,7 +158,7 @@ def _samples(folder: Path) -> list[tuple[int, str]]:
 
 
 def _epoch_table(epochs: Sequence[Record]) -> Table:
-    columns = (*LOSSES, "images_per_s", "seconds", *VALIDATION)
+    columns = (*LOSSES, *further_losses(epochs), "images_per_s", "seconds", *VALIDATION)
     names = [name for name in columns if any(name in row for row in epochs)]
     newest_first, best = epochs[::-1], find_best(epochs)
     rows = tuple(
