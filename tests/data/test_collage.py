@@ -37,7 +37,7 @@ from fdps.data.collage.cutouts import (
 )
 from fdps.data.collage.look import draw_light, look_of, record
 from fdps.data.collage.pieces import draw_piece
-from fdps.data.collage.scene import Thing, lay_out
+from fdps.data.collage.scene import Ground, Thing, ground_of, lay_out, standing
 from fdps.data.collage.share import cast_of_scene
 from fdps.data.collage.sprite import light_gains, make_sprite
 from fdps.errors import ConfigError, MissingDataError, PictureError, UsageError
@@ -292,7 +292,7 @@ def reference_layout(
 
 def test_the_layout_is_what_a_plain_loop_counts(people: tuple[Person, ...]) -> None:
     rng = np.random.default_rng(3)
-    empty = View(Image.new("RGB", (160, 120)), np.zeros((0, 4), "f4"), np.zeros(0, "f4"))
+    empty = View(Image.new("RGB", (160, 120)), np.zeros((0, 4), "f4"))
     n_unlabelled = n_people = 0
     for _ in range(6):
         things = []
@@ -318,7 +318,7 @@ def test_the_layout_is_what_a_plain_loop_counts(people: tuple[Person, ...]) -> N
 def test_nobody_is_placed_where_they_would_not_be_seen() -> None:
     wall = Thing(Image.new("RGBA", (400, 300), (9, 9, 9, 255)), 130.0)
     behind = Thing(Image.new("RGBA", (20, 50), (9, 9, 9, 255)), 90.0, person_id=0)
-    empty = View(Image.new("RGB", (160, 120)), np.zeros((0, 4), "f4"), np.zeros(0, "f4"))
+    empty = View(Image.new("RGB", (160, 120)), np.zeros((0, 4), "f4"))
     layout = lay_out(SMALL, empty, [wall, behind], np.random.default_rng(0))
     assert len(layout.things) == 1
     assert layout.boxes.shape == (0, 4)
@@ -326,21 +326,60 @@ def test_nobody_is_placed_where_they_would_not_be_seen() -> None:
 
 
 def test_people_of_the_background_are_annotated_without_identity_and_hidden_by_others() -> None:
-    boxes = np.array([[10, 20, 40, 100], [60, 20, 90, 100], [120, 20, 150, 100]], dtype="f4")
-    view = View(Image.new("RGB", (160, 120)), boxes, np.array([1.0, 1.0, 0.5], dtype="f4"))
-    # It hides all of the second box; it stands wherever its middle is drawn, so it is made wide.
+    boxes = np.array([[10, 20, 40, 100], [60, 20, 90, 100], [145, 20, 175, 100]], dtype="f4")
+    view = View(Image.new("RGB", (160, 120)), boxes)
     rng = np.random.default_rng(1)
     none = lay_out(SMALL, view, [], rng)
-    assert none.boxes.tolist() == boxes.tolist()
+    assert none.boxes.tolist() == [[10, 20, 40, 100], [60, 20, 90, 100], [145, 20, 160, 100]]
     assert none.person_ids.tolist() == [UNLABELLED] * 3
     assert none.visible.tolist() == [1.0, 1.0, 0.5]
+    # Wider than the picture, it hides the lower half of everybody wherever it stands.
     curtain = Thing(Image.new("RGBA", (1000, 100), (9, 9, 9, 255)), 160.0)
     hidden = lay_out(SMALL, view, [curtain], rng)
-    assert hidden.boxes.tolist() == [[10, 20, 40, 60], [60, 20, 90, 60], [120, 20, 150, 60]]
+    assert hidden.boxes.tolist() == [[10, 20, 40, 60], [60, 20, 90, 60], [145, 20, 160, 60]]
     assert hidden.visible.tolist() == [0.5, 0.5, 0.25]
     assert (
         lay_out(replace(SMALL, kept_from=0.3), view, [curtain], rng).visible.tolist() == [0.5] * 2
     )
+
+
+def test_nothing_is_pasted_over_people_of_the_background_who_are_nearer() -> None:
+    near = np.array([[40, 10, 120, 118]], dtype="f4")
+    view = View(Image.new("RGB", (160, 120)), near)
+    for seed in range(20):
+        far = Thing(Image.new("RGBA", (20, 50), (9, 9, 9, 255)), 90.0, person_id=0)
+        layout = lay_out(SMALL, view, [far], np.random.default_rng(seed))
+        for x1, _, x2, _ in layout.boxes[:-1].tolist():
+            assert max(0, min(x2, 120) - max(x1, 40)) <= 0.2 * 20
+        assert layout.visible[-1] > 0.9
+        nearer = Thing(Image.new("RGBA", (20, 50), (9, 9, 9, 255)), 119.0, person_id=0)
+        assert len(lay_out(SMALL, view, [nearer], np.random.default_rng(seed)).things) == 1
+
+
+def test_sizes_follow_the_people_of_the_background_or_the_look() -> None:
+    place = Image.new("RGB", (160, 120))
+    rng = np.random.default_rng(0)
+    look = look_of(SMALL, 0)
+    alone = ground_of(SMALL, look, View(place, np.zeros((0, 4), "f4")), rng)
+    assert alone == Ground(look.horizon * 120, look.tilt)
+    seated = View(place, np.array([[10, 50, 60, 100]], dtype="f4"))
+    assert ground_of(SMALL, look, seated, rng) == alone
+    walking = View(place, np.array([[10, 50, 60, 100], [80, 30, 110, 110]], dtype="f4"))
+    for _ in range(5):
+        ground = ground_of(SMALL, look, walking, rng)
+        assert ground.horizon + 80 / ground.tilt == pytest.approx(110)
+
+
+def test_who_is_nearer_is_larger_and_stands_lower(
+    people: tuple[Person, ...], places: tuple[Background, ...]
+) -> None:
+    share = share_out(PLAIN, people, places)["train"]
+    things = standing(PLAIN, share, range(6), Ground(20.0, 0.8), np.random.default_rng(0))
+    heights = [thing.sprite.height for thing in things]
+    assert heights == sorted(heights, reverse=True)
+    assert heights[0] > 1.5 * heights[-1]
+    for thing in things:
+        assert thing.foot == pytest.approx(20 + thing.sprite.height / 0.8, abs=6)
 
 
 # Casting
@@ -517,7 +556,7 @@ def test_a_view_shows_what_was_cut_and_its_people(tmp_path: Path) -> None:
         view = cut_view(place, (160, 120), rng)
         white = np.asarray(view.picture)[:, :, 0] > 127
         covered = np.zeros_like(white)
-        for box, visible in zip(view.people, view.visible, strict=True):
+        for box, visible in zip(view.inside(), view.visible(), strict=True):
             x1, y1, x2, y2 = box.round().astype(int)
             assert white[y1:y2, x1:x2].mean() > 0.9 or (y2 - y1) * (x2 - x1) < 60
             covered[max(y1 - 1, 0) : y2 + 1, max(x1 - 1, 0) : x2 + 1] = True

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from fdps.boxes import clip, is_valid
 from fdps.data import load_scenes
 from fdps.data.collage.cutouts import picture_files
 from fdps.data.detect_kind import kind_of, splits_of
@@ -42,13 +43,19 @@ class View:
 
     Args:
         picture: RGB picture.
-        people: Boxes of the people in it, in its pixels, cut at its border.
-        visible: Share of each box that is inside the view, in (0, 1].
+        people: Boxes of the people in it, in its pixels; they may pass its border.
     """
 
     picture: Image.Image
     people: Float32[np.ndarray, "N 4"]
-    visible: Float32[np.ndarray, " N"]
+
+    def inside(self) -> Float32[np.ndarray, "N 4"]:
+        """Return the boxes, cut at the border of the view."""
+        return np.asarray(clip(self.people, *self.picture.size))
+
+    def visible(self) -> Float32[np.ndarray, " N"]:
+        """Return the share of each box that is inside the view, in (0, 1]."""
+        return np.asarray(_area(self.inside()) / _area(self.people))
 
 
 def find_backgrounds(folder: Path) -> tuple[Background, ...]:
@@ -153,10 +160,8 @@ def cut_view(
     if rng.random() < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         boxes = boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [size[0], 0, size[0], 0]
-    inside = np.clip(boxes, 0, [*size, *size])
-    visible = _area(inside) / np.maximum(_area(boxes), 1e-9)
-    seen = visible > 0
-    return View(picture, inside[seen].astype(np.float32), visible[seen].astype(np.float32))
+    boxes = boxes.astype(np.float32)
+    return View(picture, boxes[is_valid(clip(boxes, *size))])
 
 
 def cut_patch(
@@ -188,10 +193,11 @@ def _row(views: Sequence[View], size: tuple[int, int]) -> View:
     left = 0
     for view in views:
         picture.paste(view.picture, (left, 0))
-        boxes.append(view.people + np.array([left, 0, left, 0], dtype=np.float32))
+        # The edge of a picture hides the rest of a person, and the next picture begins there.
+        inside = clip(view.people, view.picture.width, 10 * view.picture.height)
+        boxes.append(inside + np.array([left, 0, left, 0], dtype=np.float32))
         left += view.picture.width
-    visible = np.concatenate([view.visible for view in views])
-    return View(picture, np.concatenate(boxes), visible)
+    return View(picture, np.concatenate(boxes))
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:

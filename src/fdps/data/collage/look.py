@@ -91,7 +91,7 @@ def draw_light(config: CollageConfig, rng: np.random.Generator) -> Light:
         side=float(rng.uniform(-1.0, 1.0)),
         falloff=light * float(rng.uniform(0.0, 0.4)),
         shading=light * float(rng.uniform(0.0, 0.5)),
-        shadow=light * float(rng.uniform(0.1, 0.5)),
+        shadow=light * float(rng.uniform(0.1, 0.45)),
     )
 
 

@@ -46,10 +46,14 @@ def _box(draw: ImageDraw.ImageDraw, width: int, height: int, rng: np.random.Gene
 
 
 def _bush(draw: ImageDraw.ImageDraw, width: int, height: int, rng: np.random.Generator) -> None:
-    for _ in range(14):
-        x, y = rng.uniform(0.25, 0.75) * width, rng.uniform(0.3, 0.9) * height
-        a, b = rng.uniform(0.15, 0.25) * width, rng.uniform(0.15, 0.3) * height
+    leaf = max(2.0, 0.07 * min(width, height))
+    for _ in range(260):
+        angle, away = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0.0, 1.0))
+        x = width / 2 * (1 + 0.9 * away * np.cos(angle))
+        y = height / 2 * (1 + 0.9 * away * np.sin(angle))
+        a, b = leaf * rng.uniform(0.7, 1.8, size=2)
         draw.ellipse((x - a, y - b, x + a, y + b), fill=255)
+    draw.ellipse((0.2 * width, 0.25 * height, 0.8 * width, height), fill=255)
 
 
 _KINDS: dict[str, tuple[tuple[float, float], tuple[float, float], _Draw]] = {

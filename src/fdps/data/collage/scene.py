@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
-from PIL import Image, ImageDraw, ImageStat
+from PIL import Image, ImageDraw, ImageFilter, ImageStat
 
 from fdps.data.collage.backgrounds import View, cut_scene
 from fdps.data.collage.config import SPLITS, CollageConfig, stream
@@ -16,7 +16,9 @@ from fdps.data.collage.share import Share, cast_of_scene
 from fdps.data.collage.sprite import is_part, light_gains, make_sprite, relit
 from fdps.structures import UNLABELLED
 
-_TRIES = 8  # places along the picture that are tried, to find one where the person is seen
+_TRIES = 12  # places along the picture that are tried, to find one where the person is seen
+_LEAST_SIDE = 1.7  # height per width of a person of the background who stands upright
+_MOST_COVER = 0.2  # share of something that may lie over somebody who is nearer
 _SOLID = 127
 _NOBODY = ""  # name of somebody who was in the background
 
@@ -91,6 +93,19 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """The perspective of a scene: the foot of a body of h pixels is at ``horizon + h / tilt``.
+
+    Args:
+        horizon: Height of the horizon, in pixels from the top; it may be above the picture.
+        tilt: Body height per distance of the foot from the horizon.
+    """
+
+    horizon: float
+    tilt: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Seen:
     """What is seen of one person: a row of :class:`Layout`."""
 
@@ -118,7 +133,8 @@ def draw_collage(config: CollageConfig, share: Share, split: str, index: int) ->
     look, light = look_of(config, number), draw_light(config, rng)
     view = cut_scene(share.backgrounds, (config.width, config.height), rng)
     cast = cast_of_scene(config, split, share, index)
-    layout = lay_out(config, view, standing(config, share, cast, look, rng), rng)
+    ground = ground_of(config, look, view, rng)
+    layout = lay_out(config, view, standing(config, share, cast, ground, rng), rng)
     picture = paste(config, view.picture, layout.things, light, rng)
     return Collage(
         picture=record(picture, look, light, rng),
@@ -131,11 +147,30 @@ def draw_collage(config: CollageConfig, share: Share, split: str, index: int) ->
     )
 
 
+def ground_of(config: CollageConfig, look: Look, view: View, rng: np.random.Generator) -> Ground:
+    """Return the perspective of a view: that of its largest person, else that of the look.
+
+    Args:
+        config: Gives the height of the picture.
+        look: Camera that is assumed where nothing tells of another.
+        view: The background, with the people who are in it.
+        rng: Decides how high the camera was that took the background.
+    """
+    boxes = view.people
+    tall, wide = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
+    upright = np.flatnonzero(tall >= _LEAST_SIDE * wide)
+    if not len(upright):
+        return Ground(look.horizon * config.height, look.tilt)
+    largest = upright[np.argmax(tall[upright])]
+    tilt = float(rng.uniform(0.9, 1.6))  # photographs are taken from chest to eye level
+    return Ground(float(boxes[largest, 3] - tall[largest] / tilt), tilt)
+
+
 def standing(
     config: CollageConfig,
     share: Share,
     cast: Sequence[int],
-    look: Look,
+    ground: Ground,
     rng: np.random.Generator,
 ) -> list[Thing]:
     """Put people and pieces on the ground, without saying where along it; the nearest first."""
@@ -143,10 +178,10 @@ def standing(
     for position in cast:
         known = position < len(share.people)
         who = (share.people + share.strangers)[position]
-        things.append(_person(config, who, position if known else UNLABELLED, look, rng))
+        things.append(_person(config, who, position if known else UNLABELLED, ground, rng))
     fewest, most = config.pieces
     for _ in range(int(rng.integers(fewest, most + 1))):
-        body_px, foot = _depth(config, look, rng)
+        body_px, foot = _depth(config, ground, rng)
         things.append(Thing(draw_piece(share.backgrounds, body_px, rng), foot))
     return sorted(things, key=lambda thing: -thing.foot)
 
@@ -157,7 +192,8 @@ def lay_out(
     """Find where everything stands along x, from the nearest to the farthest.
 
     A person is placed where at least ``config.kept_from`` of them is seen, and left out if no such
-    place is found. Nobody who is placed later hides somebody placed before.
+    place is found. Nobody who is placed later hides somebody placed before, and nothing stands
+    before people of the background who are nearer.
 
     Args:
         config: Gives the size of the picture, how crowded it is, and the least visible shares.
@@ -172,6 +208,8 @@ def lay_out(
         solid = np.asarray(thing.sprite.getchannel("A")) > _SOLID
         for _ in range(_TRIES):
             left = _middle(config, thing, placed, rng) - thing.sprite.width // 2
+            if _covers_nearer(thing, left, view.people):
+                continue
             mask = _on_picture(solid, left, thing.top, hidden.shape)
             seen = mask & ~hidden
             visible = float(seen.sum() / solid.sum())
@@ -227,21 +265,21 @@ def paste(
 
 
 def _person(
-    config: CollageConfig, who: Person, person_id: int, look: Look, rng: np.random.Generator
+    config: CollageConfig, who: Person, person_id: int, ground: Ground, rng: np.random.Generator
 ) -> Thing:
     cut = read_cutout(who.cutouts[int(rng.integers(len(who.cutouts)))])
-    body_px, foot = _depth(config, look, rng)
+    body_px, foot = _depth(config, ground, rng)
     sprite = make_sprite(cut, body_px, config.warp, config.degrade * 1.2, rng)
     if is_part(cut):  # what is missing of the person is below the border of the picture
         foot = config.height + sprite.height * rng.uniform(0.0, 0.1)
     return Thing(sprite, foot, person_id=person_id, name=who.name, surroundings=cut.surroundings)
 
 
-def _depth(config: CollageConfig, look: Look, rng: np.random.Generator) -> tuple[float, float]:
+def _depth(config: CollageConfig, ground: Ground, rng: np.random.Generator) -> tuple[float, float]:
     """Choose a place on the ground: pixels of a body height there, and where its foot is."""
     smallest, largest = config.heights
     body_px = config.height * (smallest + (largest - smallest) * float(rng.beta(1.2, 1.9)))
-    return body_px, look.horizon * config.height + body_px / look.tilt
+    return body_px, ground.horizon + body_px / ground.tilt
 
 
 def _middle(
@@ -260,7 +298,7 @@ def _middle(
 def _seen_before(config: CollageConfig, view: View, hidden: Bool[np.ndarray, "H W"]) -> list[_Seen]:
     """Return what is seen of the boxes of people who were in the background."""
     people = []
-    for box, inside in zip(view.people.tolist(), view.visible.tolist(), strict=True):
+    for box, inside in zip(view.inside().tolist(), view.visible().tolist(), strict=True):
         x1, y1, x2, y2 = (round(value) for value in box)
         open_part = ~hidden[y1:y2, x1:x2]
         if not open_part.any():
@@ -271,6 +309,18 @@ def _seen_before(config: CollageConfig, view: View, hidden: Bool[np.ndarray, "H 
             extent = (x1 + left, y1 + top, x1 + right, y1 + bottom)
             people.append(_Seen(extent, UNLABELLED, visible, _NOBODY))
     return people
+
+
+def _covers_nearer(thing: Thing, left: int, people: Float32[np.ndarray, "N 4"]) -> bool:
+    """Return whether something would lie over somebody of the background who is nearer.
+
+    Their outline is not known, so they cannot hide it as they should.
+    """
+    nearer = people[people[:, 3] > thing.foot]
+    low = np.maximum(nearer[:, :2], [left, thing.top])
+    high = np.minimum(nearer[:, 2:], [left + thing.sprite.width, thing.foot])
+    shared = np.prod(np.maximum(high - low, 0), axis=1)
+    return bool((shared > _MOST_COVER * thing.sprite.width * thing.sprite.height).any())
 
 
 def _on_picture(
@@ -308,5 +358,5 @@ def _cast_shadows(scene: Image.Image, things: Sequence[Thing], light: Light) -> 
         reach = half * (0.9 + 0.4 * abs(light.side))
         box = (middle - reach, thing.foot - 0.16 * half, middle + reach, thing.foot + 0.14 * half)
         draw.ellipse([value / coarse for value in box], fill=round(255 * light.shadow))
-    layer = layer.resize(scene.size, Image.Resampling.BICUBIC)
+    layer = layer.filter(ImageFilter.GaussianBlur(1.2)).resize(scene.size, Image.Resampling.BICUBIC)
     scene.paste((18, 18, 24), (0, 0), layer)

@@ -76,12 +76,13 @@ def relit(
     pixels = np.asarray(sprite, dtype=np.float32)
     colours = pixels[:, :, :3]
     height, width = colours.shape[:2]
-    contrast = 1 - strength * rng.uniform(0.0, 0.25)
+    contrast = 1 - strength * rng.uniform(0.0, 0.2)
     exposure = 1 + strength * rng.uniform(-0.18, 0.18)
     across = np.linspace(-0.5, 0.5, width) * np.sign(light.side)
     ramp = 1 - light.shading * abs(light.side) * (0.5 - across)
     down = 1 + strength * rng.uniform(-0.2, 0.1) * np.linspace(0, 1, height)
-    lit = (colours - 128) * np.float32(contrast) + 128
+    middle = np.float32(np.average(colours.mean(axis=2), weights=pixels[:, :, 3]))
+    lit = (colours - middle) * np.float32(contrast) + middle
     factor = (exposure * gains)[None, None, :] * ramp[None, :, None] * down[:, None, None]
     colours = np.clip(lit * factor.astype(np.float32), 0, 255)
     rgba = np.dstack([colours, pixels[:, :, 3:]]).astype(np.uint8)
