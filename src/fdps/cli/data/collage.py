@@ -58,11 +58,13 @@ def collage(
     crowding: Annotated[
         float, typer.Option(help="Share of people who stand beside somebody.")
     ] = 0.4,
-    light: Annotated[float, typer.Option(help=f"Differences in light and colour, {_STRENGTH}")] = 1,
-    warp: Annotated[float, typer.Option(help=f"Changes of shape, {_STRENGTH}")] = 1,
+    light: Annotated[
+        float, typer.Option(help=f"Differences in light and colour, {_STRENGTH}")
+    ] = 0.6,
+    warp: Annotated[float, typer.Option(help=f"Changes of shape, {_STRENGTH}")] = 1.0,
     degrade: Annotated[
         float, typer.Option(help=f"Blur, noise, low resolution, compression, {_STRENGTH}")
-    ] = 1,
+    ] = 1.0,
     labelled_from: Annotated[
         float, typer.Option(help="Visible share below which a person has no identity.")
     ] = 0.35,
@@ -75,7 +77,7 @@ def collage(
     licence: Annotated[str, typer.Option(help="Licence of the material, to be noted.")] = "",
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that paste; the files do not depend on it.")
-    ] = 1,
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Write into a folder that holds something else.")
@@ -104,7 +106,7 @@ def collage(
         warp=warp,
         degrade=degrade,
         labelled_from=labelled_from,
-        kept_from=min(CollageConfig().kept_from, labelled_from or 1.0),
+        kept_from=min(CollageConfig().kept_from, labelled_from),
         width=width,
         height=height,
         seed=seed,
@@ -149,7 +151,7 @@ def _say_what_is_left_out(found: "FoundPeople") -> None:
 
     for reason, count in count_reasons(found.skipped).items():
         first = next(path for path, why in found.skipped if why == reason)
-        print(f"Left out {count} pictures: {reason} ({printable(first)})", file=sys.stderr)
+        print(f"Left out: {reason} ({count:,}, such as {printable(first)})", file=sys.stderr)
 
 
 def _shares(text: str) -> tuple[float, float, float]:

@@ -34,7 +34,7 @@ class CollageConfig:
         light: Strength of the differences in light and colour, 0 none to 1 strong.
         warp: Strength of the changes of shape (mirroring, lean, bend, girth), 0 none to 1 strong.
         degrade: Strength of blur, noise, loss of resolution and compression, 0 none to 1 strong.
-        labelled_from: Least visible share of a person whose identity is annotated, in [0, 1].
+        labelled_from: Least visible share of a person whose identity is annotated, in (0, 1].
         kept_from: Least visible share of a person who is in the picture at all, above 0 and at
             most ``labelled_from``; in between a person is annotated without identity.
         queries_per_person: Most queries of one identity of validation and test.
@@ -62,7 +62,7 @@ class CollageConfig:
     heights: tuple[float, float] = (0.13, 1.0)
     crowding: float = 0.4
     pieces: tuple[int, int] = (0, 3)
-    light: float = 1.0
+    light: float = 0.6
     warp: float = 1.0
     degrade: float = 1.0
     labelled_from: float = 0.35
@@ -87,11 +87,15 @@ class CollageConfig:
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("crowding", "light", "warp", "degrade", "labelled_from"):
+        for name in ("crowding", "light", "warp", "degrade"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if not 0.0 <= self.unlabelled_share < 1.0:
             raise ConfigError(f"unlabelled_share must be in [0, 1), got {self.unlabelled_share}")
+        if not 0.0 < self.labelled_from <= 1.0:
+            raise ConfigError(
+                f"labelled_from must be above 0 and at most 1, got {self.labelled_from}"
+            )
         if not 0.0 < self.kept_from <= self.labelled_from:
             raise ConfigError(
                 f"kept_from must be above 0 and at most labelled_from={self.labelled_from}, "
