@@ -26,7 +26,7 @@ app = typer.Typer(name="data", no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def data() -> None:
-    """Draw, check, convert, divide and look at data sets."""
+    """Draw, paste, check, convert, divide and look at data sets."""
 
 
 app.command()(collage)

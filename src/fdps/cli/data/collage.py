@@ -77,7 +77,7 @@ def collage(
     licence: Annotated[str, typer.Option(help="Licence of the material, to be noted.")] = "",
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that paste; the files do not depend on it.")
-    ] = 1.0,
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Write into a folder that holds something else.")
