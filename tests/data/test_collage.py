@@ -24,6 +24,7 @@ from fdps.data.collage import (
     draw_collage,
     find_backgrounds,
     find_people,
+    join_doubles,
     make_collages,
     share_out,
 )
@@ -537,6 +538,23 @@ def test_two_masks_of_one_picture_are_an_error(tmp_path: Path) -> None:
     person(0)[1].save(tmp_path / "masks" / "p000.bmp")
     with pytest.raises(UsageError, match="are masks of one picture"):
         find_people(tmp_path / "pictures", tmp_path / "masks")
+
+
+def test_copies_of_a_picture_are_one_person(tmp_path: Path) -> None:
+    write_cutouts(tmp_path, 6)
+    write_cutouts(tmp_path / "ann", 1)
+    copy = Image.open(tmp_path / "p001.png")
+    copy.resize((72, 176)).save(tmp_path / "q.png")  # another size, and cropped
+    copy.crop((9, 4, 84, 216)).save(tmp_path / "r.png")
+    people, doubles = join_doubles(find_people(tmp_path).people)
+    assert doubles == (("ann", "p000.png"), ("p001.png", "q.png"), ("p001.png", "r.png"))
+    assert [who.name for who in people] == ["ann", *(f"p00{k}.png" for k in range(1, 6))]
+    assert [len(who.cutouts) for who in people] == [2, 3, 1, 1, 1, 1]
+
+
+def test_different_people_stay_different(people: tuple[Person, ...]) -> None:
+    assert join_doubles(people) == (people, ())
+    assert join_doubles(people[:1]) == (people[:1], ())
 
 
 # Backgrounds

@@ -66,7 +66,7 @@ def test_json_is_one_object_and_nothing_else(tmp_path: Path, material: Path) -> 
     assert result.stderr == ""
     summary = json.loads(result.stdout)
     test = folder.read(tmp_path / "out", "test")
-    assert (summary["cutouts"], summary["left_out"]) == (8, 1)
+    assert (summary["cutouts"], summary["different_people"], summary["left_out"]) == (8, 8, 1)
     assert summary["splits"]["test"] == {
         "scenes": 4,
         "people": test.n_boxes,
@@ -86,6 +86,22 @@ def test_it_says_which_cutouts_it_leaves_out(tmp_path: Path, material: Path) -> 
     )
     left_out = material / "pictures" / "p004.jpg"
     assert f"Left out: no mask (1, such as {left_out})" in result.stderr
+
+
+def test_copies_of_a_picture_are_one_person(tmp_path: Path, material: Path) -> None:
+    write_cutouts(tmp_path / "people", 5)
+    (tmp_path / "people" / "zz.png").write_bytes((tmp_path / "people" / "p002.png").read_bytes())
+    result = CliRunner().invoke(
+        app,
+        [
+            *("collage", str(tmp_path / "out"), *FEW),
+            *("--cutouts", str(tmp_path / "people")),
+            *("--backgrounds", str(material / "places"), "--json"),
+        ],
+    )
+    assert "Same picture, so one person: p002.png = zz.png" in result.stderr
+    summary = json.loads(result.stdout)
+    assert (summary["cutouts"], summary["different_people"]) == (6, 5)
 
 
 def test_people_of_a_data_set_stay_people(tmp_path: Path, material: Path) -> None:

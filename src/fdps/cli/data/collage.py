@@ -3,17 +3,17 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fdps.cli.data.sizes import parse_range, parse_size
 from fdps.cli.progress import progress_bar, working
 from fdps.errors import UsageError
-from fdps.names import printable, typed
+from fdps.names import printable, shortened, typed
 
 if TYPE_CHECKING:
-    from fdps.data.collage import Background, CollageConfig, FoundPeople
+    from fdps.data.collage import Background, FoundPeople
 
 _STRENGTH = "0 none to 1 strong."
 
@@ -88,7 +88,7 @@ def collage(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Paste cut-out people into scenes: training, validation and test with nobody in common."""
-    from fdps.data.collage import CollageConfig, make_collages
+    from fdps.data.collage import CollageConfig, find_people, join_doubles, make_collages
 
     width, height = parse_size(size)
     config = CollageConfig(
@@ -112,13 +112,15 @@ def collage(
         seed=seed,
     )
     with working("Looking at the cut-outs", hidden=quiet):
-        found, scenery = _material(cutouts, masks, backgrounds, backgrounds_with_people)
+        scenery = _scenery(backgrounds, backgrounds_with_people)
+        found = find_people(cutouts, masks)
+        different, doubles = join_doubles(found.people)
     if not quiet:
-        _say_what_is_left_out(found)
+        _say_what_is_left_out(found, doubles)
     with progress_bar("Pasting", hidden=quiet) as progress:
         make_collages(
             config,
-            found.people,
+            different,
             scenery,
             out,
             progress=progress,
@@ -126,13 +128,16 @@ def collage(
             workers=workers,
             licence=licence,
         )
-    _report(out, config, found, json_output)
+    counts = {
+        "cutouts": sum(len(who.cutouts) for who in different),
+        "different_people": len(different),
+        "left_out": len(found.skipped),
+    }
+    _report(out, config.splits, counts, json_output)
 
 
-def _material(
-    cutouts: Path, masks: Path | None, plain: Path | None, with_people: Path | None
-) -> "tuple[FoundPeople, tuple[Background, ...]]":
-    from fdps.data.collage import backgrounds_with_people, find_backgrounds, find_people
+def _scenery(plain: Path | None, with_people: Path | None) -> "tuple[Background, ...]":
+    from fdps.data.collage import backgrounds_with_people, find_backgrounds
 
     if plain is None and with_people is None:
         raise UsageError(
@@ -141,17 +146,18 @@ def _material(
             "--backgrounds-with-people DATA, a data set with the boxes of everybody in it",
         )
     scenery = () if plain is None else find_backgrounds(plain)
-    if with_people is not None:
-        scenery += backgrounds_with_people(with_people)
-    return find_people(cutouts, masks), scenery
+    return scenery if with_people is None else scenery + backgrounds_with_people(with_people)
 
 
-def _say_what_is_left_out(found: "FoundPeople") -> None:
+def _say_what_is_left_out(found: "FoundPeople", doubles: tuple[tuple[str, str], ...]) -> None:
     from fdps.data.collage.cutouts import count_reasons
 
     for reason, count in count_reasons(found.skipped).items():
         first = next(path for path, why in found.skipped if why == reason)
         print(f"Left out: {reason} ({count:,}, such as {printable(first)})", file=sys.stderr)
+    if doubles:
+        pairs = [f"{kept} = {gone}" for kept, gone in doubles]
+        print(f"Same picture, so one person: {shortened(pairs, most=8)}", file=sys.stderr)
 
 
 def _shares(text: str) -> tuple[float, float, float]:
@@ -169,24 +175,23 @@ def _whole(text: str, option: str) -> tuple[int, int]:
     return int(least), int(most)
 
 
-def _report(out: Path, config: "CollageConfig", found: "FoundPeople", json_output: bool) -> None:
+def _report(out: Path, splits: tuple[str, ...], counts: dict[str, int], json_output: bool) -> None:
     """Read back what was written, and count it."""
     from fdps.data.folder import read
 
-    counts: dict[str, dict[str, Any]] = {}
-    for split in config.splits:
+    rows: dict[str, dict[str, int]] = {}
+    for split in splits:
         written = read(out, split)
-        counts[split] = {
+        rows[split] = {
             "scenes": len(written),
             "people": written.n_boxes,
             "identities": len(written.person_ids),
             "queries": len(written.queries),
         }
     if json_output:
-        summary = {"cutouts": len(found.people), "left_out": len(found.skipped)}
-        print(json.dumps({"root": str(out)} | summary | {"splits": counts}))
+        print(json.dumps({"root": str(out)} | counts | {"splits": rows}))
         return
-    for split, row in counts.items():
+    for split, row in rows.items():
         named = ", ".join(f"{count:,} {what}" for what, count in row.items() if count)
         print(f"{split.capitalize():<7} {named}")
     sheet = typed(out.with_suffix(".jpg").name)
