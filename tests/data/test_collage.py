@@ -468,6 +468,7 @@ def test_a_mask_may_count_classes_or_show_light(tmp_path: Path, levels: tuple[in
 def test_a_folder_in_the_folder_is_one_person(tmp_path: Path) -> None:
     write_cutouts(tmp_path, 2)
     write_cutouts(tmp_path / "ann", 3)
+    (tmp_path / "._p000.png").write_bytes(b"written by a Mac")
     found = find_people(tmp_path).people
     assert [who.name for who in found] == ["ann", "p000.png", "p001.png"]
     assert len(found[0].cutouts) == 3

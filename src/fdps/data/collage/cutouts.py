@@ -129,7 +129,9 @@ def picture_files(folder: Path, option: str) -> list[Path]:
     """
     if not folder.is_dir():
         raise MissingDataError(f"no folder at {folder}", hint=f"{option} names a folder")
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+    # What begins with a dot was written by a system beside the pictures.
+    found = (path for path in folder.rglob("*") if not path.name.startswith("."))
+    files = [path for path in found if path.suffix.lower() in SUFFIXES]
     if not files:
         raise MissingDataError(
             f"no picture in {folder}", hint=f"pictures end in {', '.join(SUFFIXES)}"
