@@ -665,6 +665,18 @@ def test_the_edge_of_a_sprite_shows_nothing_of_the_old_background(tmp_path: Path
     assert ((alpha > 20) & (alpha < 235)).sum() > 100  # and the edge is soft
 
 
+def test_a_white_person_before_white_has_no_dark_edge() -> None:
+    """What is transparent is black, and must not shine through where the edge is soft."""
+    mask = np.asarray(person(0)[1].convert("L"))
+    white = np.dstack([mask, mask, mask, mask])
+    for body_px in (30.0, 150.0):
+        rng = np.random.default_rng(1)
+        sprite = make_sprite(CutPerson(white, None), body_px, 1.0, 0.5, rng)
+        scene = Image.new("RGB", sprite.size, (255, 255, 255))
+        scene.paste(sprite, (0, 0), sprite)
+        assert np.asarray(scene).min() > 235
+
+
 def test_a_sprite_has_the_height_that_is_asked_for_and_stands_on_its_edge() -> None:
     rng = np.random.default_rng(0)
     picture, mask = person(0)
