@@ -43,9 +43,18 @@ def data_sets(folder: Path) -> None:
     draw_dataset(config, folder / "mydata")
 
 
+def cut_outs(folder: Path) -> None:
+    """Draw people with a transparent background, and places without anybody."""
+    from fake.cutouts import write_cutouts, write_places
+
+    write_cutouts(folder / "cutouts", 12)
+    write_places(folder / "places", 4)
+
+
 BRINGS: dict[str, list[Callable[[Path], None]]] = {
     "search.md": [walk_video],
     "data.md": [data_sets],
+    "collages.md": [cut_outs],
 }
 
 

@@ -12,7 +12,7 @@ from PIL import Image, TiffImagePlugin
 
 from fdps import pictures
 from fdps.errors import MissingDataError, PictureError
-from fdps.pictures import MAX_PIXELS, picture_size, read_picture
+from fdps.pictures import MAX_PIXELS, picture_size, read_alpha, read_picture
 
 # Six flat patches, all different: no two of the eight orientations look alike.
 PATCHES = np.array(
@@ -279,3 +279,26 @@ def test_the_density_for_printing_changes_nothing(tmp_path: Path, suffix: str) -
     path = save(tmp_path / f"a.{suffix}", dpi=(300, 100))
     assert picture_size(path) == (96, 64)
     assert read_picture(path).shape == PICTURE.shape
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_alpha_is_turned_like_the_picture(tmp_path: Path, orientation: int) -> None:
+    alpha = PICTURE[:, :, 1]
+    stored = as_stored(orientation)
+    rgba = np.dstack([stored, stored[:, :, 1]])
+    path = save(tmp_path / "cut.png", rgba, orientation)
+    found = read_alpha(path)
+    assert found is not None
+    np.testing.assert_array_equal(found, alpha)
+    assert found.shape == read_picture(path).shape[:2]
+
+
+def test_alpha_of_a_palette_is_read_and_an_opaque_picture_has_none(tmp_path: Path) -> None:
+    palette = Image.fromarray(np.arange(4, dtype=np.uint8).reshape(2, 2)).convert("P")
+    palette.save(tmp_path / "palette.png", transparency=0)
+    found = read_alpha(tmp_path / "palette.png")
+    assert found is not None
+    assert sorted(set(found.ravel().tolist())) == [0, 255]
+    assert read_alpha(save(tmp_path / "opaque.png")) is None
+    with pytest.raises(MissingDataError, match="no picture at"):
+        read_alpha(tmp_path / "gone.png")

@@ -82,6 +82,28 @@ def read_picture(path: StrPath) -> UInt8[np.ndarray, "H W 3"]:
         return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
 
 
+def read_alpha(path: StrPath) -> UInt8[np.ndarray, "H W"] | None:
+    """Decode how opaque each pixel of a picture is, upright; ``None`` where it has no alpha.
+
+    Args:
+        path: A file in one of :data:`FORMATS`; its suffix does not matter.
+
+    Returns:
+        A new, writable array, 0 transparent to 255 opaque, of the size of :func:`read_picture`.
+
+    Raises:
+        MissingDataError: There is no such file.
+        PictureError: The file is refused by :func:`read_picture`.
+    """
+    path = Path(path)
+    with _opened(path) as picture:
+        if not picture.has_transparency_data:
+            return None
+        turn = _TO_UPRIGHT.get(_orientation(picture))
+        alpha = picture.convert("RGBA").getchannel("A")
+        return np.array(alpha if turn is None else alpha.transpose(turn))
+
+
 def picture_size(path: StrPath) -> tuple[int, int]:
     """Width and height of the upright picture, from its header.
 

@@ -261,3 +261,13 @@ def test_a_bad_gallery_file_is_named(with_galleries: Path, content: bytes, expec
     file.write_bytes(content.replace(b'{"gallery"', who))
     with pytest.raises(AnnotationError, match=rf"test\.json.*{expected}"):
         folder.read(with_galleries, "test")
+
+
+def test_details_are_kept_beside_the_boxes_and_read_over(
+    tmp_path: Path, splits: dict[str, SceneSet]
+) -> None:
+    details = {"train/0.png": [{"visible": 0.5}, {"visible": 1.0}]}
+    folder.write_folder(tmp_path / "more", splits, name="mine", details=details)
+    content = json.loads((tmp_path / "more" / folder.ANNOTATIONS).read_text())
+    assert [row.get("visible") for row in content["annotations"][:3]] == [0.5, 1.0, None]
+    assert folder.read(tmp_path / "more", "train").n_boxes == splits["train"].n_boxes

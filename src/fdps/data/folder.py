@@ -115,6 +115,7 @@ def write_folder(
     licence: str = "",
     notes: str = "",
     tables: Mapping[str, Mapping[str, Any]] | None = None,
+    details: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> None:
     """Write scene sets as a folder; :func:`read` gives them back.
 
@@ -128,6 +129,8 @@ def write_folder(
         licence: Licence under which the pictures may be used.
         notes: Anything that a user should know.
         tables: More tables for ``fdps.toml``, of values that JSON knows too.
+        details: More keys for the annotations of a scene, by its name: one mapping for each of its
+            boxes. :func:`read` passes over keys that it does not know.
 
     Raises:
         AnnotationError: A scene name leads out of the folder, belongs to two pictures, or is not
@@ -142,7 +145,9 @@ def write_folder(
         for scene in scenes.scenes:
             copy_picture(scene, root / IMAGES / scene.name)
             images.append(image_row(scene, split, len(images) + 1))
-            annotations += annotation_rows(scene, len(images), len(annotations) + 1)
+            rows = annotation_rows(scene, len(images), len(annotations) + 1)
+            more = (details or {}).get(scene.name, [{}] * len(rows))
+            annotations += [{**row, **extra} for row, extra in zip(rows, more, strict=True)]
     content = {
         "images": images,
         "annotations": annotations,

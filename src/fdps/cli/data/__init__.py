@@ -1,1 +1,1 @@
-"""The verbs for data sets: ``fdps data synth``, ``check``, ``stats`` and ``convert``."""
+"""The verbs for data sets, ``fdps data``: make, check, count, convert and look at them."""

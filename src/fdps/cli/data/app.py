@@ -10,7 +10,9 @@ import typer
 
 from fdps.cli.data import write as data_write
 from fdps.cli.data.check import check
+from fdps.cli.data.collage import collage
 from fdps.cli.data.show import stats, view
+from fdps.cli.data.sizes import parse_size
 from fdps.errors import UsageError
 from fdps.names import printable, typed
 
@@ -24,9 +26,10 @@ app = typer.Typer(name="data", no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def data() -> None:
-    """Draw, check, convert, divide and look at data sets."""
+    """Draw, paste, check, convert, divide and look at data sets."""
 
 
+app.command()(collage)
 app.command()(check)
 app.command()(data_write.convert)
 app.command()(data_write.split)
@@ -72,7 +75,7 @@ def synth(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Draw scenes with known people: a training and a test split."""
-    width, height = _size(size)
+    width, height = parse_size(size)
     chosen = {
         "n_train_persons": persons,
         "n_test_persons": test_persons,
@@ -106,13 +109,6 @@ def _preset(name: str) -> "SyntheticConfig":
     if name not in PRESETS:
         raise UsageError(f"unknown preset {name!r}", hint=f"known: {', '.join(PRESETS)}")
     return PRESETS[name]
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise UsageError(f"--size must be WIDTHxHEIGHT, for example 480x320, got {text!r}")
-    return int(width), int(height)
 
 
 def _draw(config: "SyntheticConfig", out: Path, *, force: bool, quiet: bool, workers: int) -> None:

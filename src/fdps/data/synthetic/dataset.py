@@ -1,28 +1,20 @@
 """Draw a whole data set and write it in the folder format."""
 
-import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from fdps.data.folder import ANNOTATIONS, IMAGES, INFO, QUERIES, read_info, write_folder
-from fdps.data.synthetic.config import SPLITS, SyntheticConfig
+from fdps.data.drawn_folder import Progress, choose_queries, in_order, replaced_folder
+from fdps.data.folder import IMAGES, write_folder
+from fdps.data.synthetic.config import SPLITS, SyntheticConfig, stream
 from fdps.data.synthetic.scene import draw_scene
-from fdps.data.synthetic.schedule import draw_queries
 from fdps.durable import named
-from fdps.errors import DataError, UsageError
+from fdps.errors import UsageError
 from fdps.pictures import StrPath
-from fdps.structures import UNLABELLED, Query, Scene, SceneSet
-
-Progress = Callable[[int, int], None]
-"""Called with the number of scenes drawn so far and of all scenes."""
+from fdps.structures import Query, Scene, SceneSet
 
 _TABLE = "synthetic"  # table of fdps.toml: the config, and the mark that the folder was drawn
 _NOTES = "Drawn by fdps; nobody in these pictures exists."
@@ -55,11 +47,7 @@ def draw_dataset(
     """
     if workers < 1:
         raise UsageError(f"workers must be at least 1, got {workers}")
-    root = Path(root).resolve()
-    _check_target(root, overwrite)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as name:
-        part = Path(name)
+    with replaced_folder(root, _TABLE, overwrite=overwrite) as part:
         n_drawn, n_scenes = 0, sum(config.n_scenes(split) for split in SPLITS)
         splits = {}
         for split in SPLITS:
@@ -79,44 +67,12 @@ def draw_dataset(
             notes=_NOTES,
             tables={_TABLE: asdict(config)},
         )
-        _move(part, root)
-
-
-def _check_target(root: Path, overwrite: bool) -> None:
-    if root.exists() and not root.is_dir():
-        raise UsageError(f"{root} is a file, expected a folder")
-    if overwrite or not root.is_dir() or not any(root.iterdir()) or _was_drawn(root):
-        return
-    raise UsageError(
-        f"{root} is not empty and was not drawn by fdps",
-        hint="choose another folder, or --force to replace "
-        f"{INFO}, {ANNOTATIONS}, {QUERIES} and {IMAGES}/ in it",
-    )
-
-
-def _was_drawn(root: Path) -> bool:
-    try:
-        return _TABLE in read_info(root)
-    except DataError:
-        return False
 
 
 def _draw_files(config: SyntheticConfig, root: Path, split: str, workers: int) -> Iterator[Scene]:
     """Draw the scenes of a split in order; every scene has random numbers of its own."""
     (root / IMAGES / split).mkdir(parents=True)
-    indices = range(config.n_scenes(split))
-    if workers == 1:
-        yield from map(partial(_draw_file, config, root, split), indices)
-        return
-    # A forked child would inherit the threads of torch or of a progress bar half-way.
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-        try:
-            yield from pool.map(
-                _draw_file, repeat(config), repeat(root), repeat(split), indices, chunksize=8
-            )
-        except BaseException:  # an interrupt too: nobody needs the scenes that wait
-            pool.shutdown(cancel_futures=True)
-            raise
+    return in_order(partial(_draw_file, config, root, split), config.n_scenes(split), workers)
 
 
 def _draw_file(config: SyntheticConfig, root: Path, split: str, index: int) -> Scene:
@@ -129,25 +85,6 @@ def _draw_file(config: SyntheticConfig, root: Path, split: str, index: int) -> S
 
 
 def _queries(config: SyntheticConfig, scenes: list[Scene]) -> tuple[Query, ...]:
-    appearances: dict[int, list[tuple[int, int]]] = {}
-    for i, scene in enumerate(scenes):
-        for j, person_id in enumerate(scene.person_ids.tolist()):
-            if person_id != UNLABELLED:
-                appearances.setdefault(person_id, []).append((i, j))
-    return tuple(
-        Query(scenes[i].name, scenes[i].boxes[j], int(scenes[i].person_ids[j]))
-        for i, j in draw_queries(config, appearances)
+    return choose_queries(
+        scenes, config.queries_per_person, partial(stream, config.seed, "queries")
     )
-
-
-def _move(part: Path, root: Path) -> None:
-    """Put the finished files in place; ``fdps.toml`` goes first and comes last."""
-    root.mkdir(exist_ok=True)
-    for name in (INFO, ANNOTATIONS, QUERIES, IMAGES):
-        old = root / name
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
-        else:
-            old.unlink(missing_ok=True)
-    for name in (IMAGES, QUERIES, ANNOTATIONS, INFO):
-        (part / name).replace(root / name)

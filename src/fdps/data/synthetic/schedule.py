@@ -1,8 +1,6 @@
-"""Decide who appears in which scene, and who of them is looked for."""
+"""Decide who appears in which scene."""
 
 from functools import lru_cache
-
-import numpy as np
 
 from fdps.data.synthetic.config import SPLITS, SyntheticConfig, stream
 from fdps.structures import UNLABELLED
@@ -41,31 +39,3 @@ def _schedule(config: SyntheticConfig, split: str) -> tuple[tuple[int, ...], ...
             known.append(pack.pop(card))
         schedule.append(tuple(known + [UNLABELLED] * (n_people - n_known)))
     return tuple(schedule)
-
-
-def draw_queries(
-    config: SyntheticConfig, appearances: dict[int, list[tuple[int, int]]]
-) -> list[tuple[int, int]]:
-    """Choose the queries of the test split.
-
-    Args:
-        config: Settings that give the number of queries per person.
-        appearances: For each person id, the scenes that show them, as (scene, box) indices.
-
-    Returns:
-        The (scene, box) indices of each query, by person. A person of whom there is one scene only
-        cannot be found elsewhere and gets no query; cameras differ where they can.
-    """
-    chosen = []
-    for person_id in sorted(appearances):
-        seen = appearances[person_id]
-        if len(seen) < 2:
-            continue
-        rng = stream(config.seed, "queries", person_id)
-        order = [seen[i] for i in rng.permutation(len(seen))]
-        cameras = np.array([scene % config.n_cameras for scene, _ in order])
-        # One query of each camera comes first, then a second one of each, and so on.
-        turn = [int((cameras[:i] == camera).sum()) for i, camera in enumerate(cameras)]
-        best = sorted(range(len(order)), key=lambda i: (turn[i], i))
-        chosen += [order[i] for i in best[: config.queries_per_person]]
-    return chosen
