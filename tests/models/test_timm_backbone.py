@@ -421,9 +421,7 @@ def test_models_info_needs_no_timm(
     "name", ["timm:", "timm:hf-hub:a/b", "timm:local-dir:x", "timm:a.b.c", "timm:../x", "timm:a b"]
 )
 def test_a_recipe_names_networks_and_no_places(name: str) -> None:
-    with pytest.raises(
-        ConfigError, match=r"model\.backbone must be one of resnet50, .* timm:NAME"
-    ):
+    with pytest.raises(ConfigError, match=r"model\.backbone must be one of resnet50, .* timm:NAME"):
         ModelConfig(backbone=name)
 
 

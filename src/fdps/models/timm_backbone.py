@@ -82,7 +82,14 @@ def cut_timm(name: str, weights: str, norm: str) -> Cut:
         _part_norms(timm, net)
         cut = layout.cut(net, colours)
         _check(cut, layout, net, expected)
-    except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        AssertionError,
+    ) as error:
         # A network that is built in another way may fail in any of these.
         raise _uncuttable(network, f"{type(error).__name__}: {error}") from error
     return cut
