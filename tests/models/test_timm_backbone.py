@@ -1,4 +1,5 @@
 import copy
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -415,6 +416,26 @@ def test_models_info_needs_no_timm(
     monkeypatch.setitem(sys.modules, "timm", None)
     assert main(["models", "info", str(path)]) == 0
     assert "(network, " in capsys.readouterr().out
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "backbones.md"
+ROWS = re.findall(r"^\| `([\w:]+)` \| (.*?) \|$", PAGE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "row"), ROWS, ids=[name for name, _ in ROWS])
+def test_the_page_tells_the_sizes_of_backbones(
+    name: str, row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "REDUCED", {})
+    with torch.device("meta"):
+        backbone = build_backbone(name, weights="none", frozen_stages=0, norm="train")
+    parts = [sum(p.numel() for p in m.parameters()) for m in (backbone.trunk, backbone.region_head)]
+    channels = backbone.trunk.out_channels, backbone.region_channels
+    assert row.split(" | ")[:4] == [*(f"{n / 1e6:.1f}" for n in parts), *map(str, channels)]
+
+
+def test_the_page_has_rows() -> None:
+    assert len(ROWS) == 15
 
 
 @pytest.mark.parametrize(
