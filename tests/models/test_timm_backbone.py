@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate
+from torch.utils.flop_counter import FlopCounterMode
 
 from fake.network import write_network
 from fake.tiny import CONFIG, LOSS, N_PERSONS, picture, target, tiny_criterion, tiny_network
@@ -249,7 +250,7 @@ def learn(trunk: Trunk, *, is_recomputed: bool, dtype: torch.dtype) -> dict[str,
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", [*CONVOLUTIONS, CONVNEXT, VIT])
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, CONVNEXT, SWIN, VIT])
 def test_a_trunk_that_computes_its_maps_again_learns_the_same_bits(
     name: str, dtype: torch.dtype
 ) -> None:
@@ -423,15 +424,24 @@ ROWS = re.findall(r"^\| `([\w:]+)` \| (.*?) \|$", PAGE.read_text(), re.MULTILINE
 
 
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=[name for name, _ in ROWS])
-def test_the_page_tells_the_sizes_of_backbones(
+def test_the_page_tells_the_sizes_and_costs_of_backbones(
     name: str, row: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[__name__], "REDUCED", {})
-    with torch.device("meta"):
+    with torch.device("meta"), torch.no_grad():
         backbone = build_backbone(name, weights="none", frozen_stages=0, norm="train")
-    parts = [sum(p.numel() for p in m.parameters()) for m in (backbone.trunk, backbone.region_head)]
-    channels = backbone.trunk.out_channels, backbone.region_channels
-    assert row.split(" | ")[:4] == [*(f"{n / 1e6:.1f}" for n in parts), *map(str, channels)]
+        trunk, head = backbone.trunk.eval(), backbone.region_head.eval()
+        with FlopCounterMode(display=False) as of_picture:
+            trunk(torch.zeros(1, 3, 928, 1504))  # padded to multiples of 32
+        with FlopCounterMode(display=False) as of_regions:
+            head(torch.zeros(300, trunk.out_channels, 14, 14))
+    parameters = [sum(p.numel() for p in part.parameters()) for part in (trunk, head)]
+    operations = [counter.get_total_flops() for counter in (of_picture, of_regions)]
+    assert row.split(" | ")[:6] == [
+        *(f"{n / 1e6:.1f}" for n in parameters),
+        *map(str, (trunk.out_channels, backbone.region_channels)),
+        *(f"{n / 1e9:.0f}" for n in operations),
+    ]
 
 
 def test_the_page_has_rows() -> None:
