@@ -397,6 +397,14 @@ def test_raises_network_whose_stages_do_more_than_to_follow_each_other(
         build("resnet18")
 
 
+def test_raises_network_that_goes_another_way_than_through_its_stages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timm.models.ResNet, "forward_features", lambda net, x: net.conv1(x))
+    with pytest.raises(ModelError, match="it does not come through its own stages"):
+        build("resnet18")
+
+
 def test_raises_norms_that_cannot_be_folded() -> None:
     with pytest.raises(ModelError, match="batch norm norm1 of DenseLayer follows") as caught:
         build("densenet121", norm="frozen")
