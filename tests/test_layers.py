@@ -53,7 +53,7 @@ ARCHIVE += ["ingest", "ray", "results", "care", "index"]
 """The rooms of ``fdps.search``, from the ground up; each may import what stands before it."""
 
 OPTIONAL = ["av", "beartype", "jinja2", "matplotlib", "milvus_lite", "onnxruntime", "pillow_heif"]
-OPTIONAL += ["pydantic", "pymilvus", "ray", "rich", "tensorboard", "tomli_w", "typer"]
+OPTIONAL += ["pydantic", "pymilvus", "ray", "rich", "tensorboard", "timm", "tomli_w", "typer"]
 WITHOUT_OPTIONAL = [
     "durable",
     "names",

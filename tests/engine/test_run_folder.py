@@ -55,6 +55,8 @@ def another(section: str, name: str) -> Recipe:
     choices = typing.get_args(typing.get_type_hints(type(config))[name])
     if isinstance(value, bool):
         new: Any = not value
+    elif name == "backbone":
+        new = "timm:resnet18"
     elif isinstance(value, str):
         new = "elsewhere" if name == "backbone_weights" else next(c for c in choices if c != value)
     elif isinstance(value, tuple):

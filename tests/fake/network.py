@@ -9,19 +9,22 @@ from fdps.models import build_model
 from fdps.models.weights import save_weights
 
 
-def write_network(path: Path, *, n_people: int, seed: int = 0) -> Path:
+def write_network(
+    path: Path, *, n_people: int, seed: int = 0, backbone: str = "mobilenet_v2"
+) -> Path:
     """Write weights.
 
     Args:
         path: The file.
         n_people: The network finds so many in a picture that has texture.
         seed: Of the weights.
+        backbone: As a recipe names it.
 
     Returns:
         ``path``.
     """
     config = ModelConfig(
-        backbone="mobilenet_v2",
+        backbone=backbone,
         backbone_weights="none",
         short_side=(64,),
         long_side=128,

@@ -1,6 +1,7 @@
 """The fields of a recipe: frozen dataclasses, one sentence per field."""
 
 import math
+import re
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,6 +44,13 @@ class DataConfig:
         _check("data", self)
 
 
+BACKBONES = ("resnet50", "resnet18", "mobilenet_v2")
+"""Backbones of torchvision that ``model.backbone`` may name."""
+
+TIMM_BACKBONE = re.compile(r"timm:[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
+"""Those of timm, with or without the tag of their weights; never a place to fetch code from."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The network: backbone, proposals, region heads."""
@@ -55,10 +63,10 @@ class ModelConfig:
     """What scores a region: a linear layer, the length of the embedding (NAE), a memory (HOIM)."""
     stages: Literal["one", "two"] = "one"
     """Stages of region heads; of two (SeqNet) the first finds people and the second embeds them."""
-    backbone: Literal["resnet50", "resnet18", "mobilenet_v2"] = "resnet50"
-    """Trunk to stride 16; its last stage becomes the region head."""
+    backbone: str = "resnet50"
+    """Trunk to stride 16: resnet50, resnet18, mobilenet_v2, or ``timm:NAME`` (extra ``timm``)."""
     backbone_weights: str = "imagenet"
-    """``imagenet`` (fetched by torchvision), ``none``, or a safetensors file of the classifier."""
+    """``imagenet`` or ``pretrained`` (fetched), ``none``, or a safetensors file of the network."""
     frozen_stages: int = 1
     """Leading stages of the trunk that do not train; 1 is conv1 and the affine of its norm."""
     norm: Literal["train", "frozen", "sync"] = "train"
@@ -124,6 +132,13 @@ class ModelConfig:
             near = get_close_matches(self.system, known, n=1)
             raise ConfigError(
                 f"recipe key model.system must be one of {', '.join(known)}, got {self.system!r}",
+                hint=f"did you mean {near[0]!r}?" if near else "",
+            )
+        if not (self.backbone in BACKBONES or TIMM_BACKBONE.fullmatch(self.backbone)):
+            near = get_close_matches(self.backbone, BACKBONES, n=1)
+            raise ConfigError(
+                f"recipe key model.backbone must be one of {', '.join(BACKBONES)} or timm:NAME, "
+                f"got {self.backbone!r}",
                 hint=f"did you mean {near[0]!r}?" if near else "",
             )
         for name in ("short_side", "anchor_sizes", "anchor_ratios"):

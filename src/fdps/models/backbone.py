@@ -4,25 +4,26 @@ import re
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
-from fdps.errors import MissingDataError, ModelError
-from fdps.models.norms import statistics_kept
+from fdps.errors import ModelError
+from fdps.models.classifier import FETCHED, Cut, load_state, read_state
+from fdps.models.norms import fold_norms, statistics_kept
+from fdps.models.timm_backbone import PREFIX, cut_timm
 
 
 class Trunk(nn.Module):
     """Picture to feature map of stride 16.
 
     Args:
-        stages: Applied in order.
+        stages: Applied in order. The first takes pictures and the last returns maps; what goes
+            from one to the next is theirs to agree on.
         out_channels: Channels of the map.
         frozen_stages: Leading stages that get no gradient; norms of a frozen stage keep moving
             their statistics unless they are frozen themselves.
@@ -90,34 +91,45 @@ class Backbone:
 
 
 def build_backbone(name: str, *, weights: str, frozen_stages: int, norm: str) -> Backbone:
-    """Cut a torchvision classifier into trunk and region head.
+    """Cut a classifier of torchvision or timm into trunk and region head.
 
     Args:
-        name: A key of :data:`BACKBONES`.
-        weights: ``none``, ``imagenet`` (fetched by torchvision) or a safetensors file of the
-            classifier's state dict.
+        name: A key of :data:`BACKBONES`, or ``timm:`` and the name of a network of timm
+            (:mod:`fdps.models.timm_backbone`).
+        weights: ``none``, ``imagenet`` or ``pretrained`` (fetched by the library of the network),
+            or a safetensors file of the classifier's state dict.
         frozen_stages: Leading trunk stages without gradient; stage 1 is the first convolution.
         norm: ``train`` or ``sync`` for batch norms as they are, or ``frozen`` to fold every one
             into the convolution before it: its statistics and its shift stay as they are, its cost
-            is gone, and the product of its scale and the convolution is trained.
+            is gone, and the product of its scale and the convolution is trained. Norms without
+            statistics, such as layer norm, are the same under all three.
 
     Raises:
         MissingDataError: The weights file does not exist.
-        ModelError: The weights cannot be fetched, read or do not fit the backbone.
+        ModelError: The weights cannot be fetched, read or do not fit the backbone; timm is not
+            installed, or its network is unknown or cannot be cut.
     """
-    cut, default_weights = BACKBONES[name]
-    classifier = getattr(torchvision.models, name)(weights=None)
-    if weights != "none":
-        state = _fetch(name, default_weights) if weights == "imagenet" else _read(Path(weights))
-        _load(classifier, state, name, weights)
-    if norm == "frozen":
-        _fold_norms(classifier)
-    _keep_strided_depthwise_fast(classifier)
-    stages, region_head, trunk_channels, region_channels = cut(classifier)
+    cut = cut_timm if name.startswith(PREFIX) else _cut_torchvision
+    stages, region_head, trunk_channels, region_channels = cut(name, weights, norm)
+    for part in (*stages, region_head):
+        _keep_strided_depthwise_fast(part)
     return Backbone(Trunk(stages, trunk_channels, frozen_stages), region_head, region_channels)
 
 
-Cut = tuple[list[nn.Module], nn.Module, int, int]
+def _cut_torchvision(name: str, weights: str, norm: str) -> Cut:
+    make_cut, default_weights = BACKBONES[name]
+    classifier: nn.Module = getattr(torchvision.models, name)(weights=None)
+    if weights != "none":
+        fetched = weights in FETCHED
+        state = _fetch(name, default_weights) if fetched else read_state(Path(weights))
+        # The classifier behind the features is not used, nor are the norms' counters of batches.
+        unused = re.compile(r"(fc|classifier)\.|.*\.num_batches_tracked$")
+        wanted = [key for key in classifier.state_dict() if not unused.match(key)]
+        source = f"torchvision.models.{name}"
+        load_state(classifier, state, wanted, weights=weights, name=name, source=source)
+    if norm == "frozen":
+        fold_norms(classifier)
+    return make_cut(classifier)
 
 
 def _cut_resnet(net: torchvision.models.ResNet) -> Cut:
@@ -140,7 +152,7 @@ BACKBONES = {
     "resnet18": (_cut_resnet, "IMAGENET1K_V1"),
     "mobilenet_v2": (_cut_mobilenet_v2, "IMAGENET1K_V1"),
 }
-"""How each backbone is cut, and which torchvision weights ``imagenet`` means."""
+"""How each backbone of torchvision is cut, and which of its weights ``imagenet`` means."""
 
 
 def _fetch(name: str, weights: str) -> dict[str, Tensor]:
@@ -158,60 +170,15 @@ def _fetch(name: str, weights: str) -> dict[str, Tensor]:
     return state
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise MissingDataError(
-            f"no backbone weights at {path}", hint="give a safetensors file, imagenet or none"
-        )
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{path} is not a safetensors file: {error}",
-            hint="pickled weights (.pth) are never loaded; convert them to safetensors",
-        ) from error
-
-
-def _load(net: nn.Module, state: dict[str, Tensor], name: str, weights: str) -> None:
-    # The classifier behind the features is not used, nor are the norms' counters of batches.
-    unused = re.compile(r"(fc|classifier)\.|.*\.num_batches_tracked$")
-    wanted = {k: v.shape for k, v in net.state_dict().items() if not unused.match(k)}
-    missing = [k for k in wanted if k not in state]
-    wrong = [k for k in wanted if k in state and state[k].shape != wanted[k]]
-    if missing or wrong:
-        named = f"missing {missing[0]}" if missing else f"shape of {wrong[0]} differs"
-        raise ModelError(
-            f"{weights} does not fit {name}: {named} "
-            f"({len(missing)} missing, {len(wrong)} of another shape)",
-            hint=f"the file must hold a torchvision.models.{name} state dict",
-        )
-    net.load_state_dict({k: state[k] for k in wanted}, strict=False)
-
-
-def _fold_norms(module: nn.Module) -> None:
-    """Fold every batch norm into the convolution before it, with its statistics as they are."""
-    previous = ""
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            conv = module.get_submodule(previous)
-            assert isinstance(conv, nn.Conv2d), f"batch norm {name} follows {previous}"
-            setattr(module, previous, fuse_conv_bn_eval(conv.eval(), child.eval()).train())
-            setattr(module, name, nn.Identity())
-        else:
-            _fold_norms(child)
-        previous = name
-
-
-def _kept_small(stage: nn.Module, x: Tensor) -> Tensor:
+def _kept_small(stage: nn.Module, x: Any) -> Any:
     """Apply a stage without keeping its maps; its norms move their statistics once, not twice."""
-    kept: Tensor = checkpoint(
+    return checkpoint(
         stage,
         x,
         use_reentrant=False,
         preserve_rng_state=False,  # a trunk draws nothing
         context_fn=lambda: (nullcontext(), statistics_kept(stage)),
     )
-    return kept
 
 
 def _keep_strided_depthwise_fast(module: nn.Module) -> None:

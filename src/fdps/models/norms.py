@@ -14,6 +14,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import batch_norm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from fdps.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,39 @@ def freeze_norms(module: nn.Module) -> None:
             setattr(module, name, fixed.eval())
         else:
             freeze_norms(child)
+
+
+def fold_norms(module: nn.Module) -> None:
+    """Fold every batch norm of maps into the convolution before it, its statistics as they are.
+
+    An activation that such a norm holds (``act``, as norms of timm do) stays in its place.
+
+    Raises:
+        ModelError: A norm does not follow a convolution of as many channels.
+    """
+    previous = ""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            previous = _last_of(module, previous)
+            conv = module.get_submodule(previous) if previous else None
+            if not isinstance(conv, nn.Conv2d) or conv.out_channels != child.num_features:
+                raise ModelError(
+                    f"norm = 'frozen' folds a batch norm into the convolution before it, but batch "
+                    f"norm {name} of {type(module).__name__} follows {previous or 'nothing'}",
+                    hint="use norm = 'train' or 'sync' with this backbone",
+                )
+            module.set_submodule(previous, fuse_conv_bn_eval(conv.eval(), child.eval()).train())
+            setattr(module, name, getattr(child, "act", nn.Identity()))
+        else:
+            fold_norms(child)
+        previous = name
+
+
+def _last_of(module: nn.Module, name: str) -> str:
+    """Name of a module below another, or of the last one in it if it is a sequence."""
+    while name and isinstance(inner := module.get_submodule(name), nn.Sequential) and len(inner):
+        name = f"{name}.{len(inner) - 1}"
+    return name
 
 
 def sync_norms(module: nn.Module) -> None:

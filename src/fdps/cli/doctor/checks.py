@@ -87,7 +87,7 @@ def weights() -> Iterator[Finding]:
 
 def network() -> Iterator[Finding]:
     """Say that fdps sends nothing."""
-    exception = 'backbone_weights = "imagenet" lets torchvision fetch them once'
+    exception = 'backbone_weights = "imagenet" lets torchvision or timm fetch them once'
     yield Finding("network", "ok", f"fdps opens no connection; one exception: {exception}")
 
 
