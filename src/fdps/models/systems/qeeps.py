@@ -14,10 +14,10 @@ shares an identity with it; the person who is sought goes through the region hea
 picture without such a partner is its own: it is excited by its own mean. That is also how one
 picture is seen alone, so that the network without a query is a plain one.
 
-Nothing of the authors' network is public. What is written here of r = 16, of the sum of scores and
-of equal weights is known; that the gates double (they begin at one, so that the network begins as
-OIM, from which the authors start), where the excitations stand, and what anchors and pairs the new
-losses see, is our reading.
+Nothing of the authors' network is public. The layers of the three parts, r = 16, the sum of scores
+and equal weights are from memory of the paper. Our reading: the gates double and begin at one, so
+that the network begins as OIM, from which the authors start; where the excitations stand; what
+anchors and pairs the new losses see. docs/concepts/systems.md has the sources.
 
 Axes: B pictures, P of which have a partner, C channels, H and W size of a map, R anchors per
 picture, K compared embeddings, D embedding dimension.
