@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -15,6 +16,7 @@ import typer
 from fdps import config, errors, predictions
 from fdps.cli.main import app
 from fdps.config import fields
+from fdps.evaluation import pairs_file
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 
@@ -135,9 +137,15 @@ def _summary(documented: object) -> str:
 
 
 def predictions_page() -> Iterator[str]:
-    """The format, from the docstring of ``fdps.predictions``."""
+    """The formats, from the docstrings of ``fdps.predictions`` and of the file of pairs."""
     yield "# The predictions file\n"
-    parts = re.split(r"^=[= ]+=$", inspect.getdoc(predictions) or "", flags=re.MULTILINE)
+    yield from _file_format(predictions)
+    yield "\n## The pairs file\n"
+    yield from _file_format(pairs_file)
+
+
+def _file_format(module: ModuleType) -> Iterator[str]:
+    parts = re.split(r"^=[= ]+=$", inspect.getdoc(module) or "", flags=re.MULTILINE)
     before, header, body, after = parts
     yield f"{_prose(before, lines=True)}\n"
     head, *rows = ([*re.split(r"\s{2,}", line)] for line in (header + body).splitlines() if line)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fdps.devices import check_device
 from fdps.models import PersonSearchNet
+from fdps.models.pairwise import Begun, PairwiseNet
 from fdps.models.weights import load_weights
 from fdps.query import (
     AnyPicture,
@@ -19,7 +20,7 @@ from fdps.query import (
     choose_person,
     pixels_of,
 )
-from fdps.structures import Boxes, Detections, Picture
+from fdps.structures import Boxes, Compared, Detections, Picture
 from fdps.weights_file import WEIGHTS_FILE as WEIGHTS_FILE
 from fdps.weights_file import weights_file as weights_file
 
@@ -125,6 +126,63 @@ class PersonSearcher:
         return torch.from_numpy(pixels.copy()).to(self._device).permute(2, 0, 1).float() / 255
 
 
+class PairSearcher(PersonSearcher):
+    """A network that looks at pairs of pictures; a :class:`~fdps.structures.PairEmbedder`.
+
+    Without a query it finds and embeds people as any other does.
+
+    Args:
+        model: In evaluation mode.
+        model_hash: Names the weights.
+        min_score: Detections below are dropped, in [0, 1]; the default is that of the network's
+            recipe.
+
+    Raises:
+        UsageError: The score is not in [0, 1].
+    """
+
+    def __init__(
+        self, model: PairwiseNet, model_hash: str, *, min_score: float | None = None
+    ) -> None:
+        super().__init__(model, model_hash, min_score=min_score)
+        self._pairwise = model
+
+    def sought(
+        self, image: AnyPicture, box: Float32[np.ndarray, " 4"]
+    ) -> tuple[Begun, Float32[np.ndarray, " 4"]]:
+        """Compute what all pairs with a query share.
+
+        Raises:
+            UsageError: The box has no area inside the picture.
+        """
+        pixels = pixels_of(image)
+        return self.begun(pixels), boxes_inside(pixels, box[None])[0]
+
+    def begun(self, image: AnyPicture) -> Begun:
+        """Compute what all pairs with a gallery picture share."""
+        return self._pairwise.begin(self._tensor(pixels_of(image)))
+
+    def compare(self, sought: tuple[Begun, Float32[np.ndarray, " 4"]], begun: Begun) -> Compared:
+        """Look for a person in a picture."""
+        query, box = sought
+        given = torch.from_numpy(box).float().to(self._device)
+        found = self._pairwise.compare(query, given, begun)
+        return Compared(
+            boxes=_array(found["boxes"]),
+            scores=_array(found["scores"]),
+            similarities=_array(found["similarities"]),
+        )
+
+
+def searcher_of(
+    model: PersonSearchNet, model_hash: str, *, min_score: float | None = None
+) -> PersonSearcher:
+    """Hold a network in the way that fits it; the arguments are those of the searcher."""
+    if isinstance(model, PairwiseNet):
+        return PairSearcher(model, model_hash, min_score=min_score)
+    return PersonSearcher(model, model_hash, min_score=min_score)
+
+
 def load(
     path: Path | str, *, min_score: float | None = None, device: str = "cpu"
 ) -> PersonSearcher:
@@ -144,7 +202,7 @@ def load(
     check_min_score(min_score)
     place = check_device(device)
     model, model_hash = load_weights(weights_file(path))
-    return PersonSearcher(model.to(place), model_hash, min_score=min_score)
+    return searcher_of(model.to(place), model_hash, min_score=min_score)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -218,6 +218,51 @@ class BatchEmbedder(Embedder, Protocol):
 
     def detect_batch(self, images: Sequence[Picture]) -> list[Detections]:
         """Find and embed everybody in RGB pictures of one size, as one after another would."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """People found in one picture when a given person was sought there, best score first.
+
+    Args:
+        boxes: In pixels of the picture that was searched.
+        scores: Detector confidence, falling.
+        similarities: How alike each is to the person who is sought; higher is more alike.
+    """
+
+    boxes: Boxes
+    scores: Float32[np.ndarray, " N"]
+    similarities: Float32[np.ndarray, " N"]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@runtime_checkable
+class PairEmbedder(Embedder, Protocol):
+    """A model that looks at two pictures at once: what it finds depends on who is sought.
+
+    What it does without a query is what an :class:`Embedder` does.
+    """
+
+    def sought(self, image: Picture, box: Float32[np.ndarray, " 4"]) -> Any:
+        """Compute what all pairs with a query share.
+
+        Args:
+            image: The picture that shows the person.
+            box: The person.
+        """
+
+    def begun(self, image: Picture) -> Any:
+        """Compute what all pairs with a gallery picture share."""
+
+    def compare(self, sought: Any, begun: Any) -> Compared:
+        """Look for a person in a picture.
+
+        Args:
+            sought: From :meth:`sought`.
+            begun: From :meth:`begun`.
+        """
 
 
 def empty_boxes() -> NDArray[np.float32]:

@@ -15,10 +15,10 @@ from fake.people import write_picture
 from fdps.config import TrainConfig
 from fdps.data import load_scenes
 from fdps.data.order import Sampling, SceneFacts, epoch_batches
-from fdps.errors import MissingDataError, PictureError
+from fdps.errors import ConfigError, MissingDataError, PictureError
 from fdps.structures import Scene, SceneSet
 
-ALL = ("shuffle", "identity", "hard")
+ALL = ("shuffle", "identity", "hard", "pairs")
 
 
 def batches(facts: SceneFacts, **changes: Any) -> list[tuple[int, ...]]:
@@ -179,7 +179,7 @@ def test_shuffling_is_the_permutation_that_runs_have_had_from_the_beginning(seed
         assert draws(facts, seed=seed, epoch=epoch, hardness=ignored) == expected
 
 
-@pytest.mark.parametrize("sampling", ["identity", "hard"])
+@pytest.mark.parametrize("sampling", ["identity", "hard", "pairs"])
 def test_a_set_without_labelled_people_is_shuffled(sampling: str) -> None:
     facts = alone(without=9)
     assert draws(facts, sampling=sampling) == draws(facts)
@@ -528,3 +528,39 @@ def test_hardness_of_other_people_or_without_meaning_is_refused(
 def test_grouping_without_aspects_is_refused() -> None:
     with pytest.raises(ValueError, match="needs the aspects"):
         batches(alone(3), group_by_aspect=True)
+
+
+# Pairs
+
+
+@given(made=sets(), epoch=st.integers(0, 3))
+def test_two_different_scenes_of_one_person_come_one_after_the_other(
+    made: Made, epoch: int
+) -> None:
+    facts = SceneFacts(*made[:2])
+    n_scenes = Counter(chain.from_iterable(facts.person_ids))
+    shared = [{p for p in shown if n_scenes[p] > 1} for shown in facts.person_ids]
+    if not facts.n_persons:
+        return
+    found = draws(facts, sampling="pairs", epoch=epoch)
+    n_without = sum(not shown for shown in shared)
+    for first, second in zip(found[::2], found[1::2], strict=False):
+        if shared[first] or shared[second]:
+            assert first != second
+            assert shared[first] & shared[second]
+        else:
+            assert first != second or n_without == 1
+
+
+def test_people_have_equally_many_turns_of_two() -> None:
+    facts = alone(2, 5, 9, 1, without=1)  # the person seen once counts as nobody
+    found = turns(facts, sampling="pairs")
+    of_two = Counter(-1 if who == 3 else who for who in found[::2])
+    assert sorted(of_two.values()) == [2, 2, 2, 3]
+    assert of_two.keys() == {-1, 0, 1, 2}
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 5}, {"batch_size": 4, "group_by_aspect": True}])
+def test_a_recipe_must_not_part_pairs(change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="'pairs', which needs an even"):
+        TrainConfig(sampling="pairs", **change)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 RECIPE_FILE = "recipe.toml"
 PREDICTIONS_FILE = "predictions.safetensors"
+PAIRS_FILE = "pairs.safetensors"
 DATA_HELP = "Kind of data set: prw, cuhk_sysu, coco, folder, mot ... [default: the run's test data]"
 ROOT_HELP = "Folder of the data set. [default: that of the run]"
 Roots = Annotated[

@@ -212,8 +212,8 @@ class TrainConfig:
     """Pictures per optimiser step, over all processes and micro-batches together."""
     accumulate: int = 1
     """Micro-batches in which a process takes its share of a step: less memory, the same step."""
-    sampling: Literal["shuffle", "identity", "hard"] = "shuffle"
-    """Each scene once, each identity as often, or those with a near neighbour more often."""
+    sampling: Literal["shuffle", "identity", "hard", "pairs"] = "shuffle"
+    """Each scene once; each identity as often; near neighbours more often; identities, in twos."""
     group_by_aspect: bool = False
     """Put pictures of like aspect ratio into one batch, which pads less."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -289,6 +289,12 @@ class TrainConfig:
             raise ConfigError(
                 f"recipe key train.accumulate must be at most train.batch_size "
                 f"({self.batch_size}), got {self.accumulate}"
+            )
+        if self.sampling == "pairs" and (self.batch_size % 2 or self.group_by_aspect):
+            raise ConfigError(
+                "recipe key train.sampling is 'pairs', which needs an even train.batch_size and no "
+                f"train.group_by_aspect, got {self.batch_size} and {self.group_by_aspect}",
+                hint="or the two scenes of a pair come into different batches",
             )
         if self.compile and self.recompute_trunk:
             raise ConfigError(

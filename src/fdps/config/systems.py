@@ -15,6 +15,7 @@ SYSTEMS: dict[str, object] = {
     "parameter_base": "fdps.models.systems.table_1:ParameterBase",
     "fdps": "fdps.models.systems.table_1:FDPS",
     "apnet": "fdps.models.systems.apnet:APNet",
+    "qeeps": "fdps.models.systems.qeeps:QEEPS",
 }
 """Each system by its name: where its class is, or the class itself where a script registered it."""
 

@@ -9,6 +9,7 @@ A *row* is the position of a scene in its set. Axes in shapes: L identities.
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
@@ -20,7 +21,7 @@ from jaxtyping import Float32
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, SceneSet
 
-Sampling = Literal["shuffle", "identity", "hard"]
+Sampling = Literal["shuffle", "identity", "hard", "pairs"]
 Batches = list[tuple[int, ...]]
 
 _ORDER = 0  # stream of random numbers; augmentation has another one
@@ -100,8 +101,9 @@ def epoch_batches(
     as any other, up to one; scenes without a labelled person are together one more identity, so
     that detection sees them. Whose turn it is gets the scene of theirs that this epoch has drawn
     least, in anybody's turn; equals come in random order. ``hard`` shares out half of the turns
-    equally, the other half in proportion to hardness. A set without any labelled person is
-    shuffled.
+    equally, the other half in proportion to hardness. ``pairs`` is ``identity`` with turns of two
+    different scenes, one right after the other; scenes that share no identity with any other take
+    part as scenes without a labelled person do. A set without any labelled person is shuffled.
 
     Args:
         facts: Facts about the scenes.
@@ -137,6 +139,8 @@ def epoch_batches(
     rng = np.random.default_rng((seed, _ORDER, epoch))
     if sampling == "shuffle" or not facts.n_persons:
         draws = rng.permutation(len(facts)).tolist()
+    elif sampling == "pairs":
+        draws = _in_turn(_shared(facts), None, rng, n_scenes=2)
     else:
         draws = _in_turn(facts, hardness, rng)
     if not group_by_aspect:
@@ -156,29 +160,50 @@ def _check_hardness(hardness: np.ndarray, n_persons: int) -> None:
         raise ValueError(f"hardness must be finite, got {hardness[wrong]} of identity {wrong}")
 
 
-def _in_turn(facts: SceneFacts, hardness: np.ndarray | None, rng: np.random.Generator) -> list[int]:
-    """Draw scenes for identities that take turns."""
+def _shared(facts: SceneFacts) -> SceneFacts:
+    """Keep the identities that more than one scene shows."""
+    n_scenes = Counter(chain.from_iterable(facts.person_ids))
+    return SceneFacts(
+        tuple(tuple(p for p in shown if n_scenes[p] > 1) for shown in facts.person_ids)
+    )
+
+
+def _in_turn(
+    facts: SceneFacts,
+    hardness: np.ndarray | None,
+    rng: np.random.Generator,
+    *,
+    n_scenes: int = 1,
+) -> list[int]:
+    """Draw scenes for identities that take turns, in each turn so many different ones."""
     shows: dict[int, list[int]] = {}
     for row, person_ids in enumerate(facts.person_ids):
         for person_id in person_ids or (UNLABELLED,):
             shows.setdefault(person_id, []).append(row)
     owners = sorted(shows)
-    turns = _turns(_weights(owners, hardness), len(facts), rng)
+    turns = _turns(_weights(owners, hardness), -(-len(facts) // n_scenes), rng)
 
     rank = rng.permutation(len(facts)).tolist()  # breaks ties of equally often drawn scenes
     n_drawn = [0] * len(facts)
     heaps = [[(0, rank[row], row) for row in shows[owner]] for owner in owners]
     for heap in heaps:
         heapq.heapify(heap)
-    draws = []
+    draws: list[int] = []
     for turn in turns:
-        heap = heaps[turn]
-        # Counts only rise, so an entry whose count is still true is the least of its heap.
-        while heap[0][0] < n_drawn[row := heap[0][2]]:
-            heapq.heapreplace(heap, (n_drawn[row], rank[row], row))
-        n_drawn[row] += 1
-        draws.append(row)
-    return draws
+        heap, drawn = heaps[turn], list[int]()
+        for _ in range(n_scenes):
+            if not heap:  # there are fewer: the same once more
+                heap.append((n_drawn[drawn[0]], rank[drawn[0]], drawn[0]))
+            # Counts only rise, so an entry whose count is still true is the least of its heap.
+            while heap[0][0] < n_drawn[row := heap[0][2]]:
+                heapq.heapreplace(heap, (n_drawn[row], rank[row], row))
+            n_drawn[row] += 1
+            drawn.append(row)
+            heapq.heappop(heap)
+        for row in set(drawn):
+            heapq.heappush(heap, (n_drawn[row], rank[row], row))
+        draws += drawn
+    return draws[: len(facts)]
 
 
 def _weights(owners: Sequence[int], hardness: np.ndarray | None) -> list[int]:

@@ -11,8 +11,12 @@ from fdps.models import PersonSearchNet
 
 
 def parts_of(net: PersonSearchNet) -> dict[str, nn.Module]:
-    """Divide the network into pieces that share no parameter: trunk, proposals, heads."""
-    return {"trunk": net.backbone, "rpn": net.rpn, "heads": net.roi_heads}
+    """Divide the network into pieces that share no parameter: trunk, proposals, heads.
+
+    What a system has besides these three belongs to the heads.
+    """
+    heads = [part for name, part in net.named_children() if name not in ("backbone", "rpn")]
+    return {"trunk": net.backbone, "rpn": net.rpn, "heads": nn.ModuleList(heads)}
 
 
 def build_optimizer(net: PersonSearchNet, config: TrainConfig) -> Optimizer:
@@ -32,7 +36,7 @@ def build_optimizer(net: PersonSearchNet, config: TrainConfig) -> Optimizer:
     ]
     groups = [
         {"params": [p for p in piece.parameters() if p.requires_grad], "lr_scale": scale}
-        for piece, scale in (*scaled, (net.rpn, 1.0), (net.roi_heads, 1.0))
+        for piece, scale in (*scaled, (net.rpn, 1.0), (parts_of(net)["heads"], 1.0))
     ]
     learning = [group for group in groups if group["params"]]
     if config.optimizer == "adamw":

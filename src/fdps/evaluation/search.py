@@ -21,7 +21,7 @@ from fdps.evaluation.context import ContextMatcher
 from fdps.evaluation.expansion import expanded_queries
 from fdps.evaluation.galleries import Galleries, GalleryMaker
 from fdps.evaluation.grouping import GroupedDetections
-from fdps.evaluation.protocols import EvaluationOptions
+from fdps.evaluation.protocols import EvaluationOptions, Rules
 from fdps.evaluation.query_lists import Chosen, choose_queries
 from fdps.evaluation.ranking import average_precisions, best_columns, first_matches, rank_table
 from fdps.evaluation.reciprocal import reorder
@@ -89,7 +89,7 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Block:
+class Block:
     """Results of some queries, in the order of the queries."""
 
     n_entries: np.ndarray
@@ -130,7 +130,7 @@ def evaluate_search(
                 range(0, n, step),
             )
         )
-    result = _join(blocks, chosen.rows)
+    result = join(blocks, chosen.rows)
     return replace(result, seconds=perf_counter() - began, rerank_seconds=search.rerank_seconds)
 
 
@@ -159,7 +159,7 @@ class _Search:
         )
         self.rerank_seconds = 0.0
 
-    def block(self, galleries: Galleries, first: int) -> _Block:
+    def block(self, galleries: Galleries, first: int) -> Block:
         """Score the queries from ``first`` on."""
         wanted = self._wanted[first : first + len(galleries.n_relevant)]
         table = self._table(galleries, wanted)
@@ -167,27 +167,7 @@ class _Search:
             began = perf_counter()
             table = self._reordered(table, galleries, wanted, first)
             self.rerank_seconds += perf_counter() - began
-        candidates = find_candidates(galleries, self._found, table)
-        rows, columns = right_hits(table, candidates)
-        values = table.similarity[rows, columns]
-        is_match = mark(table, rows, columns)
-        ranks = rank_table(table.similarity)
-        ranked, is_right, similarity = self._best(table, is_match, best_columns(ranks, N_RANKED))
-        return _Block(
-            n_entries=galleries.n_entries,
-            n_relevant=galleries.n_relevant,
-            average_precisions=average_precisions(ranks, rows, values, galleries.n_relevant),
-            first_matches=first_matches(
-                ranks,
-                is_match,
-                rows,
-                values,
-                wrong_first=self._options.followed.tied_ranks == "wrong first",
-            ),
-            ranked=ranked,
-            is_match=is_right,
-            similarity=similarity,
-        )
+        return score(table, galleries, self._found, self._options.followed)
 
     def _table(self, galleries: Galleries, wanted: np.ndarray) -> Table:
         return table_of(wanted, galleries, self._found, self._embeddings, self._weights)
@@ -210,21 +190,53 @@ class _Search:
         )
         return replace(table, similarity=similarity)
 
-    def _best(
-        self, table: Table, is_match: np.ndarray, best: tuple[np.ndarray, np.ndarray, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows, places, columns = best
-        shape = (len(table.similarity), N_RANKED)
-        ranked = np.full(shape, -1, dtype=np.int64)
-        is_right = np.zeros(shape, dtype=np.bool_)
-        similarity = np.zeros(shape, dtype=np.float32)
-        ranked[rows, places] = self._found.rows[table.detections(rows, columns)]
-        is_right[rows, places] = is_match[rows, columns]
-        similarity[rows, places] = table.similarity[rows, columns]
-        return ranked, is_right, similarity
+
+def score(table: Table, galleries: Galleries, found: GroupedDetections, rules: Rules) -> Block:
+    """Score the rankings of a block of queries.
+
+    Args:
+        table: Similarities.
+        galleries: What was searched, and what is to be found there.
+        found: The detections that the table is about.
+        rules: What counts as first where similarities tie.
+    """
+    candidates = find_candidates(galleries, found, table)
+    rows, columns = right_hits(table, candidates)
+    values = table.similarity[rows, columns]
+    is_match = mark(table, rows, columns)
+    ranks = rank_table(table.similarity)
+    ranked, is_right, similarity = _best(table, is_match, best_columns(ranks, N_RANKED), found)
+    return Block(
+        n_entries=galleries.n_entries,
+        n_relevant=galleries.n_relevant,
+        average_precisions=average_precisions(ranks, rows, values, galleries.n_relevant),
+        first_matches=first_matches(
+            ranks, is_match, rows, values, wrong_first=rules.tied_ranks == "wrong first"
+        ),
+        ranked=ranked,
+        is_match=is_right,
+        similarity=similarity,
+    )
 
 
-def _join(blocks: list[_Block], query_rows: np.ndarray) -> SearchResult:
+def _best(
+    table: Table,
+    is_match: np.ndarray,
+    best: tuple[np.ndarray, np.ndarray, np.ndarray],
+    found: GroupedDetections,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows, places, columns = best
+    shape = (len(table.similarity), N_RANKED)
+    ranked = np.full(shape, -1, dtype=np.int64)
+    is_right = np.zeros(shape, dtype=np.bool_)
+    similarity = np.zeros(shape, dtype=np.float32)
+    ranked[rows, places] = found.rows[table.detections(rows, columns)]
+    is_right[rows, places] = is_match[rows, columns]
+    similarity[rows, places] = table.similarity[rows, columns]
+    return ranked, is_right, similarity
+
+
+def join(blocks: list[Block], query_rows: np.ndarray) -> SearchResult:
     """Results of all queries that their gallery can answer."""
     nothing = np.zeros(0, dtype=np.int64)
     none_ranked = np.zeros((0, N_RANKED))

@@ -100,24 +100,37 @@ def table_of(
         embeddings: Those of the detections, in float64.
         weights: Factor of each detection, if there is one.
     """
-    n, counts = len(queries), found.counts(galleries.scenes)
-    before = np.concatenate([[0], np.cumsum(counts)])
-    first_entry = np.searchsorted(galleries.queries, np.arange(n + 1))
-    starts = before[:-1] - before[first_entry[:-1]][galleries.queries]
-    widths = np.diff(before[first_entry])
-    rows = np.repeat(np.arange(n), widths)
-    detections = found.of_many(galleries.scenes)
+    n, detections = len(queries), found.of_many(galleries.scenes)
+    rows = np.repeat(galleries.queries, found.counts(galleries.scenes))
     if len(detections) <= _SPARSE * n * len(found):
         product = picked_similarities(queries, found.embeddings, rows, detections)
         values = product if weights is None else product * weights[detections]
     else:
         similarity = similarities(queries, embeddings, weights)
         values = similarity.ravel().take(rows * len(found) + detections)
+    return lay_out(galleries, found, values)
+
+
+def lay_out(
+    galleries: Galleries, found: GroupedDetections, values: Float[np.ndarray, " P"]
+) -> Table:
+    """Put given similarities into a table, a row for each query.
+
+    Args:
+        galleries: What is searched.
+        found: The detections of the set.
+        values: Of the detections of every gallery entry, entry after entry.
+    """
+    n, counts = len(galleries.n_relevant), found.counts(galleries.scenes)
+    before = np.concatenate([[0], np.cumsum(counts)])
+    first_entry = np.searchsorted(galleries.queries, np.arange(n + 1))
+    starts = before[:-1] - before[first_entry[:-1]][galleries.queries]
+    widths = np.diff(before[first_entry])
     used = np.arange(int(widths.max(initial=0))) < widths[:, None]
     laid_out = np.full(used.shape, -np.inf, dtype=np.float32)
     laid_out[used] = values  # a mask takes row after row, as the values are
     names = np.full(used.shape, -1, dtype=np.int32)
-    names[used] = detections
+    names[used] = found.of_many(galleries.scenes)
     return Table(laid_out, names, starts.astype(np.int64))
 
 

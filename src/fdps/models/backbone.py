@@ -44,15 +44,28 @@ class Trunk(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Compute features; H and W are multiples of 16."""
+        return self.part(images, 0, len(self.stages))
+
+    def part(
+        self, maps: Float[Tensor, "B _ _ _"], first: int, last: int
+    ) -> Float[Tensor, "B _ _ _"]:
+        """Apply the stages from ``first`` up to ``last``, which does not belong to them.
+
+        Args:
+            maps: What goes into the first of them: pictures, or what the stage before returned.
+            first: Number of a stage, from 0.
+            last: Number of a stage, or of stages.
+        """
+        frozen = max(first, min(last, self.frozen_stages))
         with torch.no_grad():
-            for stage in self.stages[: self.frozen_stages]:
-                images = stage(images)
-        for stage in self.stages[self.frozen_stages :]:
+            for stage in self.stages[first:frozen]:
+                maps = stage(maps)
+        for stage in self.stages[frozen:last]:
             if self.is_recomputed and torch.is_grad_enabled():
-                images = _kept_small(stage, images)
+                maps = _kept_small(stage, maps)
             else:
-                images = stage(images)
-        return images
+                maps = stage(maps)
+        return maps
 
 
 class CpuFloat32(nn.Module):

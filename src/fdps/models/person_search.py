@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import clip_boxes_to_image
 
 from fdps.losses import Criterion
@@ -74,7 +75,7 @@ class PersonSearchNet(nn.Module):
         if not images:
             return self._nothing(criterion)
         batch, resized = self.transform(images, targets, size)
-        features = self.backbone(batch.tensors)
+        features = self.features(batch)
         proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
         proposals = self.rpn.losses(proposed, resized)
         regions = self.roi_heads.losses(
@@ -132,7 +133,7 @@ class PersonSearchNet(nn.Module):
             return dict.fromkeys(self._loss_names, none)
         with statistics_kept(self):
             batch, resized = self.transform(images, targets, size)
-            features = self.backbone(batch.tensors)
+            features = self.features(batch)
             proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
             proposals = self.rpn.losses(proposed, resized)
             regions = self.roi_heads.count(
@@ -150,15 +151,11 @@ class PersonSearchNet(nn.Module):
         turn into features: its detections move a little.
         """
         batch, _ = self.transform(images, None)
-        features = self.backbone(batch.tensors)
+        features = self.features(batch)
         proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
         found = self.roi_heads.detect(features, proposed.boxes, batch.image_sizes)
         given = [(image.shape[-2], image.shape[-1]) for image in images]
-        restored: list[DetectedTensors] = self.transform.restore(found, batch.image_sizes, given)
-        for people, size in zip(restored, given, strict=True):
-            # On the way back, rounding takes boxes at the border a hair beyond it.
-            people["boxes"] = clip_boxes_to_image(people["boxes"], size)
-        return restored
+        return self.restored(found, batch.image_sizes, given)
 
     @torch.inference_mode()
     def embed(
@@ -171,8 +168,33 @@ class PersonSearchNet(nn.Module):
             boxes: People of each picture, in its pixels; may be empty.
         """
         batch, resized = self.transform(images, [{"boxes": b} for b in boxes])
-        features = self.backbone(batch.tensors)
+        features = self.features(batch)
         return self.roi_heads.embed(features, [target["boxes"] for target in resized])
+
+    def features(self, batch: ImageList) -> Float[Tensor, "B C H W"]:
+        """Compute the map of every picture of a batch; a system may do so in its own way.
+
+        Args:
+            batch: Resized and normalised pictures, padded to one size.
+        """
+        features: Tensor = self.backbone(batch.tensors)
+        return features
+
+    def restored(
+        self, found: list[DetectedTensors], sizes: list[Size], given: list[Size]
+    ) -> list[DetectedTensors]:
+        """Take detections back to the pixels of the given pictures.
+
+        Args:
+            found: Of each picture, in pixels of the resized one.
+            sizes: Height and width of the resized pictures.
+            given: Those of the given pictures.
+        """
+        restored: list[DetectedTensors] = self.transform.restore(found, sizes, given)
+        for people, size in zip(restored, given, strict=True):
+            # On the way back, rounding takes boxes at the border a hair beyond it.
+            people["boxes"] = clip_boxes_to_image(people["boxes"], size)
+        return restored
 
     def _nothing(self, criterion: Criterion) -> TrainingOutputs:
         """Return what a batch without pictures teaches."""

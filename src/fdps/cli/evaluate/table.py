@@ -52,6 +52,11 @@ def show(report: "EvaluationReport", strict: "EvaluationReport | None" = None) -
         console.print("no queries: only the detections are measured")
     else:
         console.print(f"{len(search)} queries, {report.gallery_size} scenes each")
+    if cost := report.json().get("pairs"):
+        console.print(
+            f"{cost['n_pairs']} pairs of {cost['seconds_per_pair']:.3f} s each; without a query, "
+            f"which the detection is about, {cost['seconds_per_picture']:.3f} s per picture"
+        )
     if options.min_frame_gap:
         console.print(
             f"frames within {options.min_frame_gap} of a query ignored, "

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from fdps.cli.chosen_data import PREDICTIONS_FILE, DataChoice
+from fdps.cli.chosen_data import PAIRS_FILE, PREDICTIONS_FILE, DataChoice
 from fdps.cli.option_groups import grouped
 from fdps.cli.progress import progress_bar as progress_bar
 from fdps.cli.progress import working
+from fdps.cli.train.pairs import PairChoice
+from fdps.errors import UsageError
 from fdps.names import printable
 
 
@@ -19,13 +21,15 @@ def predict(
         Path, typer.Argument(metavar="RUN|WEIGHTS", help="Run folder, weights or card.")
     ],
     choice: DataChoice,
+    pairs: PairChoice,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="FILE",
-            help="Predictions file. [default: predictions.safetensors in the run]",
+            help="Predictions file. [default: predictions.safetensors in the run, or "
+            "pairs.safetensors]",
         ),
     ] = None,
     min_score: Annotated[
@@ -57,7 +61,20 @@ def predict(
         from fdps.predictions import save_predictions
 
         searcher = load(model, min_score=min_score, device=check_device(device))
+        is_pairwise = pairs.checked(searcher, model)
         scenes = choice.scenes(model)
+    if is_pairwise:
+        if ground_truth_boxes:
+            raise UsageError("--ground-truth-boxes embeds people, and pairs have no embeddings")
+        file = out or (model if model.is_dir() else model.parent) / PAIRS_FILE
+        least = "" if min_score is None else f"-{min_score:g}"  # parts of one score do not fit another
+        kept = file.with_name(f".{file.stem}{least}.parts")
+        figures = pairs.run(searcher, scenes, file, kept=kept, quiet=quiet)
+        if json_output:
+            print(json.dumps(figures))
+        else:
+            pairs.show(figures, model, choice)
+        return
     start = time.perf_counter()
     with progress_bar(f"Predict {scenes.name}", hidden=quiet) as progress:
         predictions = predict_scenes(
