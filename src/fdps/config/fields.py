@@ -148,12 +148,14 @@ class ModelConfig:
 class LossConfig:
     """Re-ID loss and the weights of all losses."""
 
-    name: Literal["oim", "boim"] = "oim"
-    """Eq. 6-7 or Eq. 11."""
+    name: Literal["oim", "boim", "loim"] = "oim"
+    """Eq. 6-7, Eq. 11, or OIM whose table follows regions that fit well (OIMNet++)."""
     temperature: float = 1 / 30
     """Divisor of similarities in the softmax of Eq. 6."""
     momentum: float = 0.5
     """Share of the old table row that an update keeps."""
+    least_kept: float = 0.1
+    """The same for a region that fits its person perfectly; others keep up to 0.3 (loim only)."""
     queue_size: int = 5000
     """Embeddings of unlabelled people kept as negatives."""
     background_size: int = 5000
@@ -364,7 +366,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
         (
             "in 0..1, below 1",
             lambda value: 0 <= value < 1,
-            "momentum sgd_momentum adam_betas colour_jitter ema",
+            "momentum least_kept sgd_momentum adam_betas colour_jitter ema",
         ),
         ("in 0..1024", lambda value: 0 <= value <= 1024, "workers"),
         ("in -1..1", lambda value: -1 <= value <= 1, "beta"),
