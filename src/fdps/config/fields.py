@@ -105,6 +105,8 @@ class ModelConfig:
     """Embed the proposal that a detection came from, as the family does, or its own box."""
     embedding_dim: int = 256
     """Length of the re-ID embedding."""
+    embedding_norm: Literal["batch", "prototype"] = "batch"
+    """Norm of the embedding: every person counts alike, or every identity (OIMNet++)."""
     box_norm: bool = True
     """Batch norm on the box outputs; not in the paper, without it a box weight of 10 fails."""
     score_threshold: float = 0.5
@@ -141,6 +143,22 @@ class ModelConfig:
             raise ConfigError(
                 f"recipe key model.embedding_dim must be even for res4+res5, half of it for each, "
                 f"got {self.embedding_dim}"
+            )
+        if self.embedding_norm == "prototype":
+            self._check_prototypes()
+
+    def _check_prototypes(self) -> None:
+        """Refuse what a norm over identities cannot be combined with."""
+        key = "recipe key model.embedding_norm = 'prototype'"
+        if self.person_score == "norm":
+            raise ConfigError(
+                f"{key} has no scale of its own, which model.person_score = 'norm' learns from",
+                hint="set model.person_score to softmax or memory, or model.embedding_norm=batch",
+            )
+        if self.norm == "sync":
+            raise ConfigError(
+                f"{key} knows the identities of one process alone, so model.norm cannot be 'sync'",
+                hint="set model.norm to train (each process by its own people) or to frozen",
             )
 
 

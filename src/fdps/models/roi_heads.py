@@ -203,10 +203,11 @@ class RoIHeads(RegionHeads):
         aligned = self.pool(features, picked.regions)
         ids, overlaps, people = picked.person_ids, picked.overlaps(), picked.people
         embedded: Tensor | None = picked.is_person
+        everybody = picked.of_all(ids, BACKGROUND_ID)
         if criterion.sees_background:
-            ids, overlaps = picked.of_all(ids, BACKGROUND_ID), picked.of_all(overlaps, 0)
+            ids, overlaps = everybody, picked.of_all(overlaps, 0)
             people, embedded = picked.of_all(people, -1), None
-        out = self.heads(aligned, self.region_head(aligned), embedded)
+        out = self.heads(aligned, self.region_head(aligned), embedded, everybody)
         terms = criterion.terms(out.embeddings, ids, overlaps)
         values = {
             "person": self.heads.person.loss(out.logits, picked.is_person),
