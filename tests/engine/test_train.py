@@ -145,6 +145,8 @@ def test_what_is_minimised_is_the_weighted_sum() -> None:
     losses = {"rpn_box": torch.tensor(1.0), "box": torch.tensor(2.0), "reid": torch.tensor(4.0)}
     assert weighted_sum(losses, weights).item() == 1 + 20 + 2
     assert weighted_sum(losses, weights, reid_ramp=0.25).item() == 1 + 20 + 0.5
+    losses["instance_reid"] = torch.tensor(8.0)  # comes with its weight, and is ramped as well
+    assert weighted_sum(losses, weights, reid_ramp=0.25).item() == 1 + 20 + 0.5 + 2
 
 
 # --- stopped and continued

@@ -25,6 +25,13 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "NAE": {"person_score": "norm"},
     "HOIM": {"person_score": "memory"},
     "SeqNet": {"person_score": "norm", "stages": "two", "background_iou": 0.5},
+    "OIMNet++": {
+        "reid_features": "res5",
+        "embedding_norm": "prototype",
+        "background_iou": 0.5,
+        "box_norm": False,
+        "anchor_sizes": (8, 16, 32),
+    },
 }
 N_PERSONS, QUEUE, BACKGROUND = 3, 4, 5
 
@@ -46,6 +53,13 @@ def used_network(system: str) -> PersonSearchNet:
 
 def public_tensors(system: str, net: PersonSearchNet) -> dict[str, Tensor]:
     """Name the tensors of a network as public code does."""
+    if system == "OIMNet++":
+        return _oimnet_pp(net.state_dict())
+    return _like_nae(system, net)
+
+
+def _like_nae(system: str, net: PersonSearchNet) -> dict[str, Tensor]:
+    """An embedding of two maps with biases, and two classes in front of a norm."""
     state, public = net.state_dict(), {}
     last = "roi_heads.second" if system == "SeqNet" else "roi_heads"
     for name, value in state.items():
@@ -81,6 +95,30 @@ def public_tensors(system: str, net: PersonSearchNet) -> dict[str, Tensor]:
         public[f"roi_heads.embedding_head.rescaler.{kind}"] = rescaler
     public["roi_heads.reid_loss.lut"] = torch.randn(N_PERSONS, 16)
     public["roi_heads.reid_loss.cq"] = torch.randn(QUEUE, 16)
+    return public
+
+
+def _oimnet_pp(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Two heads of which one is used, a classifier, and an embedding without any bias."""
+    public = {}
+    for name, value in state.items():
+        new = _skeleton(name, "OIMNet++")
+        if new:
+            public[new.replace(".box_head.", ".reid_head.")] = value
+            if ".box_head." in new:
+                public[new] = torch.randn(value.shape)
+    heads, predictor = "roi_heads.heads", "roi_heads.box_predictor"
+    _boxes(public, state, heads, f"{predictor}.bbox_pred", norm=False)
+    for kind in ("weight", "bias"):
+        public[f"{predictor}.bbox_cls.{kind}"] = state[f"{heads}.person.{kind}"]
+        for layer in ("cls_score", "bbox_pred"):
+            public[f"roi_heads.faster_rcnn_predictor.{layer}.{kind}"] = torch.randn(2)
+    projector = "roi_heads.embedding_head.projectors.feat_res5"
+    public[f"{projector}.0.weight"] = state[f"{heads}.embedding.projections.0.weight"]
+    for kind in ("running_mean", "running_var", "num_batches_tracked"):
+        public[f"{projector}.1.{kind}"] = state[f"{heads}.embedding.norms.0.{kind}"]
+    public["roi_heads.reid_loss.lut"] = torch.randn(N_PERSONS, 16).half()
+    public["roi_heads.reid_loss.cq"] = torch.randn(QUEUE, 16).half()
     return public
 
 

@@ -113,6 +113,8 @@ class ModelConfig:
     """Embed the proposal that a detection came from, as the family does, or its own box."""
     embedding_dim: int = 256
     """Length of the re-ID embedding."""
+    embedding_norm: Literal["batch", "prototype"] = "batch"
+    """Norm of the embedding: every person counts alike, or every identity (OIMNet++)."""
     box_norm: bool = True
     """Batch norm on the box outputs; not in the paper, without it a box weight of 10 fails."""
     score_threshold: float = 0.5
@@ -157,18 +159,36 @@ class ModelConfig:
                 f"recipe key model.embedding_dim must be even for res4+res5, half of it for each, "
                 f"got {self.embedding_dim}"
             )
+        if self.embedding_norm == "prototype":
+            self._check_prototypes()
+
+    def _check_prototypes(self) -> None:
+        """Refuse what a norm over identities cannot be combined with."""
+        key = "recipe key model.embedding_norm = 'prototype'"
+        if self.person_score == "norm":
+            raise ConfigError(
+                f"{key} has no scale of its own, which model.person_score = 'norm' learns from",
+                hint="set model.person_score to softmax or memory, or model.embedding_norm=batch",
+            )
+        if self.norm == "sync":
+            raise ConfigError(
+                f"{key} knows the identities of one process alone, so model.norm cannot be 'sync'",
+                hint="set model.norm to train (each process by its own people) or to frozen",
+            )
 
 
 @dataclass(frozen=True)
 class LossConfig:
     """Re-ID loss and the weights of all losses."""
 
-    name: Literal["oim", "boim"] = "oim"
-    """Eq. 6-7 or Eq. 11."""
+    name: Literal["oim", "boim", "loim"] = "oim"
+    """Eq. 6-7, Eq. 11, or OIM whose table follows regions that fit well (OIMNet++)."""
     temperature: float = 1 / 30
     """Divisor of similarities in the softmax of Eq. 6."""
     momentum: float = 0.5
     """Share of the old table row that an update keeps."""
+    least_kept: float = 0.1
+    """The same for a region that fits its person perfectly; others keep up to 0.3 (loim only)."""
     queue_size: int = 5000
     """Embeddings of unlabelled people kept as negatives."""
     background_size: int = 5000
@@ -385,7 +405,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
         (
             "in 0..1, below 1",
             lambda value: 0 <= value < 1,
-            "momentum sgd_momentum adam_betas colour_jitter ema",
+            "momentum least_kept sgd_momentum adam_betas colour_jitter ema",
         ),
         ("in 0..1024", lambda value: 0 <= value <= 1024, "workers"),
         ("in -1..1", lambda value: -1 <= value <= 1, "beta"),

@@ -14,6 +14,7 @@ SYSTEMS: dict[str, object] = {
     "flatten": "fdps.models.systems.table_1:Flatten",
     "parameter_base": "fdps.models.systems.table_1:ParameterBase",
     "fdps": "fdps.models.systems.table_1:FDPS",
+    "binet": "fdps.models.systems.binet:BINet",
     "apnet": "fdps.models.systems.apnet:APNet",
     "qeeps": "fdps.models.systems.qeeps:QEEPS",
 }

@@ -203,9 +203,10 @@ def weighted_sum(
 ) -> Tensor:
     """Return the sum to minimise: every named loss times its weight, with re-ID ramped up.
 
-    A loss that one system alone has comes with its weight, which is an option of that system.
+    A loss that one system alone has comes with its weight, which is an option of that system; it
+    is one of re-ID if its name ends so.
     """
-    scaled = losses | {"reid": losses["reid"] * reid_ramp}
+    scaled = {k: v * reid_ramp if k.endswith("reid") else v for k, v in losses.items()}
     terms = [getattr(weights, f"{name}_weight", 1.0) * loss for name, loss in scaled.items()]
     return torch.stack(terms).sum()
 

@@ -14,6 +14,7 @@ from fdps.losses.balanced_oim import (
 from fdps.losses.criterion import Criterion
 from fdps.losses.detection import box_loss, classification_loss
 from fdps.losses.hoim import BACKGROUND_ID, HierarchicalMemory, HOIMLoss
+from fdps.losses.loim import LocalizedOIMLoss
 from fdps.losses.memory import CircularQueue, LookupTable, PersonMemory
 from fdps.losses.oim import OIMLoss, OIMTerms, oim_loss
 
@@ -25,6 +26,7 @@ __all__ = [
     "Criterion",
     "HOIMLoss",
     "HierarchicalMemory",
+    "LocalizedOIMLoss",
     "LookupTable",
     "OIMLoss",
     "OIMTerms",

@@ -6,9 +6,11 @@ Axes: N people in the batch, C embedding dimension.
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
+from fdps.losses.memory import similarity
 from fdps.structures import UNLABELLED
 
 
@@ -34,10 +36,12 @@ class Criterion(nn.Module, ABC):
         sees_background: Whether the loss is given the regions that show nobody as well, with
             ``BACKGROUND_ID`` as their identity.
         memory: What is remembered; its ``table`` has one row per identity.
+        temperature: Divisor of similarities.
     """
 
     sees_background: ClassVar[bool] = False
     memory: Any
+    temperature: float
 
     def forward(
         self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]
@@ -48,6 +52,17 @@ class Criterion(nn.Module, ABC):
     def n_samples(self, person_ids: Int[Tensor, " P"]) -> Int64[Tensor, ""]:
         """Count what the loss is a mean over: the labelled people."""
         return (person_ids != UNLABELLED).sum()
+
+    def logits(self, embeddings: Float[Tensor, "N C"]) -> Float[Tensor, "N M"]:
+        """Compare with all people remembered, in float32 or better; their softmax names a person.
+
+        A loss whose memory is more than a table and a queue overrides this.
+
+        Args:
+            embeddings: Unit rows.
+        """
+        rows = torch.cat([self.memory.table.rows, self.memory.queue.rows])
+        return similarity(embeddings, rows) / self.temperature
 
     @abstractmethod
     def terms(

@@ -233,7 +233,7 @@ class HOIMLoss(Criterion):
         use_negatives: bool = False,
     ) -> None:
         super().__init__()
-        self.memory = memory
+        self.memory, self.temperature = memory, memory.temperature
         self.alpha, self.sigma, self.beta = alpha, sigma, beta
         self.use_negatives = use_negatives
         n_persons = len(memory.table.rows)

@@ -40,7 +40,12 @@ class LookupTable(nn.Module):
         self.register_buffer("rows", torch.zeros(n_persons, dim, dtype=torch.float32))
 
     @torch.no_grad()
-    def update(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> None:
+    def update(
+        self,
+        embeddings: Float[Tensor, "N C"],
+        person_ids: Int[Tensor, " N"],
+        kept: Float[Tensor, " N"] | None = None,
+    ) -> None:
         r"""Write the labelled people of a batch, one after the other in batch order.
 
         .. math:: v_t \leftarrow \frac{m v_t + (1 - m) x}{\lVert m v_t + (1 - m) x \rVert}
@@ -51,6 +56,7 @@ class LookupTable(nn.Module):
         Args:
             embeddings: Unit rows, any float dtype.
             person_ids: In 0..L-1, or ``UNLABELLED``.
+            kept: The momentum of each person, in [0, 1); ``None`` takes that of the table.
 
         Raises:
             ValueError: An id is outside that range; nothing was written then.
@@ -58,10 +64,11 @@ class LookupTable(nn.Module):
         check_person_ids(person_ids, len(self.rows))
         labelled = person_ids != UNLABELLED
         embeddings, person_ids = embeddings[labelled].to(self.rows.dtype), person_ids[labelled]
+        shares = None if kept is None else kept[labelled].to(self.rows.dtype)[:, None]
         for turn in _turns(person_ids):
             row = person_ids[turn]
-            mixed = self.momentum * self.rows[row] + (1 - self.momentum) * embeddings[turn]
-            self.rows[row] = normalize(mixed, dim=1)
+            m = self.momentum if shares is None else shares[turn]
+            self.rows[row] = normalize(m * self.rows[row] + (1 - m) * embeddings[turn], dim=1)
 
 
 class CircularQueue(nn.Module):
@@ -121,13 +128,23 @@ class PersonMemory(nn.Module):
         self.table = LookupTable(n_persons, dim, momentum)
         self.queue = CircularQueue(queue_size, dim)
 
-    def update(self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]) -> None:
+    def update(
+        self,
+        embeddings: Float[Tensor, "N C"],
+        person_ids: Int[Tensor, " N"],
+        kept: Float[Tensor, " N"] | None = None,
+    ) -> None:
         """Write a batch: labelled people into the table, the others into the queue.
+
+        Args:
+            embeddings: Unit rows.
+            person_ids: In 0..L-1, or ``UNLABELLED``.
+            kept: See :meth:`LookupTable.update`.
 
         Raises:
             ValueError: An id is neither in 0..L-1 nor ``UNLABELLED``; nothing was written then.
         """
-        self.table.update(embeddings, person_ids)
+        self.table.update(embeddings, person_ids, kept)
         self.queue.update(embeddings[person_ids == UNLABELLED])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -100,6 +100,7 @@ class TaskHeads(BoxHeads):
         aligned: Float[Tensor, "R B P Q"],
         features: Float[Tensor, "R C H W"],
         embedded: Bool[Tensor, " R"] | None = None,
+        person_ids: Int[Tensor, " R"] | None = None,
     ) -> HeadOutputs:
         """Predict boxes and classes of all regions and embed some, in float32.
 
@@ -109,13 +110,15 @@ class TaskHeads(BoxHeads):
             embedded: Which regions to embed, N of them; ``None`` embeds all. Training embeds the
                 people alone: with background in its statistics, the batch norm would centre
                 people against background and leave them all alike. Only a score that reads the
-                embedding (NAE, HOIM) has all of them embedded in any case.
+                embedding (NAE, HOIM) and a norm that gives every identity the same weight
+                (OIMNet++) have all of them embedded in any case.
+            person_ids: Whom each region shows; background has an identity of its own.
         """
         taken = self.sub_features(features)
         deltas = self.deltas(taken)
         rows = None
-        if self.person.reads_embeddings:
-            rows = self.embedding.project(self._peaks(aligned, taken.reid))
+        if self.person.reads_embeddings or self.embedding.needs_background:
+            rows = self.embedding.project(self._peaks(aligned, taken.reid), person_ids)
         logits = self.person(taken.person, rows)
         chosen = slice(None) if embedded is None else embedded
         if rows is None:

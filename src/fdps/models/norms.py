@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import batch_norm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fdps.errors import ModelError
+from fdps.models.prototype_norm import PrototypeNorm
 
 
 @dataclass(frozen=True)
@@ -178,15 +179,20 @@ class _Normalise(torch.autograd.Function):
         return direct.add_(rest), along_x, along_one, None, None, None, None
 
 
-def norm_rows(rows: Float[Tensor, "N D"], norm: nn.Module) -> Float[Tensor, "N D"]:
+def norm_rows(
+    rows: Float[Tensor, "N D"], norm: nn.Module, person_ids: Int[Tensor, " N"] | None = None
+) -> Float[Tensor, "N D"]:
     """Apply a batch norm to however many rows there are.
 
     One row has no variance, none has no mean: then the running statistics must do.
 
     Args:
         rows: One per region.
-        norm: A ``BatchNorm1d``, or a :class:`SyncedBatchNorm`.
+        norm: A ``BatchNorm1d``, a :class:`SyncedBatchNorm` or a :class:`PrototypeNorm`.
+        person_ids: Whom each row shows, which only the last looks at.
     """
+    if isinstance(norm, PrototypeNorm):
+        return norm(rows, person_ids)  # type: ignore[no-any-return]
     if isinstance(norm, SyncedBatchNorm):
         return norm(rows)  # type: ignore[no-any-return]
     assert isinstance(norm, nn.BatchNorm1d)
@@ -218,6 +224,8 @@ def freeze_norms(module: nn.Module) -> None:
             for own in child.state_dict():
                 setattr(fixed, own, getattr(child, own))
             setattr(module, name, fixed.eval())
+        elif isinstance(child, PrototypeNorm):
+            child.is_fixed = True
         else:
             freeze_norms(child)
 
@@ -273,7 +281,7 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
     they told to track nothing, they would save other tensors than in the first pass, which
     ``checkpoint`` refuses.
     """
-    kinds = nn.BatchNorm1d | nn.BatchNorm2d | SyncedBatchNorm
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d | SyncedBatchNorm | PrototypeNorm
     norms = [norm for norm in module.modules() if isinstance(norm, kinds)]
     kept = [(norm, dict(norm.named_buffers(recurse=False))) for norm in norms]
     try:
@@ -285,6 +293,24 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
         for norm, buffers in kept:
             for name, buffer in buffers.items():
                 setattr(norm, name, buffer)
+
+
+@contextmanager
+def statistics_used(module: nn.Module) -> Iterator[None]:
+    """Let all batch norms in and below a module normalise by their running statistics, as in tests.
+
+    For what passes a network in training beside the pictures, and is distributed differently. What
+    comes out of a row depends on no other row, and no process waits for another.
+    """
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d | SyncedBatchNorm | PrototypeNorm
+    norms = [norm for norm in module.modules() if isinstance(norm, kinds) and norm.training]
+    try:
+        for norm in norms:
+            norm.training = False
+        yield
+    finally:
+        for norm in norms:
+            norm.training = True
 
 
 def _move_statistics(norm: SyncedBatchNorm, sums: RowSums) -> None:

@@ -202,10 +202,11 @@ class RoIHeads(RegionHeads):
         picked = pick(proposals, targets, self.rules, self.stream)
         ids, overlaps, people = picked.person_ids, picked.overlaps(), picked.people
         embedded: Tensor | None = picked.is_person
+        everybody = picked.of_all(ids, BACKGROUND_ID)
         if criterion.sees_background:
-            ids, overlaps = picked.of_all(ids, BACKGROUND_ID), picked.of_all(overlaps, 0)
+            ids, overlaps = everybody, picked.of_all(overlaps, 0)
             people, embedded = picked.of_all(people, -1), None
-        out = self.look(features, picked.regions, embedded)
+        out = self.look(features, picked.regions, embedded, everybody)
         terms = criterion.terms(out.embeddings, ids, overlaps)
         values = {
             "person": self.heads.person.loss(out.logits, picked.is_person),
@@ -274,6 +275,7 @@ class RoIHeads(RegionHeads):
         features: Float[Tensor, "B C H W"],
         regions: list[Tensor],
         embedded: Bool[Tensor, " R"] | None = None,
+        person_ids: Int64[Tensor, " R"] | None = None,
     ) -> HeadOutputs:
         """Predict boxes and classes of all regions, and embed some of them.
 
@@ -281,9 +283,10 @@ class RoIHeads(RegionHeads):
             features: Of the trunk.
             regions: Of each picture, in pixels of the resized picture.
             embedded: Which of all regions to embed; ``None`` embeds all.
+            person_ids: Whom each region shows; only training knows.
         """
         aligned = self.pool(features, regions)
-        out: HeadOutputs = self.heads(aligned, self.region_head(aligned), embedded)
+        out: HeadOutputs = self.heads(aligned, self.region_head(aligned), embedded, person_ids)
         return out
 
     def embed(

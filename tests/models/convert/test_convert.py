@@ -57,6 +57,13 @@ def test_every_tensor_is_accounted_for(made: Any) -> None:
     assert left == (
         set() if system == "HOIM" else {f"roi_heads.reid_loss.{n}" for n in ("lut", "cq")}
     )
+    if system == "OIMNet++":
+        unused = ("roi_heads.box_head.", "roi_heads.faster_rcnn_predictor.")
+        left = {name for name in given if name.startswith(unused)}
+        assert {conversion.dropped[name] for name in left} == {
+            "dropped: the public code never uses it"
+        }
+        return
     bias = "roi_heads.embedding_head.projectors.feat_res4.0.bias"
     assert "running_mean" in conversion.fates[bias]
 
@@ -71,6 +78,7 @@ def test_the_file_says_where_it_came_from(made: Any) -> None:
     assert system in info.notes
     if system == "HOIM":
         assert described.loss.background_size == BACKGROUND
+    assert described.loss.name == ("loim" if system == "OIMNet++" else "oim")
 
 
 def test_a_network_goes_on_training(made: Any) -> None:
@@ -111,6 +119,26 @@ def test_raises_a_checkpoint_that_does_not_fit(
     path = saved(tmp_path / "p.pth", {k: v for k, v in state.items() if v is not None})
     with pytest.raises(ModelError, match=message) as caught:
         convert_checkpoint(path, tmp_path / "w.safetensors")
+    assert caught.value.hint
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cxt_scene_extractor.convs.0.weight",
+        "roi_heads.cxt_group_extractor.convs_1x1.0.weight",
+        "fuser_mlp.0.weight",
+        "roi_heads.embedding_head.projectors.cxt_scene.0.weight",
+        "mps.blocks.0.weight",
+    ],
+)
+def test_raises_glcnet_by_its_name_and_says_what_is_missing(tmp_path: Path, name: str) -> None:
+    state = public_tensors("SeqNet", used_network("SeqNet")) | {name: torch.zeros(1)}
+    path = saved(tmp_path / "p.pth", state)
+    with pytest.raises(ModelError, match=r"one of GLCNet .* the scene and the group") as caught:
+        convert_checkpoint(path, tmp_path / "w.safetensors")
+    assert name in str(caught.value)
     assert caught.value.hint
     assert not (tmp_path / "w.safetensors").exists()
 

@@ -67,7 +67,9 @@ def predict(
         if ground_truth_boxes:
             raise UsageError("--ground-truth-boxes embeds people, and pairs have no embeddings")
         file = out or (model if model.is_dir() else model.parent) / PAIRS_FILE
-        least = "" if min_score is None else f"-{min_score:g}"  # parts of one score do not fit another
+        least = (
+            "" if min_score is None else f"-{min_score:g}"
+        )  # parts of one score do not fit another
         kept = file.with_name(f".{file.stem}{least}.parts")
         figures = pairs.run(searcher, scenes, file, kept=kept, quiet=quiet)
         if json_output:

@@ -8,7 +8,7 @@ keeps the one that is a person, and their projections have a bias that the norm 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -75,6 +75,7 @@ class Layout:
         lacks: Tensors that it has not, which tell it from its descendants.
         model: Settings of our network.
         convert: Moves the tensors of the heads.
+        loss: Name of the re-ID loss.
     """
 
     name: str
@@ -83,15 +84,41 @@ class Layout:
     lacks: tuple[str, ...]
     model: ModelConfig
     convert: Callable[[Account], None]
+    loss: Literal["oim", "loim"] = "oim"
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """A kind of public checkpoint that no network of ours has room for.
+
+    Args:
+        name: Of the system.
+        source: The public code that writes it.
+        tensors: Pattern of the names that tell it from others.
+        why: What our networks lack.
+    """
+
+    name: str
+    source: str
+    tensors: str
+    why: str
 
 
 def recognise(tensors: Tensors) -> Layout:
     """Tell by its tensors which system a checkpoint is of.
 
     Raises:
-        ModelError: It is of none that is known here.
+        ModelError: It is of none that is known here, or of one that does not fit our networks.
     """
     names = {_old_name(name) for name in tensors}
+    for kind in UNFIT:
+        found = sorted(name for name in names if re.search(kind.tensors, name))
+        if found:
+            raise ModelError(
+                f"the checkpoint is one of {kind.name} ({kind.source}) and cannot be converted: "
+                f"{kind.why}; it holds {found[0]}",
+                hint="search with the code that it came with, and bring its predictions as a file",
+            )
     for layout in LAYOUTS:
         if names.issuperset(layout.has) and names.isdisjoint(layout.lacks):
             return layout
@@ -137,7 +164,7 @@ def settings_of(layout: Layout, tensors: Tensors) -> tuple[ModelConfig, LossConf
     rows = {
         name: len(named.get(f"roi_heads.reid_loss.{name}", ())) for name in ("lut", "cq", "cqb")
     }
-    loss = LossConfig(name="oim", queue_size=rows["cq"])
+    loss = LossConfig(name=layout.loss, queue_size=rows["cq"])
     if rows["cqb"]:
         loss = replace(loss, background_size=rows["cqb"])
     if layout.model.stages == "two":
@@ -282,6 +309,24 @@ def _hoim(account: Account) -> None:
         account.move(f"roi_heads.reid_loss.{old}", f"{heads}.person.memory.{new}")
 
 
+def _oimnet_pp(account: Account) -> None:
+    """Take the one head that the public code uses of the two that it builds."""
+    heads = "roi_heads.heads"
+    _region_head(account, "roi_heads.reid_head", "roi_heads.region_head")
+    _boxes(account, "roi_heads.box_predictor.bbox_pred", heads)
+    for kind in ("weight", "bias"):
+        account.move(f"roi_heads.box_predictor.bbox_cls.{kind}", f"{heads}.person.{kind}")
+    old, norm = "roi_heads.embedding_head.projectors.feat_res5", f"{heads}.embedding.norms.0"
+    account.move(f"{old}.0.weight", f"{heads}.embedding.projections.0.weight")
+    for kind in ("running_mean", "running_var"):
+        account.move(f"{old}.1.{kind}", f"{norm}.{kind}")
+    _batches(account, f"{old}.1", norm)
+    for name in account.left():
+        if name.startswith(("roi_heads.box_head.", "roi_heads.faster_rcnn_predictor.")):
+            account.drop(name, "the public code never uses it")
+    _without_memory(account)
+
+
 def _layout(
     name: str,
     source: str,
@@ -325,5 +370,39 @@ LAYOUTS = (
         has=("embedding_head.rescaler.weight",),
         lacks=("reid_head.layer4.0.conv1.weight",),
     ),
+    Layout(
+        "OIMNet++",
+        "github.com/cvlab-yonsei/OIMNetPlus",
+        (
+            "backbone.conv1.weight",
+            "rpn.head.cls_logits.weight",
+            "roi_heads.reid_head.layer4.0.conv1.weight",
+            "roi_heads.box_predictor.bbox_cls.weight",
+            "roi_heads.embedding_head.projectors.feat_res5.1.running_mean",
+        ),
+        (),
+        replace(
+            PUBLIC,
+            reid_features="res5",
+            person_score="softmax",
+            embedding_norm="prototype",
+            background_iou=0.5,
+            box_norm=False,
+            anchor_sizes=(8, 16, 32),
+        ),
+        _oimnet_pp,
+        loss="loim",
+    ),
 )
 """Known checkpoints; the first that fits is taken."""
+
+UNFIT = (
+    Unfit(
+        "GLCNet",
+        "github.com/ZhengPeng7/GLCNet",
+        r"^(roi_heads\.)?(cxt_|fuser_|mps\.)|\.projectors\.(cxt_|feat_granularity_)",
+        "it embeds the scene and the group around a person, or parts of a person, which no network "
+        "of fdps does",
+    ),
+)
+"""Checkpoints that are known and refused."""

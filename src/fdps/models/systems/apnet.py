@@ -263,6 +263,7 @@ class PartHeads(RoIHeads):
         features: Float[Tensor, "B C H W"],
         regions: list[Tensor],
         embedded: Bool[Tensor, " R"] | None = None,
+        person_ids: Int64[Tensor, " R"] | None = None,
     ) -> HeadOutputs:
         """Predict boxes and classes of all regions, and align and embed some of them.
 
@@ -270,6 +271,7 @@ class PartHeads(RoIHeads):
             features: Of the trunk.
             regions: Of each picture, in pixels of the resized picture.
             embedded: Which of all regions to embed; ``None`` embeds all.
+            person_ids: Whom each region shows, which no norm here asks for.
         """
         aligned = self.pool(features, regions)
         taken = self.heads.sub_features(self.region_head(aligned))
@@ -334,7 +336,8 @@ class APNet(System):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        for name, only in (("person_score", "softmax"), ("reid_features", "res5")):
+        fixed = {"person_score": "softmax", "reid_features": "res5", "embedding_norm": "batch"}
+        for name, only in fixed.items():
             if getattr(config, name) != only:
                 raise ConfigError(
                     f"recipe key model.{name} must be {only} with system 'apnet', "

@@ -21,6 +21,7 @@ from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import BoxHeads, TaskHeads
 from fdps.models.norms import freeze_norms, sync_norms
 from fdps.models.person_search import PersonSearchNet
+from fdps.models.prototype_norm import PrototypeNorm
 from fdps.models.roi_align import RoIAlign, RoIMaxPool
 from fdps.models.roi_heads import RegionHeads, RegionRules, RoIHeads
 from fdps.models.rpn import ProposalNetwork, ProposalRules, build_rpn
@@ -209,8 +210,10 @@ class System:
         peaks: tuple[int, ...] = (channels,)
         if self.config.reid_features == "res4+res5":
             peaks = (backbone.trunk.out_channels, *peaks)
-        is_small = self.config.person_score == "norm"
-        return PeakEmbedding(peaks, self.config.embedding_dim, is_small=is_small)
+        config = self.config
+        is_small = config.person_score == "norm"
+        norm = PrototypeNorm if config.embedding_norm == "prototype" else nn.BatchNorm1d
+        return PeakEmbedding(peaks, config.embedding_dim, is_small=is_small, norm=norm)
 
     def person_score(self, memory: HierarchicalMemory | None) -> Callable[[int], PersonScore]:
         """Choose what scores a region; it is built from the length of its sub-feature."""
