@@ -55,8 +55,8 @@ def another(section: str, name: str) -> Recipe:
     choices = typing.get_args(typing.get_type_hints(type(config))[name])
     if isinstance(value, bool):
         new: Any = not value
-    elif name == "backbone":
-        new = "timm:resnet18"
+    elif name in (own := {"backbone": "timm:resnet18", "system": "oim", "options": {"parts": 3}}):
+        new = own[name]
     elif isinstance(value, str):
         new = "elsewhere" if name == "backbone_weights" else next(c for c in choices if c != value)
     elif isinstance(value, tuple):
@@ -88,9 +88,10 @@ def test_a_run_goes_on_with_another_machine_and_no_other_science(
     assert new != old
     with pytest.raises(UsageError) as caught:
         check_continuable(run, recipe)
-    assert str(caught.value) == (
-        f"{run} holds a run of another recipe: {section}.{name} is {new!r} here and {old!r} there"
-    )
+    told = f"{section}.{name} is {new!r} here and {old!r} there"
+    if name == "options":  # each of them is a field
+        told = "model.options.parts is 3 here and None there"
+    assert str(caught.value) == f"{run} holds a run of another recipe: {told}"
     assert caught.value.hint == (
         f"choose another run folder, or remove this one; see {run / RECIPE_FILE}"
     )

@@ -87,8 +87,8 @@ def weights() -> Iterator[Finding]:
 
 def network() -> Iterator[Finding]:
     """Say that fdps sends nothing."""
-    exception = 'backbone_weights = "imagenet" lets torchvision or timm fetch them once'
-    yield Finding("network", "ok", f"fdps opens no connection; one exception: {exception}")
+    asked = 'fdps models download, and backbone_weights = "imagenet" of a recipe'
+    yield Finding("network", "ok", f"fdps opens no connection unless it is asked to: {asked}")
 
 
 def _required(extra: str) -> list[tuple[str, str]]:
