@@ -61,7 +61,8 @@ SYSTEMS: dict[str, dict[str, Mapping[str, Any]]] = {
     "NAE": {"model": BY_LENGTH},
     "HOIM": {
         "model": {"person_score": "memory", "reid_features": "res4+res5"},
-        "loss": {"background_size": 32, "person_weight": 10.0},
+        # Its focal losses are a quarter of a cross-entropy at most, and less once they are small.
+        "loss": {"background_size": 32, "person_weight": 10.0, "reid_weight": 10.0},
     },
     "SeqNet": {"model": {**BY_LENGTH, "stages": "two"}, "loss": {"box_weight": 1.0}},
     "BINet": {"model": {"system": "binet", "options": {"patch_size": (64, 32)}}},
