@@ -1,247 +1,281 @@
 """Are converted checkpoints the networks that they were? Compares ours with the public code.
 
-    python benchmarks/public_checkpoints.py --system SeqNet --checkout DIR --frames DIR
+    python benchmarks/public_checkpoints.py --system SeqNet --checkout DIR --data PRW_ROOT
 
 The checkout is that of the public code: github.com/serend1p1ty/SeqNet (which needs yacs),
-github.com/dqshuai/NAE4PS (the port of dichen-cd/NAE4PS to Python 3) or
+github.com/dqshuai/NAE4PS (the port of dichen-cd/NAE4PS to Python 3, for NAE and NAE+) or
 github.com/dichen-cd/HOIM-PyTorch. The network there gets random weights, norms with statistics of
-their own and a filled memory; its checkpoint is converted, and both look at the same frames.
-Printed are the largest differences of boxes (pixels), scores and embeddings, of the people found
-and of two given boxes in each frame.
+frames and a filled memory; its checkpoint is converted, and both look at the same frames. Printed
+are the largest differences of boxes (pixels), scores and embeddings, of the people found and of
+two given boxes in each frame, and those of the losses of one batch. Detections that only one of
+the two has are counted: rounding decides them where a score or an overlap is nearly the limit.
+
+Rounding is kept small by the order of our pixels in memory, that of the public code; with
+``--channels-last`` it is ours. ``--float64`` tells rounding from a difference that means something:
+there, both compute in double precision.
 """
 
 import argparse
-import builtins
-import importlib
 import json
-import pickle
-import sys
-import types
+import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from public_code import BUILDERS, N_PERSONS, UNLABELLED, build, embed, wear_in
+from torch import Tensor
 from torch.nn.functional import normalize
 
+import fdps.models.roi_heads
+from fdps.data import load_scenes
+from fdps.data.dataset import load_sample
+from fdps.models import build_system
 from fdps.models.convert import convert_checkpoint
-from fdps.models.weights import load_weights
+from fdps.models.weights import describe_weights, load_weights
 
-N_PERSONS, QUEUE = 30, 40
+SAME_PX = 0.5
+"""Boxes this near to each other are of the same detection."""
+
+LOSSES = {
+    "loss_objectness": "rpn_score",
+    "loss_rpn_box_reg": "rpn_box",
+    "loss_detection": "person",
+    "loss_box_reg": "box",
+    "loss_reid": "reid",
+    "loss_rpn_cls": "rpn_score",
+    "loss_rpn_reg": "rpn_box",
+    "loss_proposal_cls": "first_person",
+    "loss_proposal_reg": "first_box",
+    "loss_box_cls": "person",
+    "loss_box_reid": "reid",
+}
+"""What the public code calls our losses."""
 
 
 def main() -> None:
     """Build, convert, compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--system", choices=sorted(BUILDERS), required=True)
-    parser.add_argument("--checkout", type=Path, required=True)
-    parser.add_argument("--frames", type=Path, required=True)
-    parser.add_argument("--n-frames", type=int, default=20)
+    parser.add_argument("--checkout", type=Path, required=True, help="of the public code")
+    parser.add_argument("--data", type=Path, required=True, help="root of PRW")
+    parser.add_argument("--n-frames", type=int, default=20, help="of the test split, spread out")
+    parser.add_argument("--short-side", type=int, default=900, help="pixels; published is 900")
+    parser.add_argument("--regressor-std", type=float, default=0.001, help="see public_code.py")
+    parser.add_argument("--channels-last", action="store_true", help="ours as it trains")
+    parser.add_argument("--float64", action="store_true", help="both in double precision")
     parser.add_argument("--out", type=Path, default=Path("public_checkpoint"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    frames = sorted(options.frames.glob("*.jpg"))[: options.n_frames]
-    pictures = [picture(path) for path in frames]
+    scenes = load_scenes("prw", options.data, "test").scenes
+    step = max(len(scenes) // options.n_frames, 1)
+    pictures = [picture(load_sample(s)[0]) for s in scenes[::step][: options.n_frames]]
+    crowded = sorted(scenes, key=lambda scene: -len(scene.boxes))[:2]
+    batch = [load_sample(scene) for scene in crowded]
+
     torch.manual_seed(0)
-    theirs = BUILDERS[options.system](options.checkout)
-    wear_in(theirs, pictures[:2])
-    checkpoint = options.out / f"{options.system}.pth"
+    theirs = build(options.system, options.checkout)
+    wear_in(theirs, [picture(image) for image, _ in batch], regressor_std=options.regressor_std)
+    checkpoint, weights = (
+        options.out / f"{options.system}.{end}" for end in ("pth", "safetensors")
+    )
     torch.save({"model": theirs.state_dict(), "epoch": 1}, checkpoint)
-    conversion = convert_checkpoint(checkpoint, options.out / f"{options.system}.safetensors")
-    ours, _ = load_weights(options.out / f"{options.system}.safetensors")
-    n_lost = sum(fate.startswith("dropped") for fate in conversion.fates.values())
-    largest = {"boxes": 0.0, "scores": 0.0, "embeddings": 0.0, "queries": 0.0}
-    n_found = 0
+    conversion = convert_checkpoint(checkpoint, weights)
+    ours, criterion = loaded(weights)
+    remember(criterion, theirs.roi_heads.reid_loss)
+    if not options.channels_last:
+        ours.to(memory_format=torch.contiguous_format)
+    for transform in (theirs.transform, *ours.transform.sides):
+        transform.min_size = (options.short_side,)
+        transform.max_size = round(options.short_side * 1500 / 900)
+    if options.float64:
+        in_double_precision(theirs, ours, criterion)
+        pictures = [image.double() for image in pictures]
+
+    began = time.perf_counter()
+    detections = Detections()
     for image in pictures:
-        (mine,) = ours.detect([image])
+        detections.compare(theirs, ours, image)
+    losses = compare_losses(options.system, theirs, ours, criterion, batch)
+    told = {
+        "system": conversion.system,
+        "arguments": {k: str(v) for k, v in vars(options).items() if k not in ("checkout", "data")},
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread, {torch.__version__}",
+        "seconds": round(time.perf_counter() - began),
+        "frames": len(pictures),
+        "tensors": len(conversion.fates),
+        "dropped": len(conversion.dropped),
+        "detections": vars(detections),
+        "losses": losses,
+    }
+    print(json.dumps(told, indent=1))
+
+
+@dataclass
+class Detections:
+    """What was found by both, or by one alone, and how far both are apart at most."""
+
+    both: int = 0
+    only_theirs: int = 0
+    only_ours: int = 0
+    thin: int = 0
+    """Of those that only they have: thinner than a pixel, which ours drops on purpose."""
+    largest: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("boxes", "scores", "embeddings", "queries"), 0.0)
+    )
+
+    def compare(self, theirs: Any, ours: Any, image: Tensor) -> None:
+        """Let both look at a frame."""
         with torch.inference_mode():
             (other,) = theirs([image])
-        weighted = options.system != "HOIM"
-        found = normalize(other["embeddings"], dim=1) if weighted else other["embeddings"]
-        if len(mine["boxes"]) != len(other["boxes"]):
-            raise SystemExit(f"{len(mine['boxes'])} detections, theirs are {len(other['boxes'])}")
-        n_found += len(found)
-        mine = {name: value[paired(mine["boxes"], other["boxes"])] for name, value in mine.items()}
-        for name, value in (
-            ("boxes", other["boxes"]),
-            ("scores", other["scores"]),
-            ("embeddings", found),
-        ):
-            largest[name] = max(largest[name], difference(mine[name], value))
-        boxes = torch.tensor([[20.0, 30, 80, 200], [200, 100, 260, 300]])
-        asked = embed(theirs, options.system, image, boxes)
-        (answered,) = ours.embed([image], [boxes])
-        largest["queries"] = max(largest["queries"], difference(answered, asked))
-    print(
-        json.dumps(
-            {
-                "system": conversion.system,
-                "frames": len(pictures),
-                "detections": n_found,
-                "tensors": len(conversion.fates),
-                "dropped": n_lost,
-                "largest_difference": largest,
-            },
-            indent=1,
-        )
-    )
+            (mine,) = ours.detect([image])
+        other["embeddings"] = normalize(other["embeddings"], dim=1)  # they are weighed by score
+        rows = pairs(mine["boxes"], other["boxes"])
+        alone = other["boxes"][rows < 0]
+        scale = self._resized(theirs, image)
+        self.thin += int(((alone[:, 2:] - alone[:, :2]).amin(dim=1) * scale < 1).sum())
+        self.both += int((rows >= 0).sum())
+        self.only_theirs += len(alone)
+        self.only_ours += len(mine["boxes"]) - int((rows >= 0).sum())
+        for name in ("boxes", "scores", "embeddings"):
+            self._note(name, mine[name][rows[rows >= 0]], other[name][rows >= 0])
+        asked = torch.tensor([[20.0, 30, 80, 200], [200, 100, 260, 300]]).to(image)
+        (answered,) = ours.embed([image], [asked])
+        self._note("queries", answered, normalize(embed(theirs, image, asked), dim=1))
+
+    def _note(self, name: str, mine: Tensor, other: Tensor) -> None:
+        if mine.numel():
+            self.largest[name] = max(self.largest[name], float((mine - other).abs().max()))
+
+    @staticmethod
+    def _resized(theirs: Any, image: Tensor) -> float:
+        """By how much a frame grows before the network sees it."""
+        batch, _ = theirs.transform([image])
+        return batch.image_sizes[0][0] / image.shape[-2]  # type: ignore[no-any-return]
 
 
-def picture(path: Path) -> Tensor:
-    """Read a frame as both networks take it."""
-    pixels = np.asarray(Image.open(path).convert("RGB"))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+def pairs(mine: Tensor, theirs: Tensor) -> Tensor:
+    """Find each of their boxes among ours; -1 where it is not there.
+
+    Their order is chance where scores are nearly equal.
+    """
+    if not len(mine) or not len(theirs):
+        return torch.full((len(theirs),), -1)
+    apart = (theirs[:, None] - mine).abs().amax(dim=2)
+    nearest, rows = apart.min(dim=1)
+    back = apart.argmin(dim=0)[rows] == torch.arange(len(theirs))
+    return torch.where((nearest < SAME_PX) & back, rows, -1)
 
 
-def paired(mine: Tensor, theirs: Tensor) -> Tensor:
-    """Put ours into the order of theirs, which is chance where scores are nearly equal."""
-    rows = (
-        torch.cdist(theirs, mine).argmin(dim=1) if len(mine) else torch.zeros(0, dtype=torch.int64)
-    )
-    if len(rows.unique()) < len(rows):
-        raise SystemExit("the detections are not the same")
-    return rows
+def picture(image: Tensor) -> Tensor:
+    """Take the pixels of a frame as both networks do."""
+    return image.float() / 255
 
 
-def difference(mine: Tensor, theirs: Tensor) -> float:
-    """Largest absolute difference."""
-    return float((mine - theirs).abs().max()) if mine.numel() else 0.0
+def loaded(weights: Path) -> tuple[Any, Any]:
+    """Load a network with the loss that it is trained with, which may share its memory."""
+    described = describe_weights(weights)
+    model = replace(described.model, backbone_weights="none")
+    net, criterion = build_system(model, described.loss, described.n_persons)
+    net.load_state_dict(load_weights(weights)[0].state_dict())
+    return net.eval(), criterion
 
 
-def wear_in(net: Any, pictures: list[Tensor]) -> None:
-    """Give norms the statistics of frames, and heads weights that tell regions apart."""
-    generator = torch.Generator().manual_seed(1)
-    for name, buffer in net.named_buffers():
-        if name.split(".")[-1] in ("lut", "cq", "cqb"):
-            buffer.copy_(normalize(torch.randn(buffer.shape, generator=generator), dim=1))
-        elif name.endswith("_omega"):
-            buffer.copy_(torch.rand(buffer.shape, generator=generator))
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = 1.0
-    sizes = net.transform.min_size, net.transform.max_size
-    net.transform.min_size, net.transform.max_size = (240,), 400
-    targets = [
-        {
-            "boxes": torch.tensor([[20.0, 30, 80, 200], [200, 100, 260, 300]]),
-            "labels": torch.tensor([1, 2]),
-        }
-        for _ in pictures
+def remember(criterion: Any, loss: Any) -> None:
+    """Fill our memory with what theirs remembers of the training people."""
+    criterion.memory.table.rows.copy_(loss.lut)
+    criterion.memory.queue.rows.copy_(loss.cq)
+
+
+def in_double_precision(*networks: torch.nn.Module) -> None:
+    """Compute in float64, also where a network asks for float32."""
+    for network in networks:
+        network.double()
+    Tensor.float = lambda self, *a, **k: self  # type: ignore[method-assign,misc,assignment]
+
+
+def compare_losses(
+    system: str, theirs: Any, ours: Any, criterion: Any, batch: list[Any]
+) -> dict[str, Any]:
+    """Train both on one batch, with the same proposals and the same draws among them."""
+    dtype = next(ours.parameters()).dtype
+    images = [picture(image).to(dtype) for image, _ in batch]
+    targets = [target_of(system, image, target, dtype) for image, target in batch]
+    labels = [
+        {"boxes": t["boxes"], "labels": torch.where(t["ids"] < 0, UNLABELLED, t["ids"] + 1)}
+        for t in targets
     ]
-    with torch.no_grad():
-        net.train()(pictures, targets)
-    net.transform.min_size, net.transform.max_size = sizes
-    for norm in norms:
-        norm.bias.data.copy_(torch.randn(norm.bias.shape, generator=generator) * 0.1)
-    for name, layer in net.named_modules():
-        if isinstance(layer, nn.Linear) and layer.bias is not None:
-            layer.bias.data.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
-            if name.endswith("faster_rcnn_predictor.cls_score"):
-                layer.weight.data.mul_(0.1)  # or random weights find nobody
-                layer.bias.data.copy_(torch.tensor([0.0, 0.5]))
-    net.eval()
+    proposals: list[Tensor] = []
+
+    def with_some_near_people(_: Any, given: Any, out: Any) -> Any:
+        """Propose what a trained network does, and keep it for ours."""
+        near = [around(people["boxes"]) for people in given[2]]
+        proposals.extend(torch.cat(both) for both in zip(out[0], near, strict=True))
+        return [*proposals], out[1]
+
+    hook = theirs.rpn.register_forward_hook(with_some_near_people)
+    with torch.no_grad(), same_draws():
+        other = theirs.train()(images, labels)
+        hook.remove()
+        ours.rpn._select = lambda *arguments: proposals
+        mine = ours.train()(
+            images, [{"boxes": t["boxes"], "person_ids": t["ids"]} for t in targets], criterion
+        ).losses
+    told: dict[str, Any] = {"people": [len(target["ids"]) for target in targets]}
+    for name, value in other.items():
+        ours_is = float(mine[LOSSES[name]].value)
+        told[LOSSES[name]] = {
+            "theirs": round(float(value), 7),
+            "ours": round(ours_is, 7),
+            "difference": abs(ours_is - float(value)),
+        }
+    return told
 
 
-def embed(net: Any, system: str, image: Tensor, boxes: Tensor) -> Tensor:
-    """Embed given people as the public code embeds queries."""
-    with torch.inference_mode():
-        targets = [{"boxes": boxes}]
-        rows = net([image], targets) if system == "SeqNet" else net.ex_feat([image], targets)
-    return torch.cat([*rows])
+def target_of(
+    system: str, image: Tensor, target: dict[str, Tensor], dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Take the people of a frame; every third has no identity, as in the public data sets."""
+    boxes = target["boxes"].to(dtype)
+    ids = torch.arange(len(boxes)) * 7 % N_PERSONS
+    ids[::3] = -1
+    ids[0] = 3
+    return {"boxes": boxes, "ids": ids}
+
+
+def around(boxes: Tensor) -> Tensor:
+    """Move boxes by up to a quarter of their size, eight times each."""
+    generator = torch.Generator().manual_seed(2)
+    shifts = torch.rand((8, len(boxes), 4), generator=generator).to(boxes) - 0.5
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    return (boxes + shifts * sides / 2).flatten(0, 1).clamp(min=0)
 
 
 @contextmanager
-def as_in_python_2() -> Iterator[None]:
-    """Let ``map`` return lists and wholes stay whole, which the older code counts on."""
-    lazy = builtins.map
-    builtins.map = lambda *arguments: [*lazy(*arguments)]  # type: ignore[assignment,misc]
+def same_draws() -> Iterator[None]:
+    """Let both draw the same among equally many candidates, which both have in the same order."""
+    drawn, sampled = torch.randperm, fdps.models.roi_heads.sample
+
+    def by_number(n: int, **options: Any) -> Tensor:
+        return drawn(n, generator=torch.Generator().manual_seed(n))
+
+    def in_order(*arguments: Any) -> Tensor:
+        # The second stage draws among what the first one drew; theirs goes by order, ours puts
+        # people first.
+        return sampled(*arguments).sort().values
+
+    torch.randperm = by_number  # type: ignore[assignment]
+    fdps.models.roi_heads.sample = in_order  # type: ignore[assignment]
     try:
         yield
     finally:
-        builtins.map = lazy
+        torch.randperm, fdps.models.roi_heads.sample = drawn, sampled
 
-
-def whole_linear(n_in: float, n_out: float, **options: Any) -> nn.Linear:
-    """Build a linear layer of sizes that an older division made."""
-    return nn.Linear(int(n_in), int(n_out), **options)
-
-
-def whole_norm(n: float, **options: Any) -> nn.BatchNorm1d:
-    """Build a norm of a size that an older division made."""
-    return nn.BatchNorm1d(int(n), **options)
-
-
-def build_seqnet(checkout: Path) -> nn.Module:
-    """Build SeqNet by its own code."""
-    sys.path.insert(0, str(checkout))
-    config = importlib.import_module("defaults").get_default_cfg()
-    config.MODEL.LOSS.LUT_SIZE, config.MODEL.LOSS.CQ_SIZE = N_PERSONS, QUEUE
-    resnet = importlib.import_module("models.resnet")
-    without_download(resnet)
-    return importlib.import_module("models.seqnet").SeqNet(config)
-
-
-def without_download(module: types.ModuleType) -> None:
-    """Begin from random weights, as there is nothing to fetch."""
-    import torchvision
-
-    made = torchvision.models.resnet50
-    torchvision.models.resnet.__dict__["resnet50"] = lambda *a, **k: made(weights=None)
-
-
-def build_older(checkout: Path, module: str) -> Any:
-    """Import a network of the older code, whose sizes are fractions now."""
-    sys.path.insert(0, str(checkout))
-    loaded = importlib.import_module(module)
-    patched = types.SimpleNamespace(**vars(nn))
-    patched.Linear, patched.BatchNorm1d = whole_linear, whole_norm
-    loaded.nn = patched
-    return loaded
-
-
-def build_nae(checkout: Path) -> nn.Module:
-    """Build NAE by its own code."""
-    with as_in_python_2():
-        code = build_older(checkout, "lib.model.faster_rcnn_norm_aware")
-        return older(
-            code,
-            code.FasterRCNN_NormAware,
-            code.NormAwareEmbeddingProj,
-            code.OIMLoss(256, N_PERSONS, QUEUE, 0.5, 30.0),
-        )
-
-
-def build_hoim(checkout: Path) -> nn.Module:
-    """Build HOIM by its own code."""
-    sys.modules.setdefault("cPickle", pickle)  # as Python 2 called it
-    with as_in_python_2():
-        code = build_older(checkout, "lib.model.faster_rcnn_hoim")
-        loss = code.HOIMLoss(256, N_PERSONS, QUEUE, 50, 0.5, 30.0)
-        return older(code, code.FasterRCNN_HOIM, code.ReIDEmbeddingProj, loss)
-
-
-def older(code: Any, network: Any, embedding: Any, loss: nn.Module) -> nn.Module:
-    """Put the parts of an older network together."""
-    without_download(code)
-    backbone, head = code.resnet_backbone("resnet50", False)
-    projection = embedding(["feat_res4", "feat_res5"], [1024, 2048], 256)
-    net = network(
-        backbone,
-        feat_head=head,
-        box_predictor=code.CoordRegressor(2048, 2),
-        embedding_head=projection,
-        reid_loss=loss,
-        box_score_thresh=0.5,
-    )
-    net.roi_heads.has_keypoint = False  # an attribute then, and a method today
-    return net
-
-
-BUILDERS = {"SeqNet": build_seqnet, "NAE": build_nae, "HOIM": build_hoim}
 
 if __name__ == "__main__":
     main()
