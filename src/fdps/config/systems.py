@@ -17,6 +17,7 @@ SYSTEMS: dict[str, object] = {
     "binet": "fdps.models.systems.binet:BINet",
     "apnet": "fdps.models.systems.apnet:APNet",
     "qeeps": "fdps.models.systems.qeeps:QEEPS",
+    "nae_plus": "fdps.models.systems.nae_plus:NAEPlus",
 }
 """Each system by its name: where its class is, or the class itself where a script registered it."""
 

@@ -23,10 +23,10 @@ class HeadOutputs(NamedTuple):
 
     deltas: Float[Tensor, "R 4"]
     """``dx dy dw dh`` of the region, as :func:`fdps.models.box_coder.encode` writes them."""
-    logits: Float[Tensor, "R 2"]
-    """Background and person, before the softmax."""
+    logits: Float[Tensor, "R 2 *HW"]
+    """Background and person, before the softmax; NAE+ says it of every position of the map."""
     embeddings: Float[Tensor, "N D"]
-    """Unit rows of the regions that were to be embedded."""
+    """Unit rows of the regions that were to be embedded; those of NAE+ are shorter in training."""
 
 
 class BoxHeads(nn.Module):

@@ -180,14 +180,14 @@ class _Normalise(torch.autograd.Function):
 
 
 def norm_rows(
-    rows: Float[Tensor, "N D"], norm: nn.Module, person_ids: Int[Tensor, " N"] | None = None
-) -> Float[Tensor, "N D"]:
+    rows: Float[Tensor, "N D *L"], norm: nn.Module, person_ids: Int[Tensor, " N"] | None = None
+) -> Float[Tensor, "N D *L"]:
     """Apply a batch norm to however many rows there are.
 
     One row has no variance, none has no mean: then the running statistics must do.
 
     Args:
-        rows: One per region.
+        rows: One per region, or one per position of each region.
         norm: A ``BatchNorm1d``, a :class:`SyncedBatchNorm` or a :class:`PrototypeNorm`.
         person_ids: Whom each row shows, which only the last looks at.
     """
@@ -196,7 +196,7 @@ def norm_rows(
     if isinstance(norm, SyncedBatchNorm):
         return norm(rows)  # type: ignore[no-any-return]
     assert isinstance(norm, nn.BatchNorm1d)
-    if norm.training and len(rows) < 2:
+    if norm.training and rows.numel() < 2 * rows.shape[1]:
         return batch_norm(
             rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
         )

@@ -209,7 +209,7 @@ class RoIHeads(RegionHeads):
         out = self.look(features, picked.regions, embedded, everybody)
         terms = criterion.terms(out.embeddings, ids, overlaps)
         values = {
-            "person": self.heads.person.loss(out.logits, picked.is_person),
+            "person": self.heads.person.loss(out.logits, self.shown(out, picked, targets)),
             "box": picked.box_loss(out.deltas),
             "reid": terms.loss,
         }
@@ -255,7 +255,7 @@ class RoIHeads(RegionHeads):
         out = self.look(features, proposals, nobody if anew else None)
         boxes = decode(out.deltas, torch.cat(proposals), BOX_WEIGHTS)
         if scores is None:
-            scores = [*torch.split(out.logits.softmax(dim=1)[:, PERSON], counts)]
+            scores = self.scores(out, counts)
         kept = [
             select(*picture, self.rules, self.min_score)
             for picture in zip(torch.split(boxes, counts), scores, sizes, strict=True)
@@ -296,6 +296,19 @@ class RoIHeads(RegionHeads):
         aligned = self.pool(features, boxes)
         embeddings = self.heads.embed(aligned, self.region_head(aligned))
         return list(torch.split(embeddings, [len(b) for b in boxes]))
+
+    def shown(self, out: HeadOutputs, picked: Picked, targets: list[dict[str, Tensor]]) -> Tensor:
+        """Say what the logits of the sampled regions should say: whether they show a person."""
+        return picked.is_person
+
+    def scores(self, out: HeadOutputs, counts: list[int]) -> list[Float[Tensor, " _"]]:
+        """Turn logits into the scores of each picture's regions, in [0, 1].
+
+        Args:
+            out: Of the regions of all pictures.
+            counts: Of each picture's regions.
+        """
+        return [*torch.split(out.logits.softmax(dim=1)[:, PERSON], counts)]
 
     def _counts(self, picked: Picked, criterion: Criterion) -> dict[str, Int64[Tensor, ""]]:
         n_regions = picked.n_regions()
