@@ -23,6 +23,7 @@ SIZES: dict[str, Any] = {
 }
 SYSTEMS: dict[str, dict[str, Any]] = {
     "NAE": {"person_score": "norm"},
+    "NAE+": {"person_score": "norm", "system": "nae_plus"},
     "HOIM": {"person_score": "memory"},
     "SeqNet": {"person_score": "norm", "stages": "two", "background_iou": 0.5},
     "OIMNet++": {
@@ -77,7 +78,8 @@ def _like_nae(system: str, net: PersonSearchNet) -> dict[str, Tensor]:
     for k, stage in enumerate(("feat_res4", "feat_res5")):
         new, old = f"roi_heads.embedding_head.projectors.{stage}", f"{last}.heads.embedding"
         bias = torch.randn(8)
-        public[f"{new}.0.weight"] = state[f"{old}.projections.{k}.weight"]
+        weight = state[f"{old}.projections.{k}.weight"]
+        public[f"{new}.0.weight"] = weight[..., None, None] if system == "NAE+" else weight
         public[f"{new}.0.bias"] = bias
         for kind in ("weight", "bias", "running_mean", "running_var"):
             shift = bias if kind == "running_mean" else 0

@@ -73,6 +73,7 @@ class Layout:
         source: The public code that writes it.
         has: Tensors that it has.
         lacks: Tensors that it has not, which tell it from its descendants.
+        is_of_positions: Its projections are 1×1 convolutions over maps, not layers over vectors.
         model: Settings of our network.
         convert: Moves the tensors of the heads.
         loss: Name of the re-ID loss.
@@ -82,6 +83,7 @@ class Layout:
     source: str
     has: tuple[str, ...]
     lacks: tuple[str, ...]
+    is_of_positions: bool
     model: ModelConfig
     convert: Callable[[Account], None]
     loss: Literal["oim", "loim"] = "oim"
@@ -104,13 +106,16 @@ class Unfit:
     why: str
 
 
+PROJECTION = "roi_heads.embedding_head.projectors.feat_res5.0.weight"
+
+
 def recognise(tensors: Tensors) -> Layout:
     """Tell by its tensors which system a checkpoint is of.
 
     Raises:
         ModelError: It is of none that is known here, or of one that does not fit our networks.
     """
-    names = {_old_name(name) for name in tensors}
+    names = {_old_name(name): name for name in tensors}
     for kind in UNFIT:
         found = sorted(name for name in names if re.search(kind.tensors, name))
         if found:
@@ -119,9 +124,11 @@ def recognise(tensors: Tensors) -> Layout:
                 f"{kind.why}; it holds {found[0]}",
                 hint="search with the code that it came with, and bring its predictions as a file",
             )
+    is_of_positions = PROJECTION in names and tensors[names[PROJECTION]].ndim == 4
     for layout in LAYOUTS:
-        if names.issuperset(layout.has) and names.isdisjoint(layout.lacks):
-            return layout
+        if names.keys() >= {*layout.has} and names.keys().isdisjoint(layout.lacks):
+            if is_of_positions == layout.is_of_positions:
+                return layout
     known = ", ".join(layout.name for layout in LAYOUTS)
     some = ", ".join(sorted(names)[:3]) or "none"
     raise ModelError(
@@ -246,6 +253,14 @@ def _embedding(account: Account, heads: str) -> None:
         _batches(account, f"{old}.1", norm)
 
 
+def _embedding_of_positions(account: Account, heads: str) -> None:
+    """Take the same; a 1×1 convolution has two axes more than a layer over vectors."""
+    _embedding(account, heads)
+    for k in range(len(STAGES)):
+        name = f"{heads}.embedding.projections.{k}.weight"
+        account.tensors[name] = account.tensors[name].flatten(1)
+
+
 def _rescaler(account: Account, heads: str) -> None:
     old, new = "roi_heads.embedding_head.rescaler", f"{heads}.person.rescaler"
     for kind in ("weight", "bias", "running_mean", "running_var"):
@@ -272,6 +287,17 @@ def _nae(account: Account) -> None:
     predictor = "roi_heads.box_predictor.bbox_pred"
     _boxes(account, f"{predictor}.0", heads, f"{predictor}.1")
     _embedding(account, heads)
+    _rescaler(account, heads)
+    _unused_classifier(account)
+    _without_memory(account)
+
+
+def _nae_plus(account: Account) -> None:
+    heads = "roi_heads.heads"
+    _region_head(account, "roi_heads.box_head", "roi_heads.region_head")
+    predictor = "roi_heads.box_predictor.bbox_pred"
+    _boxes(account, f"{predictor}.0", heads, f"{predictor}.1")
+    _embedding_of_positions(account, heads)
     _rescaler(account, heads)
     _unused_classifier(account)
     _without_memory(account)
@@ -334,17 +360,19 @@ def _layout(
     *,
     has: Iterable[str],
     lacks: Iterable[str] = (),
+    is_of_positions: bool = False,
     **model: Any,
 ) -> Layout:
     common = (
         "backbone.conv1.weight",
         "rpn.head.cls_logits.weight",
         "roi_heads.box_predictor.bbox_pred.0.weight",
-        "roi_heads.embedding_head.projectors.feat_res5.0.weight",
+        PROJECTION,
     )
     has = tuple(f"roi_heads.{key}" for key in has)
     lacks = tuple(f"roi_heads.{key}" for key in lacks)
-    return Layout(name, source, (*common, *has), lacks, replace(PUBLIC, **model), convert)
+    settings = replace(PUBLIC, **model)
+    return Layout(name, source, (*common, *has), lacks, is_of_positions, settings, convert)
 
 
 LAYOUTS = (
@@ -381,6 +409,7 @@ LAYOUTS = (
             "roi_heads.embedding_head.projectors.feat_res5.1.running_mean",
         ),
         (),
+        False,
         replace(
             PUBLIC,
             reid_features="res5",
@@ -392,6 +421,15 @@ LAYOUTS = (
         ),
         _oimnet_pp,
         loss="loim",
+    ),
+    _layout(
+        "NAE+",
+        "github.com/dichen-cd/NAE4PS",
+        _nae_plus,
+        has=("embedding_head.rescaler.weight",),
+        lacks=("reid_head.layer4.0.conv1.weight",),
+        is_of_positions=True,
+        system="nae_plus",
     ),
 )
 """Known checkpoints; the first that fits is taken."""
