@@ -15,7 +15,9 @@ NAMED = 10  # tensors of the longest list that is printed
 def convert(
     checkpoint: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Checkpoint of NAE, HOIM, SeqNet or OIMNet++ (.pth)."),
+        typer.Argument(
+            metavar="FILE", help="Checkpoint of NAE, NAE+, HOIM, SeqNet or OIMNet++ (.pth)."
+        ),
     ],
     out: Annotated[
         Path | None,

@@ -40,7 +40,7 @@ class Conversion:
 
 
 def convert_checkpoint(path: Path, out: Path) -> Conversion:
-    """Convert a checkpoint of NAE, HOIM, SeqNet or OIMNet++; it is recognised by its tensors.
+    """Convert a checkpoint of NAE, NAE+, HOIM, SeqNet or OIMNet++; it is recognised by its tensors.
 
     Args:
         path: As public code saves it: a state dict, or a dict with one under ``model``.

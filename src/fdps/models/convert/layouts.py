@@ -126,9 +126,9 @@ def recognise(tensors: Tensors) -> Layout:
             )
     is_of_positions = PROJECTION in names and tensors[names[PROJECTION]].ndim == 4
     for layout in LAYOUTS:
-        if names.keys() >= {*layout.has} and names.keys().isdisjoint(layout.lacks):
-            if is_of_positions == layout.is_of_positions:
-                return layout
+        is_named_so = names.keys() >= {*layout.has} and names.keys().isdisjoint(layout.lacks)
+        if is_named_so and is_of_positions == layout.is_of_positions:
+            return layout
     known = ", ".join(layout.name for layout in LAYOUTS)
     some = ", ".join(sorted(names)[:3]) or "none"
     raise ModelError(
