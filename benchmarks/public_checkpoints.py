@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="root of PRW")
     parser.add_argument("--n-frames", type=int, default=20, help="of the test split, spread out")
     parser.add_argument("--short-side", type=int, default=900, help="pixels; published is 900")
+    parser.add_argument("--proposals", type=int, default=300, help="in tests; published is 300")
     parser.add_argument("--regressor-std", type=float, default=0.001, help="see public_code.py")
     parser.add_argument("--channels-last", action="store_true", help="ours as it trains")
     parser.add_argument("--float64", action="store_true", help="both in double precision")
@@ -96,6 +97,9 @@ def main() -> None:
     for transform in (theirs.transform, *ours.transform.sides):
         transform.min_size = (options.short_side,)
         transform.max_size = round(options.short_side * 1500 / 900)
+    theirs.rpn._post_nms_top_n["testing"] = options.proposals
+    in_training, _ = ours.rpn.rules.after_nms
+    ours.rpn.rules = replace(ours.rpn.rules, after_nms=(in_training, options.proposals))
     if options.float64:
         in_double_precision(theirs, ours, criterion)
         pictures = [image.double() for image in pictures]
@@ -130,6 +134,8 @@ class Detections:
     both: int = 0
     only_theirs: int = 0
     only_ours: int = 0
+    least: float = 1.0
+    """The smallest score."""
     thin: int = 0
     """Of those that only they have: thinner than a pixel, which ours drops on purpose."""
     largest: dict[str, float] = field(
@@ -143,6 +149,7 @@ class Detections:
             (mine,) = ours.detect([image])
         other["embeddings"] = normalize(other["embeddings"], dim=1)  # they are weighed by score
         rows = pairs(mine["boxes"], other["boxes"])
+        self.least = min(self.least, *other["scores"].tolist(), 1.0)
         alone = other["boxes"][rows < 0]
         scale = self._resized(theirs, image)
         self.thin += int(((alone[:, 2:] - alone[:, :2]).amin(dim=1) * scale < 1).sum())

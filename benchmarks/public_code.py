@@ -45,6 +45,20 @@ def wear_in(net: Any, pictures: list[Tensor], *, regressor_std: float) -> None:
         elif name.endswith("_omega"):
             buffer.copy_(torch.rand(buffer.shape, generator=generator))
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.bias.data.copy_(torch.randn(norm.bias.shape, generator=generator) * 0.1)
+    for projector in net.roi_heads.embedding_head.projectors.values():
+        projector[1].weight.data.mul_(10)  # as long as the bias, or all lengths are nearly equal
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None:
+            layer.bias.data.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
+        if name.endswith("faster_rcnn_predictor.cls_score"):
+            layer.weight.data.mul_(0.1)  # or random weights find nobody
+            layer.bias.data.copy_(torch.tensor([0.0, 0.5]))
+        if name.endswith("faster_rcnn_predictor.bbox_pred"):
+            drawn = torch.randn(layer.weight.shape, generator=generator)
+            layer.weight.data.copy_(drawn * regressor_std)
+    # The statistics come last, so that they are those of all that goes before.
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
@@ -57,16 +71,6 @@ def wear_in(net: Any, pictures: list[Tensor], *, regressor_std: float) -> None:
     net.transform.min_size, net.transform.max_size = sizes
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-        norm.bias.data.copy_(torch.randn(norm.bias.shape, generator=generator) * 0.1)
-    for name, layer in net.named_modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None:
-            layer.bias.data.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
-        if name.endswith("faster_rcnn_predictor.cls_score"):
-            layer.weight.data.mul_(0.1)  # or random weights find nobody
-            layer.bias.data.copy_(torch.tensor([0.0, 0.5]))
-        if name.endswith("faster_rcnn_predictor.bbox_pred"):
-            drawn = torch.randn(layer.weight.shape, generator=generator)
-            layer.weight.data.copy_(drawn * regressor_std)
     net.eval()
 
 
