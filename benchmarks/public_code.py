@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 N_PERSONS, QUEUE, BACKGROUND = 30, 40, 50
+NORMS = nn.BatchNorm1d | nn.BatchNorm2d
 UNLABELLED = 5555  # as the public code calls people without identity
 
 
@@ -39,26 +40,41 @@ def wear_in(net: Any, pictures: list[Tensor], *, regressor_std: float) -> None:
             was never trained would move boxes by a third of their width.
     """
     generator = torch.Generator().manual_seed(1)
+    remember(net, generator)
+    bias(net, generator)
+    for projector in net.roi_heads.embedding_head.projectors.values():
+        projector[1].weight.data.mul_(10)  # as long as the bias, or all lengths are nearly equal
+    first = getattr(net.roi_heads, "faster_rcnn_predictor", None)
+    if first is not None:
+        first.cls_score.weight.data.mul_(0.1)  # or random weights find nobody
+        first.cls_score.bias.data.copy_(torch.tensor([0.0, 0.5]))
+        drawn = torch.randn(first.bbox_pred.weight.shape, generator=generator)
+        first.bbox_pred.weight.data.copy_(drawn * regressor_std)
+    take_statistics(net, pictures)  # last, so that they are those of all that goes before
+    net.eval()
+
+
+def remember(net: Any, generator: torch.Generator) -> None:
+    """Fill the memory of the loss."""
     for name, buffer in net.named_buffers():
         if name.split(".")[-1] in ("lut", "cq", "cqb"):
             buffer.copy_(normalize(torch.randn(buffer.shape, generator=generator), dim=1))
         elif name.endswith("_omega"):
             buffer.copy_(torch.rand(buffer.shape, generator=generator))
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    for norm in norms:
-        norm.bias.data.copy_(torch.randn(norm.bias.shape, generator=generator) * 0.1)
-    for projector in net.roi_heads.embedding_head.projectors.values():
-        projector[1].weight.data.mul_(10)  # as long as the bias, or all lengths are nearly equal
-    for name, layer in net.named_modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None:
+
+
+def bias(net: Any, generator: torch.Generator) -> None:
+    """Move all biases away from zero."""
+    norms = [layer for layer in net.modules() if isinstance(layer, NORMS)]
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    for layer in (*norms, *layers):
+        if layer.bias is not None:
             layer.bias.data.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.1)
-        if name.endswith("faster_rcnn_predictor.cls_score"):
-            layer.weight.data.mul_(0.1)  # or random weights find nobody
-            layer.bias.data.copy_(torch.tensor([0.0, 0.5]))
-        if name.endswith("faster_rcnn_predictor.bbox_pred"):
-            drawn = torch.randn(layer.weight.shape, generator=generator)
-            layer.weight.data.copy_(drawn * regressor_std)
-    # The statistics come last, so that they are those of all that goes before.
+
+
+def take_statistics(net: Any, pictures: list[Tensor]) -> None:
+    """Give norms the statistics of small pictures."""
+    norms = [layer for layer in net.modules() if isinstance(layer, NORMS)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
@@ -71,7 +87,6 @@ def wear_in(net: Any, pictures: list[Tensor], *, regressor_std: float) -> None:
     net.transform.min_size, net.transform.max_size = sizes
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    net.eval()
 
 
 def embed(net: Any, image: Tensor, boxes: Tensor) -> Tensor:
