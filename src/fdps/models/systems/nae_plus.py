@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, normalize
 from torchvision.ops import box_iou
@@ -56,6 +56,11 @@ class NAEPlus(System):
 
     def network(self, memory: HierarchicalMemory | None = None) -> PersonSearchNet:
         """Build the network; from a trained one, if the recipe names such weights."""
+        if self.config.embedding_norm == "prototype":
+            raise ConfigError(
+                "model.embedding_norm must not be 'prototype' with system 'nae_plus'",
+                hint="positions of one region show different people",
+            )
         if self.config.person_score == "memory":
             raise ConfigError(
                 "model.person_score must not be 'memory' with system 'nae_plus'",
@@ -159,6 +164,7 @@ class PixelHeads(TaskHeads):
         aligned: Float[Tensor, "R B P Q"],
         features: Float[Tensor, "R C H W"],
         embedded: Bool[Tensor, " R"] | None = None,
+        person_ids: Int[Tensor, " R"] | None = None,
     ) -> HeadOutputs:
         """Predict boxes of all regions and classes of all positions, and embed some regions.
 
@@ -166,6 +172,7 @@ class PixelHeads(TaskHeads):
             aligned: Region maps before the region head.
             features: Region maps after it.
             embedded: Which regions to embed; ``None`` embeds all.
+            person_ids: Not looked at: positions of one region show different people.
 
         Returns:
             Logits of every position. In training, embeddings are as long as the attention lets
