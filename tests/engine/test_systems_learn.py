@@ -59,6 +59,7 @@ SYSTEMS: dict[str, dict[str, Mapping[str, Any]]] = {
     "OIM": {"model": {"system": "oim", "region_pooling": "max"}},
     "OIM-base": {},
     "NAE": {"model": BY_LENGTH},
+    "NAE+": {"model": {**BY_LENGTH, "system": "nae_plus"}},
     "HOIM": {
         "model": {"person_score": "memory", "reid_features": "res4+res5"},
         # Its focal losses are a quarter of a cross-entropy at most, and less once they are small.
