@@ -56,14 +56,15 @@ RECIPE = Recipe(
 
 BY_LENGTH = {"person_score": "norm", "reid_features": "res4+res5"}
 SYSTEMS: dict[str, dict[str, Mapping[str, Any]]] = {
-    "OIM": {"model": {"system": "oim", "region_pooling": "max"}},
+    # Without its RoI pooling: people three positions high need finer boxes than whole positions.
+    "OIM": {"model": {"system": "oim"}},
     "OIM-base": {},
     "NAE": {"model": BY_LENGTH},
-    "NAE+": {"model": {**BY_LENGTH, "system": "nae_plus"}},
     "HOIM": {
         "model": {"person_score": "memory", "reid_features": "res4+res5"},
         # Its focal losses are a quarter of a cross-entropy at most, and less once they are small.
         "loss": {"background_size": 32, "person_weight": 10.0, "reid_weight": 10.0},
+        "train": {"epochs": 90, "milestones": (63.0, 80.0)},
     },
     "SeqNet": {"model": {**BY_LENGTH, "stages": "two"}, "loss": {"box_weight": 1.0}},
     "BINet": {"model": {"system": "binet", "options": {"patch_size": (64, 32)}}},
