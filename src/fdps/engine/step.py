@@ -41,6 +41,7 @@ from fdps.errors import TrainingDiverged
 from fdps.losses import Criterion
 from fdps.models import PersonSearchNet
 from fdps.models.outputs import EmbeddedPeople, TrainingOutputs
+from fdps.models.roi_heads import teacher_rows
 from fdps.models.transform import Size
 
 SMALLEST_SCALE = 2.0**-10
@@ -105,6 +106,7 @@ class Learner:
         self._stepper.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.criterion.update(*people)
+        self._remember_teacher(share[1])
         if self.average is not None:
             self.average.update(self.net, step)
         return {"lr": lr, **values, **norms, "people": len(people.person_ids)}
@@ -175,6 +177,17 @@ class Learner:
             together(torch.cat([out.people.person_ids for out in outputs])),
             together(torch.cat([out.people.overlaps for out in outputs])),
         )
+
+    def _remember_teacher(self, targets: list[dict[str, Tensor]]) -> None:
+        """Let the teacher's queue have everybody in the batch once, in the order of the batch."""
+        teacher = self.criterion.teacher
+        if teacher is None:
+            return
+        dim = teacher.teacher_dim
+        rows = torch.zeros((0, dim), device=self.device)
+        if targets:
+            rows = teacher_rows(targets, dim)
+        teacher.update(self.processes.concatenate(rows))
 
     def _gradients(self, step: int) -> dict[str, float]:
         """Sum the gradients over the processes, shorten them, and return how long they were."""

@@ -7,7 +7,7 @@ pixels of the given picture. Training, detecting and embedding a query are three
 Axes: H and W of a picture, N boxes, D embedding dimension.
 """
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -25,10 +25,11 @@ from fdps.models.outputs import (
     RegionOutputs,
     TrainingOutputs,
 )
-from fdps.models.roi_heads import RegionHeads
+from fdps.models.roi_heads import TEACHER_LOSSES, RegionHeads
 from fdps.models.rpn import ProposalNetwork
 from fdps.models.transform import PictureTransform, Size
 
+T = TypeVar("T")
 Pictures = list[Float[Tensor, "3 _ _"]]
 """RGB in [0, 1], each of its own size."""
 
@@ -69,6 +70,8 @@ class PersonSearchNet(nn.Module):
             images: Pictures; without any, every loss is 0.
             targets: ``boxes`` (N, 4) and ``person_ids`` (N,) of each picture; N may be 0. Where
                 there is a ``seed``, all that is drawn at random for a picture follows from it.
+                There may be ``teacher`` (N, D), the embeddings of a teacher, and ``ignored``
+                (M, 4), boxes that are neither people nor background.
             criterion: The re-ID loss. It stays as it is until its ``update``.
             size: Pad to this at least: that of the whole batch, of which this one is a part.
         """
@@ -83,7 +86,7 @@ class PersonSearchNet(nn.Module):
         )
         further = self.further_losses(batch.tensors, resized, regions, criterion)
         return TrainingOutputs(
-            losses=proposals | regions.losses | further,
+            losses=_teacher_last(proposals | regions.losses | further),
             reid_terms=regions.reid_terms,
             people=regions.remembered(),
         )
@@ -130,7 +133,7 @@ class PersonSearchNet(nn.Module):
         """
         if not images:
             none = torch.zeros((), dtype=torch.int64, device=self._device)
-            return dict.fromkeys(self._loss_names, none)
+            return dict.fromkeys(self._loss_names(criterion), none)
         with statistics_kept(self):
             batch, resized = self.transform(images, targets, size)
             features = self.features(batch)
@@ -140,7 +143,8 @@ class PersonSearchNet(nn.Module):
                 features, proposed.boxes, resized, batch.image_sizes, criterion
             )
         further = self.count_further(resized, criterion)
-        return {name: loss.n_samples for name, loss in proposals.items()} | regions | further
+        counts = {name: loss.n_samples for name, loss in proposals.items()} | regions | further
+        return _teacher_last(counts)
 
     @torch.inference_mode()
     def detect(self, images: Pictures) -> list[DetectedTensors]:
@@ -202,15 +206,22 @@ class PersonSearchNet(nn.Module):
         person_ids = torch.zeros(0, dtype=torch.int64, device=self._device)
         nothing = MeanLoss(embeddings.sum(), person_ids.sum())
         return TrainingOutputs(
-            losses=dict.fromkeys(self._loss_names, nothing),
+            losses=dict.fromkeys(self._loss_names(criterion), nothing),
             reid_terms=criterion.terms(embeddings, person_ids)._asdict(),
             people=EmbeddedPeople(embeddings, person_ids, embeddings.sum(dim=1)),
         )
 
-    @property
-    def _loss_names(self) -> tuple[str, ...]:
-        return (*self.rpn.LOSSES, *self.roi_heads.LOSSES, *self.FURTHER_LOSSES)
+    def _loss_names(self, criterion: Criterion) -> tuple[str, ...]:
+        taught = () if criterion.teacher is None else TEACHER_LOSSES
+        return (*self.rpn.LOSSES, *self.roi_heads.LOSSES, *self.FURTHER_LOSSES, *taught)
 
     @property
     def _device(self) -> torch.device:
         return next(self.parameters()).device
+
+
+def _teacher_last(losses: dict[str, T]) -> dict[str, T]:
+    """Put what the teacher says behind what a system adds: processes sum losses by position."""
+    return {k: v for k, v in losses.items() if k not in TEACHER_LOSSES} | {
+        k: losses[k] for k in TEACHER_LOSSES if k in losses
+    }
