@@ -1,6 +1,7 @@
 """A network learns from a teacher, with identities and without any."""
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fake.ranks import run_on_ranks
 from fake.runs import SignalAt, last_state, tiny_recipe, write_scenes
 from fdps.config import Recipe
 from fdps.data.augment import Augmentation, Sample, mirror, zoom
@@ -137,8 +139,10 @@ def learnt(recipe: Recipe, scenes: SceneSet, n_epochs: int) -> tuple[Learner, li
     return learner, values
 
 
-def test_steps_bring_the_network_nearer_to_its_teacher(scenes: SceneSet) -> None:
+def test_steps_bring_the_network_nearer_to_its_teacher(plain: SceneSet) -> None:
+    scenes = taught(plain, named=False)
     recipe = teacher_recipe(warmup_epochs=0.0, lr=0.003, milestones=(), optimizer="adamw")
+    recipe = replace(recipe, loss=replace(recipe.loss, box_weight=1.0))
     learner = new_learner(recipe, scenes)
     dataset = TrainingScenes(scenes, Augmentation(), seed=1, teacher_dim=DIM)
     ((images, targets),) = training_batches(dataset, [(0, 2, 3)], epoch=0, workers=0)
@@ -146,7 +150,7 @@ def test_steps_bring_the_network_nearer_to_its_teacher(scenes: SceneSet) -> None
     values = [learner.take_step((pictures, targets), step, 20) for step in range(20)]
     directions = [value["teacher_direction"] for value in values]
     assert min(directions[:2]) > 0.6
-    assert max(directions[-3:]) < 0.5 * directions[0]
+    assert max(directions[-3:]) < 0.5 * directions[0], directions
 
 
 def test_micro_batches_are_the_batch(scenes: SceneSet) -> None:
@@ -160,12 +164,78 @@ def test_micro_batches_are_the_batch(scenes: SceneSet) -> None:
             loss=replace(recipe.loss, temperature=0.2, teacher_temperature=0.2),
         )
         learner, _ = learnt(recipe, scenes, 2)
-        return learner.net.state_dict() | learner.criterion.state_dict()
+        return state(learner)
 
     whole, parts = end(1), end(3)
     assert whole.keys() == parts.keys()
     assert torch.equal(whole["teacher.queue.rows"], parts["teacher.queue.rows"])
     assert max(float((whole[k].double() - parts[k].double()).abs().max()) for k in whole) < 1e-5
+
+
+BATCHES = ((0, 1, 2, 3), (4,), (5, 0))  # one of them has no picture for the second process
+
+
+def on_rank(rank: int, n: int, scenes: SceneSet) -> dict[str, Tensor]:
+    """State after these batches, as one of several processes has it."""
+    if n > 1:
+        os.environ |= {
+            "TORCHELASTIC_RUN_ID": "test",
+            "LOCAL_WORLD_SIZE": str(n),
+            "WORLD_SIZE": str(n),
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "GROUP_RANK": "0",
+        }
+    recipe = teacher_recipe(batch_size=4, warmup_epochs=0.0, lr=1e-5, max_grad_norm=0.1)
+    recipe = replace(
+        recipe,
+        model=replace(recipe.model, norm="frozen"),
+        loss=replace(recipe.loss, temperature=0.2, teacher_temperature=0.2),
+    )
+    learner = new_learner(recipe, scenes)
+    dataset = TrainingScenes(scenes, Augmentation(flip=0.5), seed=1, teacher_dim=DIM)
+    shares = training_batches(dataset, BATCHES, epoch=0, workers=0, rank=rank, n_processes=n)
+    for step, (images, targets) in enumerate(shares):
+        learner.take_step(([image.float() / 255 for image in images], targets), step, len(BATCHES))
+    return {k: v.clone() for k, v in state(learner).items()}
+
+
+def state(learner: Learner) -> dict[str, Tensor]:
+    return learner.net.state_dict() | learner.criterion.state_dict()
+
+
+def test_processes_are_one(scenes: SceneSet) -> None:
+    whole, states = on_rank(0, 1, scenes), run_on_ranks(on_rank, 2, scenes)
+    for found in states:
+        assert found.keys() == whole.keys()
+        apart = {k: float((whole[k].double() - found[k].double()).abs().max()) for k in whole}
+        assert max(apart.values()) < 1e-5
+    assert all(torch.equal(states[0][k], states[1][k]) for k in whole)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        ({"stages": "two"}, {}),
+        ({"person_score": "memory"}, {"name": "oim"}),
+        ({"system": "apnet"}, {"name": "oim"}),
+    ],
+    ids=["seqnet", "hoim", "apnet"],
+)
+def test_every_system_can_have_a_teacher(
+    model: dict[str, Any], loss: dict[str, Any], scenes: SceneSet
+) -> None:
+    recipe = teacher_recipe(accumulate=2)
+    recipe = replace(
+        recipe, model=replace(recipe.model, **model), loss=replace(recipe.loss, **loss)
+    )
+    learner = new_learner(recipe, scenes)
+    dataset = TrainingScenes(scenes, Augmentation(), seed=1, teacher_dim=DIM)
+    for images, targets in training_batches(dataset, [(0, 1), (2,)], epoch=0, workers=0):
+        pictures = [image.float() / 255 for image in images]
+        values = learner.take_step((pictures, targets), 0, 1)
+        assert values["teacher_direction"] > 0
+    assert values["teacher_similarity"] > 0
 
 
 # --- targets go with their people
