@@ -21,9 +21,10 @@ from fdps.data.dataset import TrainingScenes, training_batches
 from fdps.engine.processes import connect
 from fdps.engine.step import Learner
 from fdps.engine.train import train
-from fdps.errors import AnnotationError
+from fdps.errors import AnnotationError, MissingDataError, ModelError
 from fdps.losses import Distillation, teacher_basis
 from fdps.models import build_system
+from fdps.models.weights import load_weights
 from fdps.structures import SceneSet
 
 DIM = 24  # not that of the tiny network
@@ -282,3 +283,25 @@ def test_sets_without_a_teacher_say_so_row_by_row(plain: SceneSet) -> None:
     without = TrainingScenes(plain, Augmentation(), seed=1)
     ((_, targets),) = training_batches(without, [(0, 1)], epoch=0, workers=0)
     assert all({"teacher", "ignored"}.isdisjoint(t) for t in targets)
+
+
+# --- adapt a network that there is
+
+
+def test_a_run_can_begin_from_the_weights_of_another(scenes: SceneSet, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(tiny_recipe(epochs=1), scenes, first)
+    again = teacher_recipe(epochs=1, lr=1e-9, warmup_epochs=0.0, start_from=str(first))
+    train(again, scenes, second)
+    before, after = (load_weights(run / "weights.safetensors")[0] for run in (first, second))
+    given = dict(before.named_parameters())
+    for name, parameter in after.named_parameters():
+        assert torch.allclose(parameter, given[name], atol=1e-6), name
+
+
+def test_a_network_of_another_shape_is_no_beginning(scenes: SceneSet, tmp_path: Path) -> None:
+    recipe = teacher_recipe(start_from="drawn-people")
+    with pytest.raises(ModelError, match="a run cannot begin from drawn-people"):
+        train(recipe, scenes, tmp_path / "run")
+    with pytest.raises(MissingDataError):
+        train(teacher_recipe(start_from=str(tmp_path / "no")), scenes, tmp_path / "other")

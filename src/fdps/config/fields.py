@@ -294,6 +294,8 @@ class TrainConfig:
     """Brightness, contrast, saturation change by up to this share, below 1; not in the paper."""
     erase: float = 0.0
     """Probability, per person, that a part of the box turns to noise; not in the paper."""
+    start_from: str = ""
+    """Weights file, run folder or bundled name whose network the run begins with; empty: none."""
     seed: int = 1
     """Seed of initial weights, data order, augmentation and region sampling."""
     validate_every: int = 0

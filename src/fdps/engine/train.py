@@ -37,7 +37,7 @@ from fdps.errors import AnnotationError, ConfigError, TrainingDiverged, UsageErr
 from fdps.losses import Criterion, Distillation, teacher_basis
 from fdps.losses.watched import hardness
 from fdps.models import PersonSearchNet, build_system
-from fdps.models.weights import save_weights
+from fdps.models.weights import begin_from, save_weights
 from fdps.predictions import data_hash
 from fdps.structures import SceneSet
 
@@ -142,10 +142,13 @@ def _begin(
     """Return the learner, where it stands, and what there is to say about going on."""
     checkpoint = newest_checkpoint(run)
     model = recipe.model
-    if checkpoint is not None:  # it has all weights, so none are read to be overwritten
+    if checkpoint is not None or recipe.train.start_from:
+        # There are all weights, so none are read to be overwritten.
         model = replace(model, backbone_weights="none")
     torch.manual_seed(recipe.train.seed)
     net, criterion = build_system(model, recipe.loss, n_persons, _teacher(recipe, scenes))
+    if checkpoint is None and recipe.train.start_from:
+        begin_from(net, recipe.train.start_from)
     learner = Learner(net, criterion, recipe, fabric)
     if checkpoint is None:
         return learner, Progress(), []
