@@ -220,8 +220,10 @@ def test_processes_are_one(scenes: SceneSet) -> None:
         ({"stages": "two"}, {}),
         ({"person_score": "memory"}, {"name": "oim"}),
         ({"system": "apnet"}, {"name": "oim"}),
+        ({"system": "qeeps"}, {}),
+        ({"system": "binet"}, {}),
     ],
-    ids=["seqnet", "hoim", "apnet"],
+    ids=["seqnet", "hoim", "apnet", "qeeps", "binet"],
 )
 def test_every_system_can_have_a_teacher(
     model: dict[str, Any], loss: dict[str, Any], scenes: SceneSet

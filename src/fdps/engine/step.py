@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from math import isfinite
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from jaxtyping import Int64
@@ -41,8 +41,10 @@ from fdps.errors import TrainingDiverged
 from fdps.losses import Criterion
 from fdps.models import PersonSearchNet
 from fdps.models.outputs import EmbeddedPeople, TrainingOutputs
-from fdps.models.roi_heads import teacher_rows
+from fdps.models.roi_heads import TEACHER_LOSSES, teacher_rows
 from fdps.models.transform import Size
+
+T = TypeVar("T")
 
 SMALLEST_SCALE = 2.0**-10
 """Least scale; below it, fp16 gradients overflow for a reason other than their scale."""
@@ -138,6 +140,7 @@ class Learner:
         for images, targets in micro_batches:
             with self.fabric.autocast():
                 out: TrainingOutputs = self.net(images, targets, self.criterion, size)
+            out = out._replace(losses=_teacher_last(out.losses))
             counts = {name: loss.n_samples for name, loss in out.losses.items()}
             if totals is None:
                 totals = self.processes.sum(_counted(counts))
@@ -165,7 +168,8 @@ class Learner:
         """Count the samples of every loss in the whole batch."""
         with self.fabric.autocast():
             counts = [
-                _counted(self.net.count(*part, self.criterion, size)) for part in micro_batches
+                _counted(_teacher_last(self.net.count(*part, self.criterion, size)))
+                for part in micro_batches
             ]
         return self.processes.sum(torch.stack(counts).sum(dim=0))
 
@@ -222,6 +226,13 @@ def weighted_sum(
     scaled = {k: v * reid_ramp if k.endswith("reid") else v for k, v in losses.items()}
     terms = [getattr(weights, f"{name}_weight", 1.0) * loss for name, loss in scaled.items()]
     return torch.stack(terms).sum()
+
+
+def _teacher_last(losses: dict[str, T]) -> dict[str, T]:
+    """Put what a teacher says behind what a system adds: parts are summed by position."""
+    return {k: v for k, v in losses.items() if k not in TEACHER_LOSSES} | {
+        k: losses[k] for k in TEACHER_LOSSES if k in losses
+    }
 
 
 def _counted(counts: dict[str, Tensor]) -> Int64[Tensor, " K"]:

@@ -7,7 +7,7 @@ pixels of the given picture. Training, detecting and embedding a query are three
 Axes: H and W of a picture, N boxes, D embedding dimension.
 """
 
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -29,7 +29,6 @@ from fdps.models.roi_heads import TEACHER_LOSSES, RegionHeads
 from fdps.models.rpn import ProposalNetwork
 from fdps.models.transform import PictureTransform, Size
 
-T = TypeVar("T")
 Pictures = list[Float[Tensor, "3 _ _"]]
 """RGB in [0, 1], each of its own size."""
 
@@ -86,7 +85,7 @@ class PersonSearchNet(nn.Module):
         )
         further = self.further_losses(batch.tensors, resized, regions, criterion)
         return TrainingOutputs(
-            losses=_teacher_last(proposals | regions.losses | further),
+            losses=proposals | regions.losses | further,
             reid_terms=regions.reid_terms,
             people=regions.remembered(),
         )
@@ -143,8 +142,7 @@ class PersonSearchNet(nn.Module):
                 features, proposed.boxes, resized, batch.image_sizes, criterion
             )
         further = self.count_further(resized, criterion)
-        counts = {name: loss.n_samples for name, loss in proposals.items()} | regions | further
-        return _teacher_last(counts)
+        return {name: loss.n_samples for name, loss in proposals.items()} | regions | further
 
     @torch.inference_mode()
     def detect(self, images: Pictures) -> list[DetectedTensors]:
@@ -218,10 +216,3 @@ class PersonSearchNet(nn.Module):
     @property
     def _device(self) -> torch.device:
         return next(self.parameters()).device
-
-
-def _teacher_last(losses: dict[str, T]) -> dict[str, T]:
-    """Put what the teacher says behind what a system adds: processes sum losses by position."""
-    return {k: v for k, v in losses.items() if k not in TEACHER_LOSSES} | {
-        k: losses[k] for k in TEACHER_LOSSES if k in losses
-    }
