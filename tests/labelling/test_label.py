@@ -16,7 +16,9 @@ from fake.photos import write_photos
 from fake.runs import write_scenes
 from fake.videos import people_frames, write_video
 from fdps.data import load_scenes
+from fdps.data.folder import write_folder
 from fdps.data.identities import concatenate
+from fdps.data.split_people import split_by_person
 from fdps.data.teacher import TEACHER_FILE, read_teacher, write_teacher
 from fdps.errors import AnnotationError, DataError, UsageError
 from fdps.labelling import Labelled, LabelRules, embed_dataset, has_shards, label_pictures
@@ -194,6 +196,24 @@ def test_boxes_and_identities_stay(tmp_path: Path) -> None:
         wanted = Teacher().embed(read_picture(given.path), given.boxes)
         assert scene.teacher is not None
         assert np.array_equal(scene.teacher, wanted)
+
+
+def test_a_set_that_is_divided_keeps_what_the_teacher_said(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "coco")
+    sets = {"test": load_scenes("coco", tmp_path / "coco", "test")}
+    embed_dataset(Teacher(), sets, tmp_path / "out", name="x", dtype="float32")
+    whole = load_scenes("folder", tmp_path / "out", "test")
+    parts = split_by_person(replace(whole, queries=()), {"a": 1.0, "b": 1.0}, seed=0).parts
+    write_folder(tmp_path / "divided", parts, name="x")
+    given = {scene.name: scene.teacher for scene in whole.scenes}
+    for name in (name for name, part in parts.items() if len(part)):
+        part = load_scenes("folder", tmp_path / "divided", name)
+        assert part.teacher_hash == whole.teacher_hash
+        for scene in part.scenes:
+            wanted = given[scene.name]
+            assert scene.teacher is not None
+            assert wanted is not None
+            assert np.array_equal(scene.teacher, wanted)
 
 
 # --- the file beside the annotations
