@@ -222,8 +222,9 @@ def test_processes_are_one(scenes: SceneSet) -> None:
         ({"system": "apnet"}, {"name": "oim"}),
         ({"system": "qeeps"}, {}),
         ({"system": "binet"}, {}),
+        ({"system": "nae_plus", "person_score": "norm"}, {"name": "oim"}),
     ],
-    ids=["seqnet", "hoim", "apnet", "qeeps", "binet"],
+    ids=["seqnet", "hoim", "apnet", "qeeps", "binet", "nae_plus"],
 )
 def test_every_system_can_have_a_teacher(
     model: dict[str, Any], loss: dict[str, Any], scenes: SceneSet
