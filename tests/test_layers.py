@@ -38,6 +38,8 @@ BELOW = {
     "evaluation": FOUNDATION | {"boxes", "pictures", "predictions"},
     "search": FOUNDATION | {"pictures", "boxes", "data", "decoding", "predictions", "evaluation"},
     "runtime": FOUNDATION | {"boxes", "config", "devices", "query"},
+    # A model looks at pictures, and what it sees becomes a data set.
+    "labelling": FOUNDATION | {"boxes", "data", "decoding", "pictures", "search"},
     # Above the network of ours and those of others: the one place where a path becomes an embedder.
     "embedders": FOUNDATION
     | {"bundled", "pictures", "config", "query", "runtime", "search", "searcher", "weights_file"},

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 from numpy.typing import NDArray
 
 UNLABELLED = -1
@@ -43,6 +43,10 @@ class Scene:
         frame: Frame number within the recording of that camera, where the data set tells.
         seconds: When the picture was taken, where the data set tells; scenes of one camera share
             a clock, which may start anywhere.
+        ignored: Boxes, like ``boxes``, of which nobody can say whether they are people: training
+            takes what is there neither for a person nor for background. ``None`` for none.
+        teacher: Embedding of each row by another model, as it came from that model; a row of NaN
+            where there is none. ``None`` if there is none at all.
     """
 
     name: str
@@ -52,6 +56,8 @@ class Scene:
     camera: str | None = None
     frame: int | None = None
     seconds: float | None = None
+    ignored: Float32[np.ndarray, "M 4"] | None = None
+    teacher: Float[np.ndarray, "N D"] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,12 +108,14 @@ class SceneSet:
             for. A list named by a number (``"100"``) has the same queries as ``queries``, in the
             same order, with galleries of so many entries; any other name (``"occlusion"``,
             ``"mini"``) is a choice of queries, with or without galleries of their own.
+        teacher_hash: The model whose embeddings the scenes have; empty if they have none.
     """
 
     name: str
     scenes: tuple[Scene, ...]
     queries: tuple[Query, ...] = field(default=())
     query_lists: Mapping[str, Callable[[], tuple[Query, ...]]] = field(default_factory=dict)
+    teacher_hash: str = ""
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -116,6 +124,11 @@ class SceneSet:
     def n_boxes(self) -> int:
         """Annotated people, counted once per picture."""
         return sum(len(scene.boxes) for scene in self.scenes)
+
+    @property
+    def teacher_dim(self) -> int:
+        """Length of the teacher's embeddings; 0 if no scene has any."""
+        return next((s.teacher.shape[1] for s in self.scenes if s.teacher is not None), 0)
 
     @property
     def person_ids(self) -> list[int]:

@@ -208,3 +208,11 @@ def test_a_list_reads_headers_only(folder: Path) -> None:
 def _end(header: dict[str, dict[str, list[int]]]) -> int:
     """The end of the last tensor."""
     return max(row["data_offsets"][1] for name, row in header.items() if name != "__metadata__")
+
+
+def test_a_run_is_research_only_if_it_began_from_what_is(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for run, root, begun in ((first, "data/prw_c6", ""), (second, "ours", str(first))):
+        run.mkdir()
+        (run / "recipe.toml").write_text(to_toml(tiny_recipe(Path(root), start_from=begun)))
+    assert licence_of(second / "weights.safetensors") == "research-only"

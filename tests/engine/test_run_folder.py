@@ -58,7 +58,8 @@ def another(section: str, name: str) -> Recipe:
     elif name in (own := {"backbone": "timm:resnet18", "system": "oim", "options": {"parts": 3}}):
         new = own[name]
     elif isinstance(value, str):
-        new = "elsewhere" if name == "backbone_weights" else next(c for c in choices if c != value)
+        is_place = name in ("backbone_weights", "start_from")
+        new = "elsewhere" if is_place else next(c for c in choices if c != value)
     elif isinstance(value, tuple):
         new = (*value[:-1], value[-1] + 1 if isinstance(value[-1], int) else value[-1] / 2)
     elif isinstance(value, float):

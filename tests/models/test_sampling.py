@@ -237,3 +237,30 @@ def test_streams_agree_by_chance_only(seed_step: int, other_stream: int) -> None
     )
     # With probability 1/8: 100 times, give or take six deviations of 9.4.
     assert 44 < agreed < 156
+
+
+def test_what_lies_near_an_ignored_box_is_no_background() -> None:
+    people = torch.tensor([[0.0, 0, 10, 20]])
+    ignored = torch.tensor([[30.0, 0, 40, 20], [60, 0, 70, 20]])
+    regions = torch.tensor(
+        [
+            [0.0, 0, 10, 20],  # the person
+            [30, 0, 40, 20],  # a doubtful box
+            [31, 0, 41, 20],  # much of it
+            [39, 0, 49, 20],  # hardly any of it
+            [30, 0, 35, 5],  # a part, as a part of a person would be
+            [80, 0, 90, 20],
+        ]
+    )
+    rules = {"foreground_iou": 0.5, "background_iou": 0.3}
+    found = match(regions, people, ignored=ignored, **rules)
+    assert found.label.tolist() == [PERSON, IGNORED, IGNORED, BACKGROUND, BACKGROUND, BACKGROUND]
+    alone = match(regions, people[:0], ignored=ignored, **rules)
+    assert alone.label.tolist() == [BACKGROUND, IGNORED, IGNORED, *[BACKGROUND] * 3]
+    plain, none = (
+        match(regions, people, **rules),
+        match(regions, people, ignored=people[:0], **rules),
+    )
+    assert torch.equal(plain.label, none.label)
+    certain = match(people, people, ignored=people, **rules)  # a person stays one
+    assert certain.label.tolist() == [PERSON]

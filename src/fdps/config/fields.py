@@ -203,6 +203,14 @@ class LossConfig:
     """Let w of Eq. 10 scale the OIM loss (boim only)."""
     use_negatives: bool = True
     """Add the loss of Eq. 9 (boim only)."""
+    teacher_weight: float = 0.0
+    """Weight of what a teacher's embeddings teach, where data have them; 0 learns none of it."""
+    teacher_direction: float = 4.0
+    """Weight of the direction of an embedding, in shares of the weight of its similarities."""
+    teacher_queue_size: int = 2000
+    """Earlier embeddings of the teacher to which similarities are compared."""
+    teacher_temperature: float = 0.07
+    """Divisor of similarities when those of network and teacher are compared."""
     rpn_score_weight: float = 1.0
     """Weight of the proposal score loss."""
     rpn_box_weight: float = 1.0
@@ -220,6 +228,16 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _check("loss", self)
+
+    @property
+    def teacher_similarity_weight(self) -> float:
+        """Weight of the similarities to earlier people."""
+        return self.teacher_weight
+
+    @property
+    def teacher_direction_weight(self) -> float:
+        """Weight of the direction."""
+        return self.teacher_weight * self.teacher_direction
 
 
 @dataclass(frozen=True)
@@ -276,6 +294,8 @@ class TrainConfig:
     """Brightness, contrast, saturation change by up to this share, below 1; not in the paper."""
     erase: float = 0.0
     """Probability, per person, that a part of the box turns to noise; not in the paper."""
+    start_from: str = ""
+    """Weights file, run folder or bundled name whose network the run begins with; empty: none."""
     seed: int = 1
     """Seed of initial weights, data order, augmentation and region sampling."""
     validate_every: int = 0
@@ -384,7 +404,7 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             "first_box_weight person_weight box_weight reid_weight weight_decay milestones "
             "warmup_epochs background_size "
             "reid_warmup_epochs trunk_lr_scale zoom decoded_gib validate_every patience "
-            "checkpoint_every",
+            "checkpoint_every teacher_weight teacher_direction teacher_queue_size",
         ),
         (
             "at least 1",
@@ -393,7 +413,11 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             "rpn_anchors_per_image region_samples regions_per_image embedding_dim max_detections "
             "batch_size log_every accumulate keep_last epochs",
         ),
-        ("above 0", lambda value: value > 0, "anchor_ratios temperature lr max_grad_norm"),
+        (
+            "above 0",
+            lambda value: value > 0,
+            "anchor_ratios temperature lr max_grad_norm teacher_temperature",
+        ),
         (
             "above 0 and at most 1",
             lambda value: 0 < value <= 1,

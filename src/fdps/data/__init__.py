@@ -11,6 +11,7 @@ from fdps.data import coco, cuhk_sysu, cvat, folder, mot, movienet, prw, wildtra
 from fdps.data.cache import cached
 from fdps.data.findings import Findings
 from fdps.data.reader import Reader
+from fdps.data.teacher import with_teacher
 from fdps.errors import MissingDataError, UsageError
 from fdps.pictures import StrPath
 from fdps.structures import SceneSet
@@ -38,7 +39,7 @@ def load_scenes(
     findings: Findings | None = None,
     cache: StrPath | None = None,
 ) -> SceneSet:
-    """Read a split of a data set.
+    """Read a split of a data set, with the embeddings of a teacher where they lie beside it.
 
     Args:
         kind: A key of :data:`KINDS`.
@@ -68,10 +69,9 @@ def load_scenes(
             f"no data at {root}", hint=f"docs/guides/data.md shows what {kind!r} data looks like"
         )
     if findings is not None:
-        return KINDS[kind](root, split, findings)
-    if cache is not None:
-        return cached(kind, root, split, Path(cache), partial(_read_and_log, kind, root, split))
-    return _read_and_log(kind, root, split)
+        return with_teacher(KINDS[kind](root, split, findings), root)
+    read = partial(_read_and_log, kind, root, split)
+    return with_teacher(cached(kind, root, split, Path(cache), read) if cache else read(), root)
 
 
 def _read_and_log(kind: str, root: Path, split: str) -> SceneSet:

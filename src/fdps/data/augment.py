@@ -1,7 +1,8 @@
 """Augmentation of training scenes: pictures change and boxes stay right.
 
 Every function takes a picture (3, H, W), uint8 RGB, its ``boxes`` (N, 4) and ``person_ids`` (N,),
-and gives new ones; what it was given stays as it is.
+and gives new ones; what it was given stays as it is. Where a target has ``teacher`` (N, D) or
+``ignored`` (M, 4), they follow.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ Sample = tuple[Tensor, dict[str, Tensor]]
 MIN_VISIBLE = 0.4
 """Least share of a person that a crop must leave; with less the person is no longer annotated."""
 
+_BOXES, _ROWS = ("boxes", "ignored"), ("person_ids", "teacher")
 _ERASED_HEIGHT, _ERASED_WIDTH = (0.2, 0.5), (0.3, 1.0)  # shares of the box
 
 
@@ -64,9 +66,10 @@ class Augmentation:
 
 def mirror(image: Tensor, target: dict[str, Tensor]) -> Sample:
     """Flip a picture with its boxes from left to right."""
-    boxes = target["boxes"].clone()
-    boxes[:, [0, 2]] = image.shape[2] - boxes[:, [2, 0]]
-    return image.flip(2), target | {"boxes": boxes}
+    moved = {name: target[name].clone() for name in _BOXES if name in target}
+    for boxes in moved.values():
+        boxes[:, [0, 2]] = image.shape[2] - boxes[:, [2, 0]]
+    return image.flip(2), target | moved
 
 
 def zoom(
@@ -95,7 +98,7 @@ def zoom(
     canvas = mean[:, None, None].repeat(1, new_height, new_width)
     canvas[:, top : top + height, left : left + width] = image
     shift = torch.tensor([left, top, left, top])
-    return canvas, target | {"boxes": target["boxes"] + shift}
+    return canvas, target | {name: target[name] + shift for name in _BOXES if name in target}
 
 
 def jitter_colours(image: Tensor, change: np.ndarray) -> Tensor:
@@ -141,12 +144,24 @@ def _corner(
 def _crop(
     target: dict[str, Tensor], left: int, top: int, width: int, height: int
 ) -> dict[str, Tensor]:
-    moved = target["boxes"] - torch.tensor([left, top, left, top])
-    inside = torch.stack(
-        [moved[:, 0::2].clamp(0, width), moved[:, 1::2].clamp(0, height)], dim=2
-    ).flatten(1)
-    area, whole = (
-        (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1) for boxes in (inside, moved)
-    )
-    kept = area >= MIN_VISIBLE * whole
-    return target | {"boxes": inside[kept], "person_ids": target["person_ids"][kept]}
+    moved = {
+        name: target[name] - torch.tensor([left, top, left, top])
+        for name in _BOXES
+        if name in target
+    }
+    inside = {
+        name: torch.stack(
+            [boxes[:, 0::2].clamp(0, width), boxes[:, 1::2].clamp(0, height)], dim=2
+        ).flatten(1)
+        for name, boxes in moved.items()
+    }
+    kept = _area(inside["boxes"]) >= MIN_VISIBLE * _area(moved["boxes"])
+    cut = {"boxes": inside["boxes"][kept]}
+    cut |= {name: target[name][kept] for name in _ROWS if name in target}
+    if "ignored" in inside:  # whatever is left of it is as doubtful as before
+        cut["ignored"] = inside["ignored"][_area(inside["ignored"]) > 0]
+    return target | cut
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)

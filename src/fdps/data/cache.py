@@ -19,11 +19,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from fdps.structures import Query, Scene, SceneSet
+from fdps.structures import Query, Scene, SceneSet, empty_boxes
 
 log = logging.getLogger("fdps.data")
 
-VERSION = 3
+VERSION = 4
 """Version in the hash; it counts up when readers read the same files differently."""
 
 SUFFIXES = (".mat", ".json", ".txt", ".csv", ".xml", ".ini", ".toml")
@@ -107,6 +107,8 @@ def _save(file: Path, scenes: SceneSet, root: Path) -> None:
         "person_ids": np.concatenate(
             [np.zeros(0, np.int64), *(s.person_ids for s in scenes.scenes)]
         ),
+        "n_ignored": np.array([len(_ignored(s)) for s in scenes.scenes], dtype=np.int64),
+        "ignored": np.concatenate([empty_boxes(), *map(_ignored, scenes.scenes)]),
         "files": np.array([[s.st_size, s.st_mtime_ns] for s in states], np.int64).reshape(-1, 2),
         "query_scenes": np.array([rows[query.scene] for query in queries], dtype=np.int64),
         "query_ids": np.array([query.person_id for query in queries], dtype=np.int64),
@@ -120,6 +122,10 @@ def _save(file: Path, scenes: SceneSet, root: Path) -> None:
     aside = file.with_suffix(".part")
     save_file(arrays, aside)
     aside.replace(file)
+
+
+def _ignored(scene: Scene) -> np.ndarray:
+    return empty_boxes() if scene.ignored is None else scene.ignored
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -150,16 +156,20 @@ def _scenes(
     ends = np.cumsum(arrays["n_boxes"])
     starts = (ends - arrays["n_boxes"]).tolist()
     boxes, ids = arrays["boxes"], arrays["person_ids"]
+    last = np.cumsum(arrays["n_ignored"])
+    regions = zip((last - arrays["n_ignored"]).tolist(), last.tolist(), strict=True)
     scenes = []
-    for row, start, end, state in zip(
-        text["scenes"], starts, ends.tolist(), arrays["files"].tolist(), strict=True
+    for row, start, end, state, (first, stop) in zip(
+        text["scenes"], starts, ends.tolist(), arrays["files"].tolist(), regions, strict=True
     ):
         name, relative, camera, frame, seconds = row
         path = base / relative
         found = path.stat()  # a picture that is gone is an OSError: the reader will name it
         if [found.st_size, found.st_mtime_ns] != state:
             return None
-        scenes.append(Scene(name, path, boxes[start:end], ids[start:end], camera, frame, seconds))
+        people = boxes[start:end], ids[start:end]
+        ignored = arrays["ignored"][first:stop] if stop > first else None
+        scenes.append(Scene(name, path, *people, camera, frame, seconds, ignored))
     return tuple(scenes)
 
 

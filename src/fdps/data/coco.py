@@ -15,6 +15,8 @@ annotation ``id`` repeats has the identity there.
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -45,9 +47,9 @@ def read(root: Path, split: str, findings: Findings) -> SceneSet:
     """Read a split of a COCO file.
 
     Images with a ``split`` are filtered by it; if none has one, every split holds all images.
-    Boxes are cut at the border of the picture. Annotations with ``iscrowd`` or ``ignore`` are left
-    out, and so are those of other categories where the file has a category called ``person`` or,
-    failing that, ``pedestrian`` or ``people``.
+    Boxes are cut at the border of the picture. Annotations with ``iscrowd`` or ``ignore`` are not
+    people; the boxes of ``ignore`` become ``Scene.ignored``. Left out are those of other categories
+    where the file has a category called ``person`` or, failing that, ``pedestrian`` or ``people``.
 
     Args:
         root: The folder of the annotations, or the JSON file itself.
@@ -91,12 +93,13 @@ def _read_file(file: Path, split: str, findings: Findings) -> tuple[Row, dict[in
             hint="docs/guides/data.md shows what a file looks like",
         )
     images = _images(content, file, findings)
-    people = _people(content, images, file, findings)
+    people, ignored = _people(content, images, file, findings)
     key = _identity_key(people, file, findings)
     scenes: dict[int, Scene] = {}
     for image_id, image in _of_split(images, split, file).items():
         with findings.tolerated():
-            scenes[image_id] = _scene(image, people[image_id], key, file, findings)
+            scene = _scene(image, people[image_id], key, file, findings)
+            scenes[image_id] = _with_ignored(scene, ignored.get(image_id, []))
     if not names_are_unique([scene.name for scene in scenes.values()]):
         raise AnnotationError(f"{file}: two images have the same file_name")
     return content, scenes
@@ -141,8 +144,8 @@ def _of_split(images: Mapping[int, Row], split: str, file: Path) -> Mapping[int,
 
 def _people(
     content: Row, images: Mapping[int, Row], file: Path, findings: Findings
-) -> dict[int, list[Row]]:
-    """Return the annotations of people, by image."""
+) -> tuple[dict[int, list[Row]], dict[int, list[Row]]]:
+    """Return the annotations of people, and those to be ignored, by image."""
     categories = rows(content, "categories", str(file))
     names = [str(row.get("name")).lower() for row in categories]
     label = next((label for label in PERSON_LABELS if label in names), None)
@@ -154,6 +157,7 @@ def _people(
             is_loss=True,
         )
     people: dict[int, list[Row]] = {image_id: [] for image_id in images}
+    ignored: dict[int, list[Row]] = {}
     for row in rows(content, "annotations", str(file)):
         with findings.tolerated():
             where = f"{file}: annotation {row.get('id')}"
@@ -164,11 +168,23 @@ def _people(
                 )
             if row.get("iscrowd") or row.get("ignore"):
                 findings.note("annotation with iscrowd or ignore: left out", where)
+                is_person = not person or row.get("category_id") in person
+                if is_person and row.get("ignore") and not row.get("iscrowd"):
+                    ignored.setdefault(image_id, []).append(row)
             elif not person or row.get("category_id") in person:
                 people[image_id].append(row)
             else:
                 findings.note("annotation of another category than person: left out", where)
-    return people
+    return people, ignored
+
+
+def _with_ignored(scene: Scene, rows: list[Row]) -> Scene:
+    """Add the regions to be ignored; one that is no box inside the picture is passed over."""
+    boxes = []
+    for row in rows:
+        with suppress(AnnotationError):
+            boxes.append(box(row, picture_size(scene.path), scene.name))
+    return replace(scene, ignored=np.stack(boxes)) if boxes else scene
 
 
 def _identity_key(people: Mapping[int, list[Row]], file: Path, findings: Findings) -> str:

@@ -37,6 +37,7 @@ def write_coco(root: StrPath, splits: Mapping[str, SceneSet]) -> None:
             copy_picture(scene, root / "images" / scene.name)
             images.append(image_row(scene, split, len(images) + 1))
             annotations += annotation_rows(scene, len(images), len(annotations) + 1)
+            annotations += ignored_rows(scene, len(images), len(annotations) + 1)
         ids = {scene.name: number for number, scene in enumerate(scenes.scenes, start=1)}
         content = {
             "images": images,
@@ -147,6 +148,24 @@ def annotation_rows(scene: Scene, image_id: int, first_id: int) -> list[dict[str
                 "area": (x2 - x1) * (y2 - y1),
                 "iscrowd": 0,
                 "person_id": person_id,
+            }
+        )
+    return rows
+
+
+def ignored_rows(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
+    """Make the objects of ``annotations`` for the regions that training is to ignore."""
+    rows = []
+    for k, (x1, y1, x2, y2) in enumerate([] if scene.ignored is None else scene.ignored.tolist()):
+        rows.append(
+            {
+                "id": first_id + k,
+                "image_id": image_id,
+                "category_id": 1,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+                "ignore": 1,
             }
         )
     return rows

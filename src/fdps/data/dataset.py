@@ -52,12 +52,21 @@ class TrainingScenes(Dataset[Sample]):
         decoded_gib: Memory for decoded pictures, in GiB. A set that fits is decoded here, once, and
             reading processes that are forked share it; a larger set is read from its files each
             time.
+        teacher_dim: Length of the teacher's embeddings; targets then have ``teacher``, with NaN
+            for people whom the teacher was not asked about. 0 leaves them out.
     """
 
     def __init__(
-        self, scenes: SceneSet, augment: Augmentation, *, seed: int, decoded_gib: float = 0.0
+        self,
+        scenes: SceneSet,
+        augment: Augmentation,
+        *,
+        seed: int,
+        decoded_gib: float = 0.0,
+        teacher_dim: int = 0,
     ) -> None:
         self.scenes, self.augment, self.seed = scenes.scenes, augment, seed
+        self.teacher_dim = teacher_dim
         limit = decoded_gib * 2**30
         self._decoded = decode_all(scenes) if limit and decoded_bytes(scenes) <= limit else None
 
@@ -76,9 +85,16 @@ class TrainingScenes(Dataset[Sample]):
             image, target = load_sample(scene)
         else:  # a copy, since a reading process hands over the memory itself
             image, target = as_tensors(self._decoded[item.row].copy(), scene)
+        if self.teacher_dim:
+            target["teacher"] = self._teacher(scene)
         image, target = self.augment(image, target, self._rng(_AUGMENT, item))
         seed = int(self._rng(_SEED, item).integers(2**63))
         return image, target | {"seed": torch.tensor(seed)}
+
+    def _teacher(self, scene: Scene) -> Tensor:
+        if scene.teacher is None:
+            return torch.full((len(scene.boxes), self.teacher_dim), torch.nan)
+        return torch.from_numpy(scene.teacher.astype(np.float32))
 
     def _rng(self, stream: int, item: Draw) -> np.random.Generator:
         return np.random.default_rng((self.seed, stream, *item))
@@ -174,10 +190,13 @@ def decode_all(scenes: SceneSet) -> list[UInt8[np.ndarray, "_ _ 3"]]:
 
 def as_tensors(image: UInt8[np.ndarray, "H W 3"], scene: Scene) -> Sample:
     """Make tensors of a decoded picture and the annotations of its scene."""
-    return torch.from_numpy(image).permute(2, 0, 1), {
+    target = {
         "boxes": torch.from_numpy(scene.boxes.copy()),
         "person_ids": torch.from_numpy(scene.person_ids.copy()),
     }
+    if scene.ignored is not None:
+        target["ignored"] = torch.from_numpy(scene.ignored.copy())
+    return torch.from_numpy(image).permute(2, 0, 1), target
 
 
 def collate(samples: list[Sample | FdpsError]) -> Batch | FdpsError:

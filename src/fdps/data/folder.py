@@ -8,6 +8,7 @@
       annotations.json   COCO as fdps.data.coco reads it; every image has a "split"
       queries.csv        image,x1,y1,x2,y2,person_id; optional
       galleries/         <split>.json: which images are searched for each query; optional
+      teacher.safetensors  embeddings of the people by another model (fdps.data.teacher); optional
 
 Instead of ``fdps.toml`` and ``annotations.json`` there may be one table, ``annotations.csv``
 (:mod:`fdps.data.annotations_csv`).
@@ -27,6 +28,7 @@ from fdps.data.coco_writer import (
     check_names,
     check_text,
     copy_picture,
+    ignored_rows,
     image_row,
     replace_text,
 )
@@ -35,6 +37,7 @@ from fdps.data.gallery_files import galleries_json, with_galleries
 from fdps.data.identities import contiguous
 from fdps.data.query_list import by_rule, queries_csv, read_queries
 from fdps.data.reader import reader
+from fdps.data.teacher import write_teacher
 from fdps.errors import AnnotationError, MissingDataError
 from fdps.pictures import StrPath
 from fdps.structures import Query, SceneSet
@@ -130,11 +133,12 @@ def write_folder(
         notes: Anything that a user should know.
         tables: More tables for ``fdps.toml``, of values that JSON knows too.
         details: More keys for the annotations of a scene, by its name: one mapping for each of its
-            boxes. :func:`read` passes over keys that it does not know.
+            boxes, then one for each of its regions to be ignored. :func:`read` passes over keys
+            that it does not know.
 
     Raises:
         AnnotationError: A scene name leads out of the folder, belongs to two pictures, or is not
-            UTF-8.
+            UTF-8; or the sets were labelled by several teachers.
     """
     root = Path(root)
     check_names(splits)
@@ -146,6 +150,7 @@ def write_folder(
             copy_picture(scene, root / IMAGES / scene.name)
             images.append(image_row(scene, split, len(images) + 1))
             rows = annotation_rows(scene, len(images), len(annotations) + 1)
+            rows += ignored_rows(scene, len(images), len(annotations) + len(rows) + 1)
             more = (details or {}).get(scene.name, [{}] * len(rows))
             annotations += [{**row, **extra} for row, extra in zip(rows, more, strict=True)]
     content = {
@@ -161,6 +166,7 @@ def write_folder(
             (root / GALLERIES).mkdir(exist_ok=True)
             text = galleries_json(scenes.queries)
             replace_text(root / GALLERIES / f"{split}.json", text)
+    write_teacher(root, splits.values())
     info = {"name": name, "licence": licence, "notes": notes}
     replace_text(root / INFO, _toml(info, tables or {}))
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fdps.errors import AnnotationError
 from fdps.structures import UNLABELLED, Query, Scene, SceneSet
 
 
@@ -33,9 +34,17 @@ def concatenate(sets: Sequence[SceneSet], name: str) -> SceneSet:
 
     Raises:
         ValueError: ``sets`` is empty.
+        AnnotationError: Two sets have embeddings of different teachers.
     """
     if not sets:
         raise ValueError("concatenate needs at least one scene set")
+    teachers = {part.teacher_hash: part.name for part in sets if part.teacher_hash}
+    if len(teachers) > 1:
+        named = ", ".join(f"{name} by {model}" for model, name in teachers.items())
+        raise AnnotationError(
+            f"the sets were labelled by different teachers: {named}",
+            hint="their embeddings cannot be compared: label all sets by one (fdps data label)",
+        )
     joined: list[SceneSet] = []
     first = 0
     for scenes in sets:
@@ -48,6 +57,7 @@ def concatenate(sets: Sequence[SceneSet], name: str) -> SceneSet:
         name=name,
         scenes=tuple(scene for part in joined for scene in part.scenes),
         queries=tuple(query for part in joined for query in part.queries),
+        teacher_hash=next(iter(teachers), ""),
     )
 
 

@@ -63,7 +63,10 @@ def split_by_person(scenes: SceneSet, shares: Mapping[str, float], seed: int) ->
         ids = np.where(np.array(foreign, dtype=bool), UNLABELLED, scene.person_ids)
         parts[chosen].append(replace(scene, person_ids=ids.astype(np.int64)))
     base = scenes.name.partition("/")[0]
-    sets = {name: SceneSet(f"{base}/{name}", tuple(rows)) for name, rows in parts.items()}
+    sets = {
+        name: SceneSet(f"{base}/{name}", tuple(rows), teacher_hash=scenes.teacher_hash)
+        for name, rows in parts.items()
+    }
     return Division(sets, n_unnamed)
 
 

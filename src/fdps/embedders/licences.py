@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from fdps.bundled import LICENCE, NAMES, bundled_weights
-from fdps.config import DataConfig, load_recipe
+from fdps.config import DataConfig, Recipe, load_recipe
 from fdps.embedders.places import is_card
 from fdps.errors import FdpsError, ModelError
-from fdps.weights_file import Origin, describe_weights
+from fdps.weights_file import Origin, describe_weights, weights_file
 
 ALLOWED_VARIABLE = "FDPS_ALLOWED_LICENSES"
 RESEARCH_ONLY, UNKNOWN = "research-only", "unknown"
@@ -23,7 +23,7 @@ def licence_of(place: Path) -> str:
     A card whose training data are ``research-only`` is that as well, whatever the weights say.
 
     Weights without a recipe are ``unknown``, and so are those of data that fdps does not know: only
-    whoever trained them knows.
+    whoever trained them knows. A run that began from ``research-only`` weights is that as well.
 
     Args:
         place: Path of weights or a card; the licence of a missing file is ``unknown``.
@@ -41,8 +41,13 @@ def licence_of(place: Path) -> str:
     licence = origin_of(place).licence
     if licence:
         return licence
-    data = training_data(place)
-    return RESEARCH_ONLY if data is not None and _is_research(data) else UNKNOWN
+    recipe = _recipe(place)
+    if recipe is None:
+        return UNKNOWN
+    begun_from = weights_file(recipe.train.start_from) if recipe.train.start_from else place
+    if begun_from != place and licence_of(begun_from) == RESEARCH_ONLY:
+        return RESEARCH_ONLY
+    return RESEARCH_ONLY if _is_research(recipe.data) else UNKNOWN
 
 
 def origin_of(place: Path) -> Origin:
@@ -55,9 +60,14 @@ def origin_of(place: Path) -> Origin:
 
 def training_data(place: Path) -> DataConfig | None:
     """Return the data that weights in a run folder were trained on; ``None`` without a recipe."""
+    recipe = _recipe(place)
+    return None if recipe is None else recipe.data
+
+
+def _recipe(place: Path) -> Recipe | None:
     recipe = place.with_name(RECIPE_FILE)
     try:
-        return load_recipe(recipe).data if recipe.is_file() else None
+        return load_recipe(recipe) if recipe.is_file() else None
     except FdpsError:  # the recipe is of another version and tells nothing
         return None
 

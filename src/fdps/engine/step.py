@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from math import isfinite
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from jaxtyping import Int64
@@ -41,7 +41,10 @@ from fdps.errors import TrainingDiverged
 from fdps.losses import Criterion
 from fdps.models import PersonSearchNet
 from fdps.models.outputs import EmbeddedPeople, TrainingOutputs
+from fdps.models.roi_heads import TEACHER_LOSSES, teacher_rows
 from fdps.models.transform import Size
+
+T = TypeVar("T")
 
 SMALLEST_SCALE = 2.0**-10
 """Least scale; below it, fp16 gradients overflow for a reason other than their scale."""
@@ -105,6 +108,7 @@ class Learner:
         self._stepper.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.criterion.update(*people)
+        self._remember_teacher(share[1])
         if self.average is not None:
             self.average.update(self.net, step)
         return {"lr": lr, **values, **norms, "people": len(people.person_ids)}
@@ -136,6 +140,7 @@ class Learner:
         for images, targets in micro_batches:
             with self.fabric.autocast():
                 out: TrainingOutputs = self.net(images, targets, self.criterion, size)
+            out = out._replace(losses=_teacher_last(out.losses))
             counts = {name: loss.n_samples for name, loss in out.losses.items()}
             if totals is None:
                 totals = self.processes.sum(_counted(counts))
@@ -163,7 +168,8 @@ class Learner:
         """Count the samples of every loss in the whole batch."""
         with self.fabric.autocast():
             counts = [
-                _counted(self.net.count(*part, self.criterion, size)) for part in micro_batches
+                _counted(_teacher_last(self.net.count(*part, self.criterion, size)))
+                for part in micro_batches
             ]
         return self.processes.sum(torch.stack(counts).sum(dim=0))
 
@@ -175,6 +181,17 @@ class Learner:
             together(torch.cat([out.people.person_ids for out in outputs])),
             together(torch.cat([out.people.overlaps for out in outputs])),
         )
+
+    def _remember_teacher(self, targets: list[dict[str, Tensor]]) -> None:
+        """Let the teacher's queue have everybody in the batch once, in the order of the batch."""
+        teacher = self.criterion.teacher
+        if teacher is None:
+            return
+        dim = teacher.teacher_dim
+        rows = torch.zeros((0, dim), device=self.device)
+        if targets:
+            rows = teacher_rows(targets, dim)
+        teacher.update(self.processes.concatenate(rows))
 
     def _gradients(self, step: int) -> dict[str, float]:
         """Sum the gradients over the processes, shorten them, and return how long they were."""
@@ -209,6 +226,13 @@ def weighted_sum(
     scaled = {k: v * reid_ramp if k.endswith("reid") else v for k, v in losses.items()}
     terms = [getattr(weights, f"{name}_weight", 1.0) * loss for name, loss in scaled.items()]
     return torch.stack(terms).sum()
+
+
+def _teacher_last(losses: dict[str, T]) -> dict[str, T]:
+    """Put what a teacher says behind what a system adds: parts are summed by position."""
+    return {k: v for k, v in losses.items() if k not in TEACHER_LOSSES} | {
+        k: losses[k] for k in TEACHER_LOSSES if k in losses
+    }
 
 
 def _counted(counts: dict[str, Tensor]) -> Int64[Tensor, " K"]:

@@ -17,6 +17,7 @@ from fdps.config import MACHINE_FIELDS, Recipe, TrainConfig
 from fdps.data.augment import Augmentation
 from fdps.data.dataset import Batch, TrainingScenes, training_batches
 from fdps.data.order import SceneFacts, epoch_batches
+from fdps.data.teacher import all_rows, teaching_hash
 from fdps.engine.checkpoint import newest_checkpoint, restore, save_checkpoint
 from fdps.engine.interrupt import stop_between_steps
 from fdps.engine.out_of_memory import memory_explained
@@ -33,10 +34,10 @@ from fdps.engine.run_log import RunLog, Stream, Watcher, environment
 from fdps.engine.step import Learner
 from fdps.engine.validation import Validation
 from fdps.errors import AnnotationError, ConfigError, TrainingDiverged, UsageError
-from fdps.losses import Criterion
+from fdps.losses import Criterion, Distillation, teacher_basis
 from fdps.losses.watched import hardness
 from fdps.models import PersonSearchNet, build_system
-from fdps.models.weights import save_weights
+from fdps.models.weights import begin_from, save_weights
 from fdps.predictions import data_hash
 from fdps.structures import SceneSet
 
@@ -61,7 +62,8 @@ def train(
 
     Args:
         recipe: Everything that makes the run.
-        scenes: Training scenes with identities 0..L-1 (:func:`fdps.data.identities.contiguous`).
+        scenes: Training scenes with identities 0..L-1 (:func:`fdps.data.identities.contiguous`),
+            or with embeddings of a teacher, or both.
         run: The run folder (:mod:`fdps.engine.run_folder`); one with a checkpoint is continued.
         stream: Stream for the status line and the table, for example ``sys.stderr``; without one
             nothing is shown.
@@ -74,7 +76,8 @@ def train(
         The path of the weights file.
 
     Raises:
-        AnnotationError: There is no scene, or no labelled person.
+        AnnotationError: There is no scene, or no labelled person and no teacher; or the recipe
+            asks for a teacher and the scenes have none.
         ConfigError: A batch is too small for the processes, there is nothing to train for, or
             nothing to validate on.
         UsageError: The folder holds a run of another recipe or of other data, or the device is
@@ -88,21 +91,25 @@ def train(
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last step was written.
     """
     config = recipe.train
-    n_persons = _count_persons(scenes)
+    n_persons = _count_persons(scenes, with_teacher=recipe.loss.teacher_weight > 0)
     inspections = _inspections(recipe, validate, inspect)
     check_continuable(run, recipe)
     fabric = connect(config)
     _check_batches(recipe, len(scenes), fabric.world_size)
-    facts, data = SceneFacts.of(scenes, with_aspects=config.group_by_aspect), data_hash(scenes)
+    facts, data = SceneFacts.of(scenes, with_aspects=config.group_by_aspect), _data_hash(scenes)
     steps_per_epoch = -(-len(facts) // config.batch_size)
     with memory_explained(recipe), ExitStack() as stack:
-        learner, progress, news = _begin(recipe, n_persons, fabric, run, data)
+        learner, progress, news = _begin(recipe, scenes, n_persons, fabric, run, data)
         is_first, total_steps = learner.processes.is_first, config.epochs * steps_per_epoch
         watched = _opened(run, recipe, total_steps, progress, stream, watchers)
         log = stack.enter_context(watched if is_first else RunLog(None, total_steps, progress))
         log.say(*news)
         dataset = TrainingScenes(
-            scenes, Augmentation.of(config), seed=config.seed, decoded_gib=config.decoded_gib
+            scenes,
+            Augmentation.of(config),
+            seed=config.seed,
+            decoded_gib=config.decoded_gib,
+            teacher_dim=scenes.teacher_dim if recipe.loss.teacher_weight else 0,
         )
         stop = stack.enter_context(stop_between_steps())
         while progress.n_epochs < config.epochs and not _is_patience_over(progress, config):
@@ -130,15 +137,18 @@ def train(
 
 
 def _begin(
-    recipe: Recipe, n_persons: int, fabric: Fabric, run: Path, data: str
+    recipe: Recipe, scenes: SceneSet, n_persons: int, fabric: Fabric, run: Path, data: str
 ) -> tuple[Learner, Progress, list[str]]:
     """Return the learner, where it stands, and what there is to say about going on."""
     checkpoint = newest_checkpoint(run)
     model = recipe.model
-    if checkpoint is not None:  # it has all weights, so none are read to be overwritten
+    if checkpoint is not None or recipe.train.start_from:
+        # There are all weights, so none are read to be overwritten.
         model = replace(model, backbone_weights="none")
     torch.manual_seed(recipe.train.seed)
-    net, criterion = build_system(model, recipe.loss, n_persons)
+    net, criterion = build_system(model, recipe.loss, n_persons, _teacher(recipe, scenes))
+    if checkpoint is None and recipe.train.start_from:
+        begin_from(net, recipe.train.start_from)
     learner = Learner(net, criterion, recipe, fabric)
     if checkpoint is None:
         return learner, Progress(), []
@@ -307,12 +317,38 @@ def _check_batches(recipe: Recipe, n_scenes: int, n_processes: int) -> None:
         )
 
 
-def _count_persons(scenes: SceneSet) -> int:
+def _teacher(recipe: Recipe, scenes: SceneSet) -> Distillation | None:
+    """Return what the recipe learns from a teacher, with an empty queue."""
+    loss = recipe.loss
+    if not loss.teacher_weight:
+        return None
+    return Distillation(
+        *teacher_basis(all_rows(scenes.scenes), recipe.model.embedding_dim),
+        queue_size=loss.teacher_queue_size,
+        temperature=loss.teacher_temperature,
+    )
+
+
+def _data_hash(scenes: SceneSet) -> str:
+    """Name all that a training learns from."""
+    return data_hash(scenes) + teaching_hash(scenes)
+
+
+def _count_persons(scenes: SceneSet, *, with_teacher: bool) -> int:
+    """Count the identities; without any the table has one row, which stays empty."""
+    if with_teacher and not (scenes.teacher_dim and len(all_rows(scenes.scenes))):
+        raise AnnotationError(
+            f"loss.teacher_weight is above 0, but {scenes.name} has no embeddings of a teacher",
+            hint="let a model write them: fdps data label, or set loss.teacher_weight=0",
+        )
     ids = scenes.person_ids
+    if not ids and with_teacher:
+        return 1
     if not ids:
         raise AnnotationError(
             f"{scenes.name} has {len(scenes)} scenes and no labelled person",
-            hint="re-ID needs at least one person_id >= 0 in the training scenes",
+            hint="re-ID needs at least one person_id >= 0 in the training scenes, or a teacher: "
+            "fdps data label, and loss.teacher_weight",
         )
     if ids != list(range(len(ids))):
         raise AnnotationError(

@@ -13,6 +13,12 @@ from fdps.losses.balanced_oim import (
 )
 from fdps.losses.criterion import Criterion
 from fdps.losses.detection import box_loss, classification_loss
+from fdps.losses.distillation import (
+    Distillation,
+    TeacherTerms,
+    distillation_loss,
+    teacher_basis,
+)
 from fdps.losses.hoim import BACKGROUND_ID, HierarchicalMemory, HOIMLoss
 from fdps.losses.loim import LocalizedOIMLoss
 from fdps.losses.memory import CircularQueue, LookupTable, PersonMemory
@@ -24,6 +30,7 @@ __all__ = [
     "BalancedTerms",
     "CircularQueue",
     "Criterion",
+    "Distillation",
     "HOIMLoss",
     "HierarchicalMemory",
     "LocalizedOIMLoss",
@@ -32,10 +39,13 @@ __all__ = [
     "OIMTerms",
     "PersonMemory",
     "RunningDispersion",
+    "TeacherTerms",
     "balanced_oim_loss",
     "box_loss",
     "classification_loss",
     "dispersion",
+    "distillation_loss",
     "negative_loss",
     "oim_loss",
+    "teacher_basis",
 ]

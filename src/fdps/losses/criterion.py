@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
+from fdps.losses.distillation import Distillation
 from fdps.losses.memory import similarity
 from fdps.structures import UNLABELLED
 
@@ -37,11 +38,18 @@ class Criterion(nn.Module, ABC):
             ``BACKGROUND_ID`` as their identity.
         memory: What is remembered; its ``table`` has one row per identity.
         temperature: Divisor of similarities.
+        teacher: What is learnt beside the identities, or without any; with its own memory. ``None``
+            where a recipe has no teacher.
     """
 
     sees_background: ClassVar[bool] = False
     memory: Any
     temperature: float
+    teacher: Distillation | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher = None
 
     def forward(
         self, embeddings: Float[Tensor, "N C"], person_ids: Int[Tensor, " N"]

@@ -5,7 +5,7 @@ of your own, :mod:`fdps.models.systems`; the other modules are internal and may 
 """
 
 from fdps.config import LossConfig, ModelConfig
-from fdps.losses import Criterion, HierarchicalMemory, HOIMLoss
+from fdps.losses import Criterion, Distillation, HierarchicalMemory, HOIMLoss
 from fdps.models.criteria import build_criterion
 from fdps.models.person_search import PersonSearchNet
 from fdps.models.systems import System, register, system_of
@@ -37,7 +37,7 @@ def build_model(config: ModelConfig, memory: HierarchicalMemory | None = None) -
 
 
 def build_system(
-    config: ModelConfig, loss: LossConfig, n_persons: int
+    config: ModelConfig, loss: LossConfig, n_persons: int, teacher: Distillation | None = None
 ) -> tuple[PersonSearchNet, Criterion]:
     """Build a network and the re-ID loss that it is trained with, which may share a memory.
 
@@ -45,6 +45,7 @@ def build_system(
         config: The network.
         loss: The loss.
         n_persons: Training identities, L; rows of the look-up table.
+        teacher: What is learnt from a teacher beside the identities.
 
     Raises:
         ConfigError: An option is not known to the system, or outside its range.
@@ -53,5 +54,6 @@ def build_system(
     """
     system = system_of(config)
     criterion = system.criterion(loss, n_persons)
+    criterion.teacher = teacher
     memory = criterion.memory if isinstance(criterion, HOIMLoss) else None
     return system.network(memory), criterion

@@ -25,7 +25,7 @@ from fdps.models.outputs import (
     RegionOutputs,
     TrainingOutputs,
 )
-from fdps.models.roi_heads import RegionHeads
+from fdps.models.roi_heads import TEACHER_LOSSES, RegionHeads
 from fdps.models.rpn import ProposalNetwork
 from fdps.models.transform import PictureTransform, Size
 
@@ -69,6 +69,8 @@ class PersonSearchNet(nn.Module):
             images: Pictures; without any, every loss is 0.
             targets: ``boxes`` (N, 4) and ``person_ids`` (N,) of each picture; N may be 0. Where
                 there is a ``seed``, all that is drawn at random for a picture follows from it.
+                There may be ``teacher`` (N, D), the embeddings of a teacher, and ``ignored``
+                (M, 4), boxes that are neither people nor background.
             criterion: The re-ID loss. It stays as it is until its ``update``.
             size: Pad to this at least: that of the whole batch, of which this one is a part.
         """
@@ -130,7 +132,7 @@ class PersonSearchNet(nn.Module):
         """
         if not images:
             none = torch.zeros((), dtype=torch.int64, device=self._device)
-            return dict.fromkeys(self._loss_names, none)
+            return dict.fromkeys(self._loss_names(criterion), none)
         with statistics_kept(self):
             batch, resized = self.transform(images, targets, size)
             features = self.features(batch)
@@ -202,14 +204,14 @@ class PersonSearchNet(nn.Module):
         person_ids = torch.zeros(0, dtype=torch.int64, device=self._device)
         nothing = MeanLoss(embeddings.sum(), person_ids.sum())
         return TrainingOutputs(
-            losses=dict.fromkeys(self._loss_names, nothing),
+            losses=dict.fromkeys(self._loss_names(criterion), nothing),
             reid_terms=criterion.terms(embeddings, person_ids)._asdict(),
             people=EmbeddedPeople(embeddings, person_ids, embeddings.sum(dim=1)),
         )
 
-    @property
-    def _loss_names(self) -> tuple[str, ...]:
-        return (*self.rpn.LOSSES, *self.roi_heads.LOSSES, *self.FURTHER_LOSSES)
+    def _loss_names(self, criterion: Criterion) -> tuple[str, ...]:
+        taught = () if criterion.teacher is None else TEACHER_LOSSES
+        return (*self.rpn.LOSSES, *self.roi_heads.LOSSES, *self.FURTHER_LOSSES, *taught)
 
     @property
     def _device(self) -> torch.device:

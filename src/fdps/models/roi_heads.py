@@ -16,11 +16,13 @@ from torchvision.ops import clip_boxes_to_image, nms
 
 from fdps.losses import BACKGROUND_ID, Criterion
 from fdps.losses.detection import box_loss
+from fdps.losses.distillation import has_target
 from fdps.models.box_coder import decode, encode
 from fdps.models.heads import HeadOutputs, TaskHeads
 from fdps.models.outputs import DetectedTensors, MeanLoss, RegionOutputs
 from fdps.models.sampling import PERSON, REGIONS, match, sample, seeded
 
+TEACHER_LOSSES = ("teacher_direction", "teacher_similarity")
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # scales of dx, dy, dw, dh, as in all of the family
 MIN_SIDE_PX = 1.0
 
@@ -213,7 +215,11 @@ class RoIHeads(RegionHeads):
             "box": picked.box_loss(out.deltas),
             "reid": terms.loss,
         }
-        counts = self._counts(picked, criterion)
+        if criterion.teacher is not None:
+            shown = shown_teacher(targets, people, criterion.teacher.teacher_dim)
+            taught = criterion.teacher.terms(out.embeddings, shown)
+            values |= zip(TEACHER_LOSSES, taught, strict=True)
+        counts = self._counts(picked, targets, criterion)
         return RegionOutputs(
             losses={name: MeanLoss(values[name], n) for name, n in counts.items()},
             reid_terms={name: value.detach() for name, value in terms._asdict().items()},
@@ -232,7 +238,8 @@ class RoIHeads(RegionHeads):
         criterion: Criterion,
     ) -> dict[str, Int64[Tensor, ""]]:
         """Count the samples of every loss of :meth:`losses`, without running the heads."""
-        return self._counts(pick(proposals, targets, self.rules, self.stream), criterion)
+        picked = pick(proposals, targets, self.rules, self.stream)
+        return self._counts(picked, targets, criterion)
 
     def detect(
         self,
@@ -310,10 +317,16 @@ class RoIHeads(RegionHeads):
         """
         return [*torch.split(out.logits.softmax(dim=1)[:, PERSON], counts)]
 
-    def _counts(self, picked: Picked, criterion: Criterion) -> dict[str, Int64[Tensor, ""]]:
+    def _counts(
+        self, picked: Picked, targets: list[dict[str, Tensor]], criterion: Criterion
+    ) -> dict[str, Int64[Tensor, ""]]:
         n_regions = picked.n_regions()
         n_reid = criterion.n_samples(picked.person_ids)
-        return {"person": n_regions, "box": n_regions, "reid": n_reid}
+        counts = {"person": n_regions, "box": n_regions, "reid": n_reid}
+        if criterion.teacher is not None:
+            shown = shown_teacher(targets, picked.people, criterion.teacher.teacher_dim)
+            counts |= dict.fromkeys(TEACHER_LOSSES, has_target(shown).sum())
+        return counts
 
 
 @torch.no_grad()
@@ -328,7 +341,8 @@ def pick(
     Args:
         proposals: Of each picture, in pixels of the resized picture.
         targets: ``boxes`` and ``person_ids`` of each picture, likewise resized; with a ``seed``
-            the sample of a picture follows from it and the stream alone.
+            the sample of a picture follows from it and the stream alone. Regions near ``ignored``
+            boxes, where there are any, are not background.
         rules: Of the sampling.
         stream: Of the random numbers.
     """
@@ -339,6 +353,36 @@ def pick(
     return Picked(
         regions, torch.cat(is_person), torch.cat(boxes), torch.cat(ids), torch.cat(people)
     )
+
+
+def teacher_rows(targets: list[dict[str, Tensor]], dim: int) -> Float[Tensor, "N {dim}"]:
+    """Return the teacher's embeddings of all annotated people; NaN where it was not asked.
+
+    Args:
+        targets: ``boxes`` of each picture, at least one, and ``teacher`` where it has them.
+        dim: Length of the teacher's embeddings.
+    """
+    return torch.cat(
+        [
+            target.get("teacher", target["boxes"].new_full((len(target["boxes"]), dim), torch.nan))
+            for target in targets
+        ]
+    )
+
+
+def shown_teacher(
+    targets: list[dict[str, Tensor]], people: Int64[Tensor, " N"], dim: int
+) -> Float[Tensor, "N {dim}"]:
+    """Return the teacher's embedding of the person whom each region shows; NaN for nobody.
+
+    Args:
+        targets: As for :func:`teacher_rows`.
+        people: Which of all annotated people each region shows, -1 for nobody.
+        dim: Length of the teacher's embeddings.
+    """
+    rows = teacher_rows(targets, dim)
+    nobody = rows.new_full((1, dim), torch.nan)
+    return torch.cat([rows, nobody])[people]  # the last row is that of -1
 
 
 def select(
@@ -373,6 +417,7 @@ def _pick(
         people,
         foreground_iou=rules.foreground_iou,
         background_iou=rules.background_iou,
+        ignored=target.get("ignored"),
     )
     rows = sample(
         found.label,

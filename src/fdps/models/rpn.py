@@ -127,7 +127,8 @@ class ProposalNetwork(nn.Module):
 
         Args:
             proposed: From :meth:`forward`.
-            targets: ``boxes`` (N, 4) of each picture, in its resized pixels; N may be 0. ``seed``,
+            targets: ``boxes`` (N, 4) of each picture, in its resized pixels; N may be 0. Anchors
+                near ``ignored`` (M, 4), where there is one, are not background. ``seed``,
                 a whole number, fixes which anchors are drawn, whatever else is in the batch;
                 without it they come from torch's global generator.
 
@@ -156,6 +157,7 @@ class ProposalNetwork(nn.Module):
             foreground_iou=self.rules.foreground_iou,
             background_iou=self.rules.background_iou,
             best_of_each=True,
+            ignored=target.get("ignored"),
         )
         rows = sample(
             found.label,

@@ -33,6 +33,7 @@ def match(
     foreground_iou: float,
     background_iou: float,
     best_of_each: bool = False,
+    ignored: Float[Tensor, "M 4"] | None = None,
 ) -> Match:
     """Label every region by its largest overlap with a person.
 
@@ -47,7 +48,20 @@ def match(
         background_iou: Less than this overlap makes background; in between is ignored.
         best_of_each: Whether the regions that overlap a person most, ties included, are people
             even below ``foreground_iou``.
+        ignored: Boxes of which nobody knows whether they are people: regions that overlap them as
+            much as would keep them from being background beside a person are ignored too.
     """
+    if ignored is not None and len(ignored) and len(regions):
+        found = match(
+            regions,
+            people,
+            foreground_iou=foreground_iou,
+            background_iou=background_iou,
+            best_of_each=best_of_each,
+        )
+        is_near = box_iou(ignored, regions).amax(dim=0) >= background_iou
+        is_open = is_near & (found.label == BACKGROUND)
+        return found._replace(label=found.label.masked_fill(is_open, IGNORED))
     if len(people) == 0 or len(regions) == 0:
         nobody = regions.new_zeros(len(regions), dtype=torch.int64)
         return Match(nobody, nobody)

@@ -50,7 +50,8 @@ class PictureTransform(nn.Module):
 
         Args:
             images: RGB in [0, 1], each of its own size.
-            targets: ``boxes`` of each picture; with a ``seed`` the drawn side follows from it.
+            targets: ``boxes`` of each picture, and ``ignored`` ones where there are any; with a
+                ``seed`` the drawn side follows from it.
             size: Pad to this at least, as pictures need that are part of a larger batch.
         """
         given = targets if targets is not None else [None] * len(images)
@@ -106,7 +107,11 @@ class PictureTransform(nn.Module):
         side = self._side(target)
         # The boxes alone: what else a target has is not for torchvision to look at.
         boxes = None if target is None else {"boxes": target["boxes"]}
+        before = (image.shape[-2], image.shape[-1])
         image, moved = side.resize(side.normalize(image), boxes)
+        if target is not None and "ignored" in target:
+            after = (image.shape[-2], image.shape[-1])
+            moved = moved | {"ignored": resize_boxes(target["ignored"], before, after)}
         return image, None if target is None else target | moved
 
 

@@ -22,6 +22,7 @@ from fdps.weights_file import (
     described_by,
     file_hash,
     not_safetensors,
+    weights_file,
 )
 from fdps.weights_file import describe_weights as describe_weights
 
@@ -59,6 +60,28 @@ def save_weights(
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, save(tensors, metadata={"fdps": json.dumps(header)}))
+
+
+def begin_from(net: PersonSearchNet, place: str) -> None:
+    """Give a network the weights of another one of its shape, for it to go on from.
+
+    Args:
+        net: The network that is to be trained.
+        place: A weights file, a run folder, or a name of bundled weights.
+
+    Raises:
+        MissingDataError: No such file.
+        ModelError: Not a weights file, or of a network of another shape.
+    """
+    path = weights_file(place)
+    given, _ = load_weights(path)
+    try:
+        net.load_state_dict(given.state_dict())
+    except RuntimeError as error:
+        raise ModelError(
+            f"a run cannot begin from {place}, which is another network: {error}",
+            hint="take over the [model] section of the recipe that it was trained by",
+        ) from error
 
 
 def load_weights(path: Path) -> tuple[PersonSearchNet, str]:

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,9 @@ def test_a_recipe_without_data_is_tried_per_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "r.toml"
-    path.write_text(to_toml(tiny_recipe()))
+    recipe = tiny_recipe()
+    recipe = replace(recipe, loss=replace(recipe.loss, teacher_weight=1.0))  # nor has it a teacher
+    path.write_text(to_toml(recipe))
     assert main(["doctor", "--recipe", str(path)]) == 0
     out = capsys.readouterr().out
     assert "Data    the recipe names no training scenes: tried" in out

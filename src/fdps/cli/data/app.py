@@ -11,6 +11,7 @@ import typer
 from fdps.cli.data import write as data_write
 from fdps.cli.data.check import check
 from fdps.cli.data.collage import collage
+from fdps.cli.data.label import label
 from fdps.cli.data.show import stats, view
 from fdps.cli.data.sizes import parse_size
 from fdps.errors import UsageError
@@ -26,10 +27,11 @@ app = typer.Typer(name="data", no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def data() -> None:
-    """Draw, paste, check, convert, divide and look at data sets."""
+    """Draw, paste, label, check, convert, divide and look at data sets."""
 
 
 app.command()(collage)
+app.command()(label)
 app.command()(check)
 app.command()(data_write.convert)
 app.command()(data_write.split)

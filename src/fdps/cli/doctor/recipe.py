@@ -158,10 +158,13 @@ def _drawn(recipe: "Recipe", folder: Path) -> "SceneSet":
     left = np.linspace(0, width - 200, ASSUMED_PEOPLE)
     boxes = np.stack([left, left * 0 + 300, left + 150, left * 0 + 700], axis=1)
     ids = np.arange(ASSUMED_PEOPLE, dtype=np.int64)
+    # What a teacher says is only needed where a recipe asks for it.
+    dim = recipe.model.embedding_dim
+    teacher = np.eye(ASSUMED_PEOPLE, dim, dtype=np.float32) if recipe.loss.teacher_weight else None
     return SceneSet(
         "drawn",
         tuple(
-            Scene(str(k), path, boxes.astype(np.float32), ids)
+            Scene(str(k), path, boxes.astype(np.float32), ids, teacher=teacher)
             for k in range(recipe.train.batch_size)
         ),
     )

@@ -33,6 +33,8 @@ def train_run(recipe: "Recipe", run: Path, *, quiet: bool) -> Path:
     with working("Loading torch", hidden=quiet or not is_first_process()):
         from fdps.engine.train import train
 
+    if recipe.train.start_from:
+        _check_licence(recipe.train.start_from)
     # It announces precision and processes; what matters of that, we say ourselves.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with working("Reading the data", hidden=quiet or not is_first_process()):
@@ -59,6 +61,16 @@ def train_run(recipe: "Recipe", run: Path, *, quiet: bool) -> Path:
         if is_first_process() and (run / RECIPE_FILE).is_file():  # else nothing has begun
             print(f"Stopped {printable(run)}\nNext    fdps resume {typed(run)}", file=sys.stderr)
         raise
+
+
+def _check_licence(model: str) -> None:
+    """Refuse to begin from weights of a licence that is not allowed."""
+    from fdps.embedders import find_model
+    from fdps.embedders.licences import check_licence, licence_of
+
+    place = find_model(model)
+    if place.exists():  # otherwise the training says that there is none
+        check_licence(licence_of(place), model)
 
 
 def say_done(run: Path, weights: Path, *, json_output: bool) -> None:

@@ -75,12 +75,12 @@ def look_at_all(
         ResourceError: No decoder can be started.
     """
     size = batch if isinstance(embedder, BatchEmbedder) else 1
-    seen = _seen(_decoded(files, decoders), embedder, size)
+    seen = _seen(decode_ahead(files, decoders), embedder, size)
     for file, events in groupby(seen, key=itemgetter(0)):
         yield file, (event for _, event in events if event is not None)
 
 
-def _decoded(
+def decode_ahead(
     files: Iterable[File], decoders: Decoders
 ) -> Iterator[tuple[File, DecodedFrame | Ending | None]]:
     """Yield what the decoders give, file after file; ``None`` for a file that is not decoded."""
