@@ -66,17 +66,6 @@ def weights_file(path: Path | str) -> Path:
     return (None if place.exists() else bundled_weights(str(path))) or place
 
 
-def is_weights_file(path: Path) -> bool:
-    """Tell weights of a whole network from those of a backbone alone, which say nothing of fdps."""
-    if not path.is_file():
-        return False
-    try:
-        with safe_open(path, framework="np") as file:
-            return "fdps" in (file.metadata() or {})
-    except (SafetensorError, OSError):
-        return False
-
-
 def describe_weights(path: Path) -> Description:
     """Read which network a weights file is for, without its tensors.
 

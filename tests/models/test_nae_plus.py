@@ -13,7 +13,7 @@ from torchvision.ops import box_iou
 
 from fake.tiny import CONFIG, N_PERSONS, picture, target
 from fdps.config import LossConfig
-from fdps.errors import ConfigError, ModelError
+from fdps.errors import ConfigError
 from fdps.losses import Criterion
 from fdps.models import PersonSearchNet, build_system
 from fdps.models.heads import HeadOutputs
@@ -25,7 +25,7 @@ from fdps.models.systems.nae_plus import (
     inside,
     nearest,
 )
-from fdps.models.weights import load_weights, save_weights
+from fdps.models.weights import begin_from, save_weights
 
 NAE_PLUS = replace(CONFIG, system="nae_plus", person_score="norm", reid_features="res4+res5")
 LOSS = LossConfig(queue_size=4)
@@ -228,24 +228,11 @@ def test_a_trained_nae_goes_on_as_nae_plus(tmp_path: Path) -> None:
     config = replace(NAE_PLUS, system="oim_base")
     nae, _ = build_system(config, LOSS, N_PERSONS)
     save_weights(nae, config, LOSS, N_PERSONS, path := tmp_path / "nae.safetensors")
-    net, _ = build(backbone_weights=str(path))
+    net, _ = build()
+    assert begin_from(net, str(path)) == []
     assert isinstance(net.roi_heads, PixelStage)
     for name, value in nae.state_dict().items():
         assert torch.equal(net.state_dict()[name], value), name
-    # What is trained on is read without the NAE that it began with.
-    begun = replace(NAE_PLUS, backbone_weights=str(path))
-    save_weights(net, begun, LOSS, N_PERSONS, again := tmp_path / "plus.safetensors")
-    path.unlink()
-    assert isinstance(load_weights(again)[0].roi_heads, PixelStage)
-
-
-def test_raises_a_trained_network_that_does_not_fit(tmp_path: Path) -> None:
-    config = replace(NAE_PLUS, system="oim_base", reid_features="res5")
-    net, _ = build_system(config, LOSS, N_PERSONS)
-    save_weights(net, config, LOSS, N_PERSONS, path := tmp_path / "nae.safetensors")
-    with pytest.raises(ModelError, match="does not fit this NAE") as caught:
-        build(backbone_weights=str(path))
-    assert "same backbone" in (caught.value.hint or "")
 
 
 def test_raises_a_memory_that_is_to_score() -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from fake.tiny import CONFIG, LOSS, N_PERSONS, picture, tiny_network
 from fdps.errors import MissingDataError, ModelError
-from fdps.models.weights import describe_weights, load_weights, save_weights
+from fdps.models.weights import begin_from, describe_weights, load_weights, save_weights
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "pack_weights.py"
 
@@ -186,3 +186,41 @@ def test_a_description_is_read_without_the_network(saved: Path, tmp_path: Path) 
     (tmp_path / "text").write_text("no tensors")
     with pytest.raises(ModelError, match="not a safetensors file"):
         describe_weights(tmp_path / "text")
+
+
+def written(path: Path, **change: Any) -> Path:
+    """Weights of a tiny network with changes to its settings."""
+    config = replace(CONFIG, **change)
+    save_weights(tiny_network(**change), config, LOSS, N_PERSONS, path)
+    return path
+
+
+def test_a_network_begins_from_a_smaller_one_that_is_a_part_of_it(tmp_path: Path) -> None:
+    oim = written(tmp_path / "oim.safetensors", system="oim_base")
+    given, _ = load_weights(oim)
+    net = tiny_network(system="qeeps")
+    own = {name: value.clone() for name, value in net.state_dict().items()}
+    new = begin_from(net, str(oim))
+    assert {"excitations.0", "similarity.norm"} & {*new}
+    for name, value in net.state_dict().items():
+        expected = given.state_dict().get(name, own[name])
+        assert torch.equal(value, expected), name
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "told"),
+    [
+        ({"stages": "two"}, {}, "it has no roi_heads"),
+        ({"embedding_dim": 8}, {}, "the shape of roi_heads.heads.embedding.* differs"),
+        ({"system": "qeeps"}, {"system": "oim_base"}, "it has no "),
+    ],
+)
+def test_a_network_does_not_begin_from_one_that_has_more_or_is_another(
+    given: dict[str, Any], wanted: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    net = tiny_network(**wanted)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(ModelError, match=told) as caught:
+        begin_from(net, str(written(tmp_path / "weights.safetensors", **given)))
+    assert "[model] section" in (caught.value.hint or "")
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -147,18 +147,21 @@ def _begin(
         model = replace(model, backbone_weights="none")
     torch.manual_seed(recipe.train.seed)
     net, criterion = build_system(model, recipe.loss, n_persons, _teacher(recipe, scenes))
+    news = []
     if checkpoint is None and recipe.train.start_from:
-        begin_from(net, recipe.train.start_from)
+        new = begin_from(net, recipe.train.start_from)
+        anew = f"; it has no {', '.join(new)}, which begin anew" if new else ""
+        news.append(f"Begin from {recipe.train.start_from}{anew}")
     learner = Learner(net, criterion, recipe, fabric)
     if checkpoint is None:
-        return learner, Progress(), []
+        return learner, Progress(), news
     if checkpoint.state["facts"]["data"] != data:
         raise UsageError(
             f"{run} was trained on other data than is given now: their hashes differ",
             hint="give the data of the run (--root), or choose another run folder",
         )
     progress = restore(learner, checkpoint)
-    news = [f"Continue at step {progress.step}, from {checkpoint.path}"]
+    news.append(f"Continue at step {progress.step}, from {checkpoint.path}")
     differing = changes(checkpoint.state["facts"]["computing"], _computing(learner))
     if differing:
         news.append(f"Changed  {', '.join(differing)}: not to the last bit the run it would be")

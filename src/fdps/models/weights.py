@@ -62,26 +62,36 @@ def save_weights(
     write_file(path, save(tensors, metadata={"fdps": json.dumps(header)}))
 
 
-def begin_from(net: PersonSearchNet, place: str) -> None:
-    """Give a network the weights of another one of its shape, for it to go on from.
+def begin_from(net: PersonSearchNet, place: str) -> list[str]:
+    """Give a network the weights of another one, for it to go on from.
+
+    The other one may be smaller, if all that it has belongs here as well: NAE+ has the tensors of
+    NAE, and QEEPS those of OIM-base beside its own.
 
     Args:
         net: The network that is to be trained.
         place: A weights file, a run folder, or a name of bundled weights.
 
+    Returns:
+        Parts of the network that the other one does not have; they stay as they were.
+
     Raises:
         MissingDataError: No such file.
-        ModelError: Not a weights file, or of a network of another shape.
+        ModelError: Not a weights file, or it holds what the network has no place for.
     """
-    path = weights_file(place)
-    given, _ = load_weights(path)
-    try:
-        net.load_state_dict(given.state_dict())
-    except RuntimeError as error:
+    given = load_weights(weights_file(place))[0].state_dict()
+    own = net.state_dict()
+    wrong = [name for name in given if name not in own or own[name].shape != given[name].shape]
+    if wrong:
+        is_known = wrong[0] in own
+        told = f"the shape of {wrong[0]} differs" if is_known else f"it has no {wrong[0]}"
         raise ModelError(
-            f"a run cannot begin from {place}, which is another network: {error}",
+            f"a run cannot begin from {place}, which is another network: {told} "
+            f"({len(wrong)} tensors do not fit)",
             hint="take over the [model] section of the recipe that it was trained by",
-        ) from error
+        )
+    net.load_state_dict(own | given)
+    return sorted({".".join(name.split(".")[:2]) for name in own if name not in given})
 
 
 def load_weights(path: Path) -> tuple[PersonSearchNet, str]:

@@ -9,14 +9,11 @@ attention, embeds a region. What the attention should be follows from the annota
 region, and a region's score is its mean attention as a share of the best in the picture.
 
 The tensors are those of a network that embeds by NAE, under the same names: what was trained as NAE
-goes on as NAE+, which is how its authors began.
+goes on as NAE+ (``train.start_from``), which is how its authors began.
 
 Axes: R regions, B channels of P rows and Q columns before the region head, C channels of H rows and
 W columns after it, D embedding dimension, M pictures.
 """
-
-from dataclasses import replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, normalize
 from torchvision.ops import box_iou
 
-from fdps.errors import ConfigError, ModelError
+from fdps.errors import ConfigError
 from fdps.losses import HierarchicalMemory
 from fdps.models.backbone import Backbone
 from fdps.models.embedding import PeakEmbedding
@@ -36,14 +33,10 @@ from fdps.models.sampling import BACKGROUND, PERSON
 from fdps.models.scores import NormScore
 from fdps.models.sub_features import SharedMean
 from fdps.models.systems.system import System
-from fdps.weights_file import is_weights_file
 
 
 class NAEPlus(System):
     """Positions instead of peaks; ``person_score`` has no say, for the attention is the score.
-
-    ``backbone_weights`` may be a weights file of fdps that holds a trained NAE, or NAE+: then all
-    of the network begins with its tensors.
 
     Args:
         config: Section ``model`` of the recipe.
@@ -55,7 +48,14 @@ class NAEPlus(System):
     sub_features = SharedMean
 
     def network(self, memory: HierarchicalMemory | None = None) -> PersonSearchNet:
-        """Build the network; from a trained one, if the recipe names such weights."""
+        """Build the network.
+
+        Args:
+            memory: Not used; the attention scores.
+
+        Raises:
+            ConfigError: The recipe asks for what positions do not have.
+        """
         if self.config.embedding_norm == "prototype":
             raise ConfigError(
                 "model.embedding_norm must not be 'prototype' with system 'nae_plus'",
@@ -66,21 +66,7 @@ class NAEPlus(System):
                 "model.person_score must not be 'memory' with system 'nae_plus'",
                 hint="NAE+ scores a region by the attention of its positions",
             )
-        path = Path(self.config.backbone_weights)
-        if not is_weights_file(path):
-            return super().network(memory)
-        from fdps.models.weights import load_weights  # it builds systems, too
-
-        net = type(self)(replace(self.config, backbone_weights="none")).network(memory)
-        trained, _ = load_weights(path)
-        try:
-            net.load_state_dict(trained.state_dict())
-        except RuntimeError as error:
-            raise ModelError(
-                f"model.backbone_weights: {path} does not fit this NAE+: {error}",
-                hint="it takes an NAE with the same backbone, norms, features and anchors",
-            ) from error
-        return net
+        return super().network(memory)
 
     def task_heads(self, backbone: Backbone, memory: HierarchicalMemory | None) -> TaskHeads:
         """Build the heads that embed positions."""
