@@ -60,6 +60,8 @@ SYSTEMS: dict[str, dict[str, Mapping[str, Any]]] = {
     "OIM": {"model": {"system": "oim"}},
     "OIM-base": {},
     "NAE": {"model": BY_LENGTH},
+    # Begun from a trained NAE, as published. Its scores are shares of the best in a picture.
+    "NAE+": {"model": {**BY_LENGTH, "system": "nae_plus", "score_threshold": 0.7}},
     "HOIM": {
         "model": {"person_score": "memory", "reid_features": "res4+res5"},
         # Its focal losses are a quarter of a cross-entropy at most, and less once they are small.
@@ -73,6 +75,7 @@ SYSTEMS: dict[str, dict[str, Mapping[str, Any]]] = {
     "OIMNet++": {"model": {"embedding_norm": "prototype"}, "loss": {"name": "loim"}},
     "FDPS": {"model": {"system": "fdps"}, "loss": {"name": "boim"}},
 }
+BEGINS_FROM = {"NAE+": "NAE"}
 
 
 @pytest.fixture(scope="module")
@@ -112,21 +115,30 @@ def test_a_system_learns_sixteen_scenes_by_heart(
     weights = shared_data / "models" / "mobilenet_v2_imagenet.safetensors"
     if not weights.is_file():
         pytest.skip("no ImageNet weights")
-    changes = SYSTEMS[system]
-    recipe = replace(
-        RECIPE,
-        model=replace(RECIPE.model, backbone_weights=str(weights), **changes.get("model", {})),
-        loss=replace(RECIPE.loss, **changes.get("loss", {})),
-    )
+    model = replace(RECIPE.model, backbone_weights=str(weights))
     tried = []
     for seed in SEEDS:
-        settings = replace(RECIPE.train, seed=seed, **changes.get("train", {}))
-        started = time.perf_counter()
-        train(replace(recipe, train=settings), scenes, tmp_path / str(seed))
+        started, start_from = time.perf_counter(), ""
+        for name in (BEGINS_FROM.get(system), system):
+            if name is not None:
+                run = tmp_path / f"{name}_{seed}"
+                train(changed(model, name, seed, start_from), scenes, run)
+                start_from = str(run)
         seconds = time.perf_counter() - started
-        report = evaluate(predict(load(tmp_path / str(seed)), scenes), scenes)
+        report = evaluate(predict(load(run), scenes), scenes)
         tried.append(f"seed {seed}: {report.json()} after {seconds:.0f} s")
         assert len(report.search) == len(scenes.queries) > 30, tried
         if report.search.mean_ap >= 0.95:
             return
     pytest.fail(f"no seed reached a mAP of 0.95: {tried}")
+
+
+def changed(model: ModelConfig, system: str, seed: int, start_from: str) -> Recipe:
+    """The recipe of a system, which may begin from the run of another."""
+    changes = SYSTEMS[system]
+    return replace(
+        RECIPE,
+        model=replace(model, **changes.get("model", {})),
+        loss=replace(RECIPE.loss, **changes.get("loss", {})),
+        train=replace(RECIPE.train, seed=seed, start_from=start_from, **changes.get("train", {})),
+    )
