@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fake.seen_again import with_queries
 from fdps.config import LossConfig, ModelConfig, Recipe, TrainConfig
 from fdps.data import load_scenes
 from fdps.data.identities import contiguous
@@ -13,7 +14,7 @@ from fdps.engine.predict import predict
 from fdps.engine.train import train
 from fdps.evaluation import evaluate
 from fdps.searcher import load
-from fdps.structures import Query, SceneSet
+from fdps.structures import SceneSet
 
 # 256 steps magnify the last bit of a sum: with other threads the same seed may end with an
 # mAP of 0.95 or of 1. Each has to come near, and one has to arrive.
@@ -55,17 +56,7 @@ def sixteen_frames(root: Path) -> SceneSet:
     """Frames in which nine people come and go; queries are those seen in another one as well."""
     frames = load_scenes("prw", root, "train").scenes[6:22]
     scenes = contiguous(SceneSet("sixteen", frames))
-    seen_in = {
-        person_id: {s.name for s in scenes.scenes if person_id in s.person_ids}
-        for person_id in scenes.person_ids
-    }
-    queries = [
-        Query(scene.name, box, person_id)
-        for scene in scenes.scenes
-        for box, person_id in zip(scene.boxes, scene.person_ids.tolist(), strict=True)
-        if len(seen_in.get(person_id, ())) > 1
-    ]
-    return replace(scenes, queries=tuple(queries))
+    return with_queries(scenes)
 
 
 @pytest.mark.slow

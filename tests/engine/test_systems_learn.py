@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fake.seen_again import with_queries
 from fdps.config import LossConfig, ModelConfig, Recipe, TrainConfig
 from fdps.data import load_scenes
 from fdps.data.identities import contiguous
@@ -16,7 +17,7 @@ from fdps.engine.predict import predict
 from fdps.engine.train import train
 from fdps.evaluation import evaluate
 from fdps.searcher import load
-from fdps.structures import Query, SceneSet
+from fdps.structures import SceneSet
 
 # Two hundred steps magnify the last bit of a sum: with other threads the same seed ends elsewhere.
 SEEDS = (1, 2, 3)
@@ -93,17 +94,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SceneSet:
     )
     draw_dataset(config, root)
     drawn = contiguous(load_scenes("folder", root, "train"))
-    seen_in = {
-        person_id: {s.name for s in drawn.scenes if person_id in s.person_ids}
-        for person_id in drawn.person_ids
-    }
-    queries = [
-        Query(scene.name, box, person_id)
-        for scene in drawn.scenes
-        for box, person_id in zip(scene.boxes, scene.person_ids.tolist(), strict=True)
-        if len(seen_in.get(person_id, ())) > 1
-    ]
-    return replace(drawn, queries=tuple(queries))
+    return with_queries(drawn)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 BACKGROUND, PERSON, IGNORED = 0, 1, -1
-ANCHORS, REGIONS, SIZE, REFINED, CUTS = 0, 1, 2, 3, 4  # streams of random numbers
+ANCHORS, REGIONS, SIZE, REFINED, CUTS, PARTNERS = 0, 1, 2, 3, 4, 5  # streams of random numbers
 
 
 class Match(NamedTuple):
@@ -103,8 +103,8 @@ def seeded(seed: Int64[Tensor, ""] | None, stream: int) -> torch.Generator | Non
 
     Args:
         seed: Of the picture, any whole number, best on the CPU; None makes no generator.
-        stream: :data:`ANCHORS`, :data:`REGIONS`, :data:`SIZE`, :data:`REFINED` or :data:`CUTS`;
-            what one draws tells nothing about another.
+        stream: :data:`ANCHORS`, :data:`REGIONS`, :data:`SIZE`, :data:`REFINED`, :data:`CUTS` or
+            :data:`PARTNERS`; what one draws tells nothing about another.
     """
     if seed is None:
         return None

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, normalize
 from torchvision.ops import box_iou
 
+from fdps.config import ModelConfig
 from fdps.errors import ConfigError
 from fdps.losses import HierarchicalMemory
 from fdps.models.backbone import Backbone
 from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import HeadOutputs, TaskHeads
 from fdps.models.norms import norm_rows
-from fdps.models.person_search import PersonSearchNet
 from fdps.models.roi_heads import Picked, RegionRules, RoIHeads
 from fdps.models.sampling import BACKGROUND, PERSON
 from fdps.models.scores import NormScore
@@ -47,26 +47,18 @@ class NAEPlus(System):
 
     sub_features = SharedMean
 
-    def network(self, memory: HierarchicalMemory | None = None) -> PersonSearchNet:
-        """Build the network.
-
-        Args:
-            memory: Not used; the attention scores.
-
-        Raises:
-            ConfigError: The recipe asks for what positions do not have.
-        """
-        if self.config.embedding_norm == "prototype":
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        if config.embedding_norm == "prototype":
             raise ConfigError(
-                "model.embedding_norm must not be 'prototype' with system 'nae_plus'",
+                "recipe key model.embedding_norm must not be 'prototype' with system 'nae_plus'",
                 hint="positions of one region show different people",
             )
-        if self.config.person_score == "memory":
+        if config.person_score == "memory":
             raise ConfigError(
-                "model.person_score must not be 'memory' with system 'nae_plus'",
+                "recipe key model.person_score must not be 'memory' with system 'nae_plus'",
                 hint="NAE+ scores a region by the attention of its positions",
             )
-        return super().network(memory)
 
     def task_heads(self, backbone: Backbone, memory: HierarchicalMemory | None) -> TaskHeads:
         """Build the heads that embed positions."""
@@ -76,10 +68,9 @@ class NAEPlus(System):
 
     def embedding(self, backbone: Backbone, channels: int) -> PeakEmbedding:
         """Build the projections of positions."""
-        peaks: tuple[int, ...] = (channels,)
-        if self.config.reid_features == "res4+res5":
-            peaks = (backbone.trunk.out_channels, *peaks)
-        return PixelEmbedding(peaks, self.config.embedding_dim, is_small=True)
+        return PixelEmbedding(
+            self.peaks(backbone, channels), self.config.embedding_dim, is_small=True
+        )
 
     def stage(
         self,

@@ -44,12 +44,10 @@ from fdps.models.pairwise import Begun, PairwiseNet
 from fdps.models.person_search import Pictures
 from fdps.models.roi_heads import RegionHeads
 from fdps.models.rpn import ProposalNetwork
-from fdps.models.sampling import seeded
+from fdps.models.sampling import PARTNERS, seeded
 from fdps.models.systems.system import System
 from fdps.models.transform import PictureTransform, Size
 from fdps.structures import UNLABELLED
-
-PARTNER = 101  # stream of random numbers
 
 
 class Pair(NamedTuple):
@@ -88,7 +86,7 @@ def pair_up(targets: list[dict[str, Tensor]]) -> list[Pair]:
             if query != gallery and person_id in here
         ]
         if shared:
-            generator = seeded(target.get("seed"), PARTNER)
+            generator = seeded(target.get("seed"), PARTNERS)
             query, row = shared[int(torch.randint(len(shared), (), generator=generator))]
             box = targets[query]["boxes"][row : row + 1]
             pairs.append(Pair(gallery, query, box, ids[query][row]))

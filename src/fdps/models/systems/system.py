@@ -62,8 +62,7 @@ class System:
 
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
-        where = "model.options."
-        self.options: Any = from_dict(self.Options, config.options, where)
+        self.options: Any = from_dict(self.Options, config.options, "model.options.")
 
     def criterion(self, loss: LossConfig, n_persons: int) -> Criterion:
         """Build the re-ID loss with an empty memory.
@@ -207,13 +206,16 @@ class System:
             backbone: The trunk and the region head.
             channels: Length of the sub-feature that serves re-ID.
         """
-        peaks: tuple[int, ...] = (channels,)
-        if self.config.reid_features == "res4+res5":
-            peaks = (backbone.trunk.out_channels, *peaks)
-        config = self.config
+        config, peaks = self.config, self.peaks(backbone, channels)
         is_small = config.person_score == "norm"
         norm = PrototypeNorm if config.embedding_norm == "prototype" else nn.BatchNorm1d
         return PeakEmbedding(peaks, config.embedding_dim, is_small=is_small, norm=norm)
+
+    def peaks(self, backbone: Backbone, channels: int) -> tuple[int, ...]:
+        """Return the channels of each map that is embedded, in the order of the network."""
+        if self.config.reid_features == "res4+res5":
+            return backbone.trunk.out_channels, channels
+        return (channels,)
 
     def person_score(self, memory: HierarchicalMemory | None) -> Callable[[int], PersonScore]:
         """Choose what scores a region; it is built from the length of its sub-feature."""
