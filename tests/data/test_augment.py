@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fdps.config import TrainConfig
-from fdps.data.augment import MIN_VISIBLE, Augmentation, erase, jitter_colours, mirror, zoom
+from fdps.data.augment import (
+    MIN_HEIGHT,
+    MIN_VISIBLE,
+    Augmentation,
+    Sample,
+    erase,
+    jitter_colours,
+    mirror,
+    mosaic,
+    zoom,
+)
 
 WIDTH, HEIGHT = 60, 40
 sides = st.tuples(st.integers(0, 50), st.integers(0, 30), st.integers(3, 25), st.integers(4, 30))
@@ -151,3 +161,95 @@ def test_a_recipe_decides() -> None:
     config = TrainConfig(flip=0.1, zoom=0.2, colour_jitter=0.3, erase=0.4)
     assert Augmentation.of(config) == Augmentation(0.1, 0.2, 0.3, 0.4)
     assert Augmentation.of(TrainConfig()) == Augmentation(flip=0.5)  # the paper's only one
+
+
+def person(number: int, *, height: int, width: int, of: tuple[int, int]) -> Sample:
+    """One person of a green of their own in the middle of a grey picture."""
+    image = torch.full((3, *of), 90, dtype=torch.uint8)
+    top, left = (of[0] - height) // 2, (of[1] - width) // 2
+    image[1, top : top + height, left : left + width] = 100 + number
+    return image, {
+        "boxes": torch.tensor([[left, top, left + width, top + height]], dtype=torch.float32),
+        "person_ids": torch.tensor([number]),
+        "teacher": torch.tensor([[float(number), 1.0]]),
+    }
+
+
+@given(seed=st.integers(0, 500))
+def test_a_mosaic_shows_everybody_where_their_box_is(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drawn: list[int] = []
+
+    def draw() -> Sample:
+        drawn.append(len(drawn))
+        sides = (int(rng.integers(60, 200)), int(rng.integers(40, 300)))
+        return person(drawn[-1], height=sides[0] // 2, width=sides[1] // 2, of=sides)
+
+    image, target = mosaic(draw(), draw, (120, 200), rng)
+    assert image.shape == (3, 120, 200)
+    assert image.dtype == torch.uint8
+    assert len(set(target["person_ids"].tolist())) == len(target["boxes"]) > 0
+    assert torch.equal(target["teacher"][:, 0].long(), target["person_ids"])
+    for box, number in zip(target["boxes"], target["person_ids"].tolist(), strict=True):
+        x1, y1, x2, y2 = box.tolist()
+        assert y2 - y1 >= MIN_HEIGHT * 120
+        if min(x2 - x1, y2 - y1) < 10:
+            continue  # resizing blurs the outline, and there may be nothing else
+        inside = image[1, round(y1) + 4 : round(y2) - 4, round(x1) + 4 : round(x2) - 4]
+        assert (inside == 100 + number).all()
+
+
+def test_rows_of_a_mosaic_are_one_to_three_of_like_height() -> None:
+    numbers = set()
+    for seed in range(40):
+        bands = 0
+
+        def draw() -> Sample:
+            nonlocal bands
+            bands += 1  # every picture is as wide as the canvas, so it is a row of its own
+            return person(bands, height=20, width=900, of=(40, 2000))
+
+        image, _ = mosaic(draw(), draw, (120, 100), np.random.default_rng(seed))
+        heights = torch.tensor([int((image[1, :, 50] == 100 + n).sum()) for n in range(1, bands)])
+        numbers.add(len(heights))
+        assert heights.max() <= 1.6 * heights.min()
+    assert numbers == {1, 2, 3}
+
+
+def test_people_of_a_few_pixels_are_ignored_in_a_mosaic() -> None:
+    def draw() -> Sample:
+        image, target = person(1, height=3, width=2, of=(100, 100))
+        return image, target | {"ignored": torch.tensor([[1.0, 2, 30, 40]])}
+
+    _, target = mosaic(draw(), draw, (60, 60), np.random.default_rng(0))
+    assert target["boxes"].shape == (0, 4)
+    assert target["person_ids"].shape == (0,)
+    assert len(target["ignored"]) >= 2
+
+
+def test_a_mosaic_of_empty_pictures_has_nobody() -> None:
+    empty = (
+        torch.zeros(3, 5, 4, dtype=torch.uint8),
+        {"boxes": torch.zeros(0, 4), "person_ids": torch.zeros(0, dtype=torch.int64)},
+    )
+    image, target = mosaic(empty, lambda: empty, (32, 48), np.random.default_rng(0))
+    assert image.shape == (3, 32, 48)
+    assert target["boxes"].shape == target["ignored"].shape == (0, 4)
+
+
+def test_a_scene_comes_in_a_mosaic_as_often_as_asked() -> None:
+    def read(row: int) -> Sample:
+        return person(row, height=20, width=10, of=(40, 30))
+
+    augment = Augmentation(mosaic=0.3, mosaic_size=(64, 96))
+    shapes = [augment.scene(read, 5, 20, np.random.default_rng(n))[0].shape for n in range(400)]
+    assert 0.2 < np.mean([shape == (3, 64, 96) for shape in shapes]) < 0.4
+    assert set(shapes) == {(3, 64, 96), (3, 40, 30)}
+    first, again = (augment.scene(read, 5, 20, np.random.default_rng(3))[0] for _ in range(2))
+    assert torch.equal(first, again)
+    shown = set()
+    for seed in range(20):
+        everybody = augment.scene(read, 5, 20, np.random.default_rng(seed))[1]["person_ids"]
+        assert everybody[0] == 5
+        shown |= set(everybody.tolist())
+    assert len(shown) > 10

@@ -22,9 +22,10 @@ from fdps.data.split_people import split_by_person
 from fdps.data.teacher import TEACHER_FILE, read_teacher, write_teacher
 from fdps.errors import AnnotationError, DataError, UsageError
 from fdps.labelling import Labelled, LabelRules, embed_dataset, has_shards, label_pictures
+from fdps.labelling.embed import mean_of_identities
 from fdps.pictures import read_picture
 from fdps.search import find_pictures
-from fdps.structures import Detections, Picture, SceneSet
+from fdps.structures import Detections, Picture, Scene, SceneSet
 
 
 class Teacher(ColourEmbedder):
@@ -196,6 +197,42 @@ def test_boxes_and_identities_stay(tmp_path: Path) -> None:
         wanted = Teacher().embed(read_picture(given.path), given.boxes)
         assert scene.teacher is not None
         assert np.array_equal(scene.teacher, wanted)
+
+
+def test_people_of_one_identity_share_its_mean(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "coco")
+    sets = {"test": load_scenes("coco", tmp_path / "coco", "test")}
+    for name, per_identity in (("own", False), ("shared", True)):
+        embed_dataset(
+            Teacher(),
+            sets,
+            tmp_path / name,
+            name="x",
+            dtype="float32",
+            per_identity=per_identity,
+        )
+    own = load_scenes("folder", tmp_path / "own", "test")
+    shared = load_scenes("folder", tmp_path / "shared", "test")
+    before = np.concatenate([scene.teacher for scene in own.scenes])
+    after = np.concatenate([scene.teacher for scene in shared.scenes])
+    ids = np.concatenate([scene.person_ids for scene in own.scenes])
+    assert len(own.person_ids) > 1
+    for person in own.person_ids:
+        mean = before[ids == person].sum(axis=0)
+        wanted = np.broadcast_to(mean / np.linalg.norm(mean), (np.sum(ids == person), len(mean)))
+        assert after[ids == person] == pytest.approx(wanted, abs=1e-6)
+    assert np.array_equal(after[ids < 0], before[ids < 0])
+
+
+def test_a_mean_without_direction_and_people_without_identity_change_nothing() -> None:
+    def scene(ids: list[int], rows: list[list[float]]) -> Scene:
+        boxes = np.tile(np.array([0.0, 0, 4, 8], np.float32), (len(ids), 1))
+        teacher = np.array(rows, np.float32).reshape(-1, 2)
+        return Scene("a", Path("a"), boxes, np.array(ids, np.int64), teacher=teacher)
+
+    opposite = [scene([3, -1], [[1, 0], [0, 1]]), scene([], []), scene([3, -1], [[-1, 0], [1, 0]])]
+    for old, new in zip(opposite, mean_of_identities(opposite), strict=True):
+        assert np.array_equal(old.teacher, new.teacher)
 
 
 def test_a_set_that_is_divided_keeps_what_the_teacher_said(tmp_path: Path) -> None:

@@ -294,6 +294,10 @@ class TrainConfig:
     """Brightness, contrast, saturation change by up to this share, below 1; not in the paper."""
     erase: float = 0.0
     """Probability, per person, that a part of the box turns to noise; not in the paper."""
+    mosaic: float = 0.0
+    """Probability that a picture comes side by side with others in one; not in the paper."""
+    mosaic_size: tuple[int, int] = (480, 720)
+    """Height and width of such a mosaic in pixels."""
     start_from: str = ""
     """Weights file, run folder or bundled name whose network the run begins with; empty: none."""
     seed: int = 1
@@ -425,7 +429,8 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             "rpn_foreground_iou rpn_background_iou rpn_nms_iou second_nms_iou decay layer_decay "
             "warmup_start",
         ),
-        ("in 0..1", lambda value: 0 <= value <= 1, "score_threshold flip erase"),
+        ("in 0..1", lambda value: 0 <= value <= 1, "score_threshold flip erase mosaic"),
+        ("at least 32", lambda value: value >= 32, "mosaic_size"),
         (
             "in 0..1, below 1",
             lambda value: 0 <= value < 1,

@@ -5,6 +5,7 @@ and gives new ones; what it was given stays as it is. Where a target has ``teach
 ``ignored`` (M, 4), they follow.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,11 @@ Sample = tuple[Tensor, dict[str, Tensor]]
 MIN_VISIBLE = 0.4
 """Least share of a person that a crop must leave; with less the person is no longer annotated."""
 
+MIN_HEIGHT = 1 / 20
+"""Least height of a person in a mosaic, in shares of its height; smaller people are ignored."""
+
 _BOXES, _ROWS = ("boxes", "ignored"), ("person_ids", "teacher")
+_MOST_ROWS = 3
 _ERASED_HEIGHT, _ERASED_WIDTH = (0.2, 0.5), (0.3, 1.0)  # shares of the box
 
 
@@ -35,22 +40,34 @@ class Augmentation:
         colour_jitter: Largest share by which brightness, contrast and saturation change.
         erase: Probability, per person, that a rectangle of the box turns to noise (random erasing:
             Zhong et al., AAAI 2020), so that no single cue decides who it is.
+        mosaic: Probability that a scene, changed by all of the above, comes in a :func:`mosaic`
+            with others.
+        mosaic_size: Height and width of a mosaic in pixels.
     """
 
     flip: float = 0.0
     zoom: float = 0.0
     colour_jitter: float = 0.0
     erase: float = 0.0
+    mosaic: float = 0.0
+    mosaic_size: tuple[int, int] = (480, 720)
 
     @classmethod
     def of(cls, config: TrainConfig) -> "Augmentation":
         """Return the augmentation that a recipe asks for."""
-        return cls(config.flip, config.zoom, config.colour_jitter, config.erase)
+        return cls(
+            config.flip,
+            config.zoom,
+            config.colour_jitter,
+            config.erase,
+            config.mosaic,
+            config.mosaic_size,
+        )
 
     def __call__(
         self, image: Tensor, target: dict[str, Tensor], rng: np.random.Generator
     ) -> Sample:
-        """Change a scene; equal random numbers make equal changes."""
+        """Change a scene by itself; equal random numbers make equal changes."""
         if rng.random() < self.flip:
             image, target = mirror(image, target)
         if self.zoom:
@@ -62,6 +79,26 @@ class Augmentation:
             hit = rng.random(len(target["boxes"])) < self.erase
             image = erase(image, target["boxes"][torch.from_numpy(hit)], rng)
         return image, target
+
+    def scene(
+        self, read: Callable[[int], Sample], row: int, n_scenes: int, rng: np.random.Generator
+    ) -> Sample:
+        """Read a scene and change it, in a mosaic with others where chance will have it.
+
+        Args:
+            read: Returns the scene of a row.
+            row: The scene that is asked for.
+            n_scenes: Number of rows, among which its partners are drawn.
+            rng: Decides what changes; equal random numbers make equal changes.
+        """
+        changed = self(*read(row), rng)
+        if not (self.mosaic and rng.random() < self.mosaic):
+            return changed
+
+        def draw() -> Sample:
+            return self(*read(int(rng.integers(n_scenes))), rng)
+
+        return mosaic(changed, draw, self.mosaic_size, rng)
 
 
 def mirror(image: Tensor, target: dict[str, Tensor]) -> Sample:
@@ -122,6 +159,83 @@ def erase(image: Tensor, boxes: Tensor, rng: np.random.Generator) -> Tensor:
         region = image[:, round(top) : round(top + height), round(left) : round(left + width)]
         region.copy_(torch.from_numpy(rng.integers(256, size=tuple(region.shape), dtype=np.uint8)))
     return image
+
+
+def mosaic(
+    first: Sample,
+    draw: Callable[[], Sample],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> Sample:
+    """Set pictures side by side in one to three rows until a canvas is full.
+
+    Pictures of a few large people become scenes of many, of all sizes, with borders that are no
+    more than borders. Every picture fills the height of its row; the last of a row is cut.
+
+    Source: our own layout. Training on several pictures in one is the mosaic of YOLOv4
+    (Bochkovskiy et al., 2020).
+
+    Args:
+        first: The scene that comes first.
+        draw: Returns a further scene each time.
+        size: Height and width of the canvas in pixels.
+        rng: Decides about the number of rows and their heights.
+
+    Returns:
+        The canvas and everybody on it, in the order of the pictures. People of less than
+        :data:`MIN_HEIGHT` of the canvas are among the ``ignored``.
+    """
+    height, width = size
+    tiles: list[Tensor] = []
+    targets: list[dict[str, Tensor]] = []
+    next_sample = first
+    for top, bottom in _rows(height, rng):
+        row: list[Tensor] = []
+        left = 0
+        while left < width:
+            tile, target = _tile(*next_sample, bottom - top, width - left)
+            shift = torch.tensor([left, top, left, top])
+            moved = {name: target[name] + shift for name in _BOXES if name in target}
+            row.append(tile)
+            targets.append(target | moved)
+            left += tile.shape[2]
+            next_sample = draw()
+        tiles.append(torch.cat(row, dim=2))
+    return torch.cat(tiles, dim=1), _joined(targets, MIN_HEIGHT * height)
+
+
+def _rows(height: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Divide a canvas into rows that differ in height by up to a half."""
+    shares = rng.uniform(1.0, 1.5, size=int(rng.integers(_MOST_ROWS)) + 1)
+    ends = [round(float(end)) for end in np.cumsum(shares) / shares.sum() * height]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _tile(image: Tensor, target: dict[str, Tensor], height: int, most_width: int) -> Sample:
+    """Bring a scene to a height, and cut what exceeds a width."""
+    old_height, old_width = image.shape[1:]
+    width = max(round(old_width * height / old_height), 1)
+    image = functional.resize(image, [height, width], antialias=True)
+    scale = torch.tensor([width / old_width, height / old_height]).repeat(2)
+    target = target | {name: target[name] * scale for name in _BOXES if name in target}
+    if width <= most_width:
+        return image, target
+    return image[:, :, :most_width], _crop(target, 0, 0, most_width, height)
+
+
+def _joined(targets: list[dict[str, Tensor]], least_height: float) -> dict[str, Tensor]:
+    """Put the people of several scenes into one list; those too small to learn from are ignored."""
+    whole = {
+        name: torch.cat([target[name] for target in targets])
+        for name in ("boxes", *_ROWS)
+        if name in targets[0]
+    }
+    is_large = whole["boxes"][:, 3] - whole["boxes"][:, 1] >= least_height
+    ignored = [target["ignored"] for target in targets if "ignored" in target]
+    ignored.append(whole["boxes"][~is_large])
+    return {name: values[is_large] for name, values in whole.items()} | {
+        "ignored": torch.cat(ignored)
+    }
 
 
 def _corner(

@@ -80,16 +80,20 @@ class TrainingScenes(Dataset[Sample]):
             PictureError: The picture cannot be decoded; the message names the file.
             MissingDataError: The picture is gone.
         """
-        scene = self.scenes[item.row]
+        rng = self._rng(_AUGMENT, item)
+        image, target = self.augment.scene(self._read, item.row, len(self), rng)
+        seed = int(self._rng(_SEED, item).integers(2**63))
+        return image, target | {"seed": torch.tensor(seed)}
+
+    def _read(self, row: int) -> Sample:
+        scene = self.scenes[row]
         if self._decoded is None:
             image, target = load_sample(scene)
         else:  # a copy, since a reading process hands over the memory itself
-            image, target = as_tensors(self._decoded[item.row].copy(), scene)
+            image, target = as_tensors(self._decoded[row].copy(), scene)
         if self.teacher_dim:
             target["teacher"] = self._teacher(scene)
-        image, target = self.augment(image, target, self._rng(_AUGMENT, item))
-        seed = int(self._rng(_SEED, item).integers(2**63))
-        return image, target | {"seed": torch.tensor(seed)}
+        return image, target
 
     def _teacher(self, scene: Scene) -> Tensor:
         if scene.teacher is None:

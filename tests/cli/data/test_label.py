@@ -62,6 +62,18 @@ def test_a_data_set_keeps_its_identities(tmp_path: Path) -> None:
     scenes = load_scenes("folder", tmp_path / "out", "test")
     assert scenes.person_ids == [4, 9]
     assert all(s.teacher is not None and not np.isnan(s.teacher).any() for s in scenes.scenes)
+    shared = (*given, "--per-identity", "--force")
+    assert label("--root", tmp_path / "coco", "--data", "coco", *shared) == 0
+    assert "per_identity = true" in (tmp_path / "out" / "fdps.toml").read_text()
+
+
+def test_the_mean_of_an_identity_needs_identities(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photos(tmp_path / "photos", 1)
+    given = (tmp_path / "photos", "--teacher", "drawn-people", "-o", tmp_path / "out")
+    assert label(*given, "--per-identity") == 2
+    assert "give --root" in capsys.readouterr().err
 
 
 def test_pictures_or_a_data_set_but_not_both(

@@ -62,6 +62,13 @@ class GivenBoxes:
         ),
     ] = None
     data: Annotated[str | None, typer.Option(metavar="KIND", help=KIND_HELP)] = None
+    per_identity: Annotated[
+        bool,
+        typer.Option(
+            "--per-identity",
+            help="With --root: everybody of an identity gets the mean of its embeddings.",
+        ),
+    ] = False
 
 
 @grouped
@@ -105,6 +112,8 @@ def label(
         raise UsageError(
             "give pictures and videos, or --root of a data set that has boxes, and not both"
         )
+    if given.per_identity and given.root is None:
+        raise UsageError("--per-identity needs the identities of a data set: give --root")
     _check_out(out, force=force)
     is_hidden = quiet or json_output
     try:
@@ -176,6 +185,7 @@ def _embed(
             out,
             name=printable(out.resolve().name),
             licence=licence,
+            per_identity=given.per_identity,
             dtype=boxes.embeddings,
             about=_about(teacher),
             progress=progress,
