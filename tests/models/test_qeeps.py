@@ -20,6 +20,7 @@ from fdps.losses import Criterion
 from fdps.models import build_system
 from fdps.models.guidance import Gate, GuidedProposals, SimilarityHead
 from fdps.models.outputs import MeanLoss, RegionOutputs
+from fdps.models.roi_heads import RegionInputs
 from fdps.models.systems.qeeps import Pair, QueryGuidedNet, _means, _Prepared, pair_up
 from fdps.models.weights import save_weights
 from fdps.searcher import PairSearcher, load
@@ -305,10 +306,7 @@ def test_a_crowd_counts_no_more_than_one_person() -> None:
     ready = _Prepared(
         losses={},
         query_score=MeanLoss(nothing, nothing.long()),
-        features=torch.zeros(4, 1, 1, 1),
-        proposals=[],
-        targets=[ONE, OTHER, *queries],
-        sizes=[],
+        inputs=RegionInputs(torch.zeros(4, 1, 1, 1), [], [ONE, OTHER, *queries], []),
         pairs=[Pair(0, 1, OTHER["boxes"][:1], 2), Pair(1, 0, ONE["boxes"][1:], 2)],
     )
     # Of the first picture person 0 was sampled twice and person 1 once, then 2 of the second; the
@@ -373,8 +371,9 @@ def test_a_pair_is_seen_in_tests_as_in_training(net: QueryGuidedNet) -> None:
     gallery, query = picture(), picture()
     with torch.inference_mode():
         ready = net._prepare([gallery, query], seeded(ONE, OTHER), None)
-        (found,) = net.roi_heads.detect(ready.features[:1], ready.proposals[:1], ready.sizes[:1])
-        (person,) = net.roi_heads.embed(ready.features[2:3], [ready.pairs[0].box])
+        features, proposals, _, sizes = ready.inputs
+        (found,) = net.roi_heads.detect(features[:1], proposals[:1], sizes[:1])
+        (person,) = net.roi_heads.embed(features[2:3], [ready.pairs[0].box])
         logits = net.similarity(person.expand_as(found["embeddings"]), found["embeddings"])
     pair = net.compare(net.begin(query), OTHER["boxes"][0], net.begin(gallery))
     assert len(pair["boxes"]) > 1

@@ -12,7 +12,7 @@ from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import TaskHeads
 from fdps.models.outputs import RegionOutputs
 from fdps.models.roi_align import RoIAlign
-from fdps.models.roi_heads import RegionRules, RoIHeads, pick
+from fdps.models.roi_heads import RegionInputs, RegionRules, RoIHeads, pick
 from fdps.models.sub_features import MarginalDistribution
 
 C, DIM, N_PERSONS = 4, 6, 3
@@ -53,7 +53,8 @@ def losses(
     criterion: Criterion | None = None,
 ) -> RegionOutputs:
     criterion = criterion or OIMLoss(N_PERSONS, 4, DIM)
-    return module.losses(features, proposals, targets, [SIZE] * len(targets), criterion)
+    batch = RegionInputs(features, proposals, targets, [SIZE] * len(targets))
+    return module.losses(batch, criterion)
 
 
 def seeded(seed: int, *people: tuple[float, ...]) -> dict[str, Tensor]:
@@ -322,7 +323,8 @@ def test_picked_people_are_told_by_their_true_boxes_and_identities() -> None:
         assert abs(float(region[0] - box[0])) <= 4
         assert truth[int(box[0])] == person_id
     criterion = OIMLoss(N_PERSONS, 4, DIM)
-    counts = module.count(ramp(2), [proposals, NONE], targets, [SIZE] * 2, criterion)
+    batch = RegionInputs(ramp(2), [proposals, NONE], targets, [SIZE] * 2)
+    counts = module.count(batch, criterion)
     assert {name: n.item() for name, n in counts.items()} == {"person": 8, "box": 8, "reid": 5}
 
 

@@ -25,7 +25,7 @@ from fdps.models.outputs import (
     RegionOutputs,
     TrainingOutputs,
 )
-from fdps.models.roi_heads import TEACHER_LOSSES, RegionHeads
+from fdps.models.roi_heads import TEACHER_LOSSES, RegionHeads, RegionInputs
 from fdps.models.rpn import ProposalNetwork
 from fdps.models.transform import PictureTransform, Size
 
@@ -80,9 +80,8 @@ class PersonSearchNet(nn.Module):
         features = self.features(batch)
         proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
         proposals = self.rpn.losses(proposed, resized)
-        regions = self.roi_heads.losses(
-            features, proposed.boxes, resized, batch.image_sizes, criterion
-        )
+        inputs = RegionInputs(features, proposed.boxes, resized, batch.image_sizes)
+        regions = self.roi_heads.losses(inputs, criterion)
         further = self.further_losses(batch.tensors, resized, regions, criterion)
         return TrainingOutputs(
             losses=proposals | regions.losses | further,
@@ -138,9 +137,8 @@ class PersonSearchNet(nn.Module):
             features = self.features(batch)
             proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
             proposals = self.rpn.losses(proposed, resized)
-            regions = self.roi_heads.count(
-                features, proposed.boxes, resized, batch.image_sizes, criterion
-            )
+            inputs = RegionInputs(features, proposed.boxes, resized, batch.image_sizes)
+            regions = self.roi_heads.count(inputs, criterion)
         further = self.count_further(resized, criterion)
         return {name: loss.n_samples for name, loss in proposals.items()} | regions | further
 

@@ -27,6 +27,19 @@ BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # scales of dx, dy, dw, dh, as in all of t
 MIN_SIDE_PX = 1.0
 
 
+class RegionInputs(NamedTuple):
+    """What region heads learn from: a training batch on its way from the proposal network."""
+
+    features: Float[Tensor, "B C H W"]
+    """Of the trunk."""
+    proposals: list[Tensor]
+    """Of each picture, in pixels of the resized picture."""
+    targets: list[dict[str, Tensor]]
+    """What each picture shows, as :func:`pick` takes it."""
+    sizes: list[tuple[int, int]]
+    """Height and width of each resized picture."""
+
+
 class Picked(NamedTuple):
     """The sampled regions of all pictures, R of them, P of which show a person."""
 
@@ -101,33 +114,16 @@ class RegionHeads(nn.Module, ABC):
         """The halves of the backbone that run on regions, for who compiles them."""
 
     @abstractmethod
-    def losses(
-        self,
-        features: Float[Tensor, "B C H W"],
-        proposals: list[Tensor],
-        targets: list[dict[str, Tensor]],
-        sizes: list[tuple[int, int]],
-        criterion: Criterion,
-    ) -> RegionOutputs:
+    def losses(self, batch: RegionInputs, criterion: Criterion) -> RegionOutputs:
         """Sample regions and compare what the heads say about them with the annotations.
 
         Args:
-            features: Of the trunk.
-            proposals: Of each picture, in pixels of the resized picture.
-            targets: As :func:`pick` takes them.
-            sizes: Height and width of each resized picture.
+            batch: Features and proposals of the pictures, and what they show.
             criterion: The re-ID loss.
         """
 
     @abstractmethod
-    def count(
-        self,
-        features: Float[Tensor, "B C H W"],
-        proposals: list[Tensor],
-        targets: list[dict[str, Tensor]],
-        sizes: list[tuple[int, int]],
-        criterion: Criterion,
-    ) -> dict[str, Int64[Tensor, ""]]:
+    def count(self, batch: RegionInputs, criterion: Criterion) -> dict[str, Int64[Tensor, ""]]:
         """Count the samples of every loss of :meth:`losses`, at as little cost as possible."""
 
     @abstractmethod
@@ -184,42 +180,32 @@ class RoIHeads(RegionHeads):
         """The halves of the backbone that run on regions, for who compiles them."""
         return [self.region_head]
 
-    def losses(
-        self,
-        features: Float[Tensor, "B C H W"],
-        proposals: list[Tensor],
-        targets: list[dict[str, Tensor]],
-        sizes: list[tuple[int, int]],
-        criterion: Criterion,
-    ) -> RegionOutputs:
+    def losses(self, batch: RegionInputs, criterion: Criterion) -> RegionOutputs:
         """Sample regions and compare what the heads say about them with the annotations.
 
         Args:
-            features: Of the trunk.
-            proposals: Of each picture, in pixels of the resized picture.
-            targets: As :func:`pick` takes them.
-            sizes: Height and width of each resized picture.
+            batch: Features and proposals of the pictures, and what they show.
             criterion: The re-ID loss.
         """
-        picked = pick(proposals, targets, self.rules, self.stream)
+        picked = pick(batch.proposals, batch.targets, self.rules, self.stream)
         ids, overlaps, people = picked.person_ids, picked.overlaps(), picked.people
         embedded: Tensor | None = picked.is_person
         everybody = picked.of_all(ids, BACKGROUND_ID)
         if criterion.sees_background:
             ids, overlaps = everybody, picked.of_all(overlaps, 0)
             people, embedded = picked.of_all(people, -1), None
-        out = self.look(features, picked.regions, embedded, everybody)
+        out = self.look(batch.features, picked.regions, embedded, everybody)
         terms = criterion.terms(out.embeddings, ids, overlaps)
         values = {
-            "person": self.heads.person.loss(out.logits, self.shown(out, picked, targets)),
+            "person": self.heads.person.loss(out.logits, self.shown(out, picked, batch.targets)),
             "box": picked.box_loss(out.deltas),
             "reid": terms.loss,
         }
         if criterion.teacher is not None:
-            shown = shown_teacher(targets, people, criterion.teacher.teacher_dim)
+            shown = shown_teacher(batch.targets, people, criterion.teacher.teacher_dim)
             taught = criterion.teacher.terms(out.embeddings, shown)
             values |= zip(TEACHER_LOSSES, taught, strict=True)
-        counts = self._counts(picked, targets, criterion)
+        counts = self._counts(picked, batch.targets, criterion)
         return RegionOutputs(
             losses={name: MeanLoss(values[name], n) for name, n in counts.items()},
             reid_terms={name: value.detach() for name, value in terms._asdict().items()},
@@ -229,17 +215,10 @@ class RoIHeads(RegionHeads):
             people=people,
         )
 
-    def count(
-        self,
-        features: Float[Tensor, "B C H W"],
-        proposals: list[Tensor],
-        targets: list[dict[str, Tensor]],
-        sizes: list[tuple[int, int]],
-        criterion: Criterion,
-    ) -> dict[str, Int64[Tensor, ""]]:
+    def count(self, batch: RegionInputs, criterion: Criterion) -> dict[str, Int64[Tensor, ""]]:
         """Count the samples of every loss of :meth:`losses`, without running the heads."""
-        picked = pick(proposals, targets, self.rules, self.stream)
-        return self._counts(picked, targets, criterion)
+        picked = pick(batch.proposals, batch.targets, self.rules, self.stream)
+        return self._counts(picked, batch.targets, criterion)
 
     def detect(
         self,

@@ -6,9 +6,9 @@ nothing. Both layouts below squeeze the picture to the size of the input, whatev
 Axes: N people, Q queries, C classes; the input is 1×3×H×W.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -16,8 +16,9 @@ from PIL import Image
 
 from fdps.boxes import clip, is_valid
 from fdps.errors import ModelError
-from fdps.runtime.network_input import fits, in_order, input_size, part_hash
-from fdps.runtime.onnx_session import open_session, run_all
+from fdps.runtime.network_input import fits, in_order, input_size
+from fdps.runtime.onnx_part import OnnxPart, PartSettings
+from fdps.runtime.onnx_session import run_all
 from fdps.structures import Boxes, Picture
 
 if TYPE_CHECKING:
@@ -28,14 +29,12 @@ _RT_DETR_AXES = {"labels": 2, "boxes": 3, "scores": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetrSettings:
+class DetrSettings(PartSettings):
     """The settings that such a network does not state itself.
 
     Pixels become ``(pixels * scale - mean) / std``.
     """
 
-    size: tuple[int, ...] = ()
-    """Height and width of the input; empty takes those of the file."""
     person_class: int = 0
     """Number of the class that is a person."""
     colours: Literal["RGB", "BGR"] = "RGB"
@@ -54,14 +53,7 @@ class DetrSettings:
 class RtDetrSettings(DetrSettings):
     """The settings of RT-DETR and D-FINE: levels from 0 to 1, classes counted from 0."""
 
-    def hash_with(self, path: Path) -> str:
-        """Name the part that a file makes with these settings, without opening the network.
-
-        Raises:
-            MissingDataError: There is no such file.
-            ModelError: The file is not an ONNX network, or it keeps weights outside its folder.
-        """
-        return _hash("rt_detr", self, path)
+    LAYOUT = "rt_detr"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +64,8 @@ class RfDetrSettings(DetrSettings):
     RT-DETR or D-FINE that gives logits and boxes as shares of the picture.
     """
 
+    LAYOUT = "rf_detr"
+
     person_class: int = 1
     """Number of the class that is a person; RF-DETR counts them from 1."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -79,42 +73,24 @@ class RfDetrSettings(DetrSettings):
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Values by which every channel is then divided."""
 
-    def hash_with(self, path: Path) -> str:
-        """Name the part that a file makes with these settings, without opening the network.
 
-        Raises:
-            MissingDataError: There is no such file.
-            ModelError: The file is not an ONNX network, or it keeps weights outside its folder.
-        """
-        return _hash("rf_detr", self, path)
-
-
-class RfDetrDetector:
+class RfDetrDetector(OnnxPart[RfDetrSettings]):
     """RF-DETR (Robinson et al., 2025) as its authors export it, or any network with that layout.
 
     The two outputs are told apart by their shapes: 1×Q×4 are boxes (centre x, centre y, width,
     height; shares of the picture), 1×Q×C are logits, of which each class has its own probability.
-
-    Args:
-        path: The ONNX file: input 1×3×H×W.
-        settings: The settings that the file does not state.
-        threads: Number of processor threads of the network.
+    The input is 1×3×H×W. Arguments and errors are those of
+    :class:`~fdps.runtime.onnx_part.OnnxPart`.
 
     Attributes:
         min_score: Least score of a person; raising it does not make another model.
-
-    Raises:
-        MissingDataError: There is no such file.
-        ModelError: The file is not an ONNX network, has another input or output, or keeps weights
-            outside its folder.
-        UsageError: onnxruntime is not installed.
     """
 
     def __init__(
         self, path: Path, settings: RfDetrSettings | None = None, *, threads: int = 1
     ) -> None:
-        self._settings = settings = settings or RfDetrSettings()
-        self._session = open_session(path, threads=threads)
+        settings = settings or RfDetrSettings()
+        super().__init__(path, settings, threads=threads)
         self._input = _Input(self._session, settings, path)
         outputs = {output.name: output.shape for output in self._session.get_outputs()}
         shapes = {name: shape for name, shape in outputs.items() if len(shape) == 3}
@@ -127,7 +103,6 @@ class RfDetrDetector:
             )
         self._boxes, self._scores = boxes[0], scores[0]
         self.min_score = settings.min_score
-        self.model_hash = settings.hash_with(path)
 
     def find(self, image: Picture) -> tuple[Boxes, Float32[np.ndarray, " N"]]:
         """Return boxes inside the picture, and their scores in falling order."""
@@ -140,31 +115,23 @@ class RfDetrDetector:
         return _best(shares * [width, height, width, height], scores, image, self.min_score)
 
 
-class RtDetrDetector:
+class RtDetrDetector(OnnxPart[RtDetrSettings]):
     """RT-DETR (Zhao et al., 2024) or D-FINE (Peng et al., 2024) as their authors export them.
 
-    Args:
-        path: The ONNX file: inputs ``images`` 1×3×H×W and ``orig_target_sizes`` 1×2 (width and
-            height of the picture), outputs ``labels`` 1×Q, ``boxes`` 1×Q×4 (two corners, in pixels
-            of the picture) and ``scores`` 1×Q.
-        settings: The settings that the file does not state.
-        threads: Number of processor threads of the network.
+    The inputs are ``images`` 1×3×H×W and ``orig_target_sizes`` 1×2 (width and height of the
+    picture), the outputs ``labels`` 1×Q, ``boxes`` 1×Q×4 (two corners, in pixels of the picture)
+    and ``scores`` 1×Q. Arguments and errors are those of
+    :class:`~fdps.runtime.onnx_part.OnnxPart`.
 
     Attributes:
         min_score: Least score of a person; raising it does not make another model.
-
-    Raises:
-        MissingDataError: There is no such file.
-        ModelError: The file is not an ONNX network, has another input or output, or keeps weights
-            outside its folder.
-        UsageError: onnxruntime is not installed.
     """
 
     def __init__(
         self, path: Path, settings: RtDetrSettings | None = None, *, threads: int = 1
     ) -> None:
-        self._settings = settings = settings or RtDetrSettings()
-        self._session = open_session(path, threads=threads)
+        settings = settings or RtDetrSettings()
+        super().__init__(path, settings, threads=threads)
         inputs = {each.name for each in self._session.get_inputs()}
         outputs = {each.name: len(each.shape) for each in self._session.get_outputs()}
         if inputs != {"images", "orig_target_sizes"} or outputs != _RT_DETR_AXES:
@@ -175,7 +142,6 @@ class RtDetrDetector:
             )
         self._input = _Input(self._session, settings, path)
         self.min_score = settings.min_score
-        self.model_hash = settings.hash_with(path)
 
     def find(self, image: Picture) -> tuple[Boxes, Float32[np.ndarray, " N"]]:
         """Return boxes inside the picture, and their scores in falling order."""
@@ -222,12 +188,3 @@ def _best(
     kept = np.flatnonzero((scores >= min_score) & is_valid(inside))
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return inside[kept], scores[kept]
-
-
-def _hash(kind: str, settings: DetrSettings, path: Path) -> str:
-    """Name the part that a file makes with these settings."""
-    # A card adds the place of the file, which changes nothing.
-    values: dict[str, Any] = {
-        item.name: getattr(settings, item.name) for item in fields(DetrSettings)
-    }
-    return part_hash(path, {"kind": kind, **values})

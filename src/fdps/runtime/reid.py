@@ -3,7 +3,7 @@
 Axes: N people, H and W of the input, D length of a description.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,20 +11,21 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps.errors import ModelError
-from fdps.runtime.network_input import in_order, input_size, part_hash, resize
-from fdps.runtime.onnx_session import open_session, run
+from fdps.runtime.network_input import in_order, input_size, resize
+from fdps.runtime.onnx_part import OnnxPart, PartSettings
+from fdps.runtime.onnx_session import run
 from fdps.structures import Boxes, Picture
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReidSettings:
+class ReidSettings(PartSettings):
     """The settings that a re-ID network does not state itself.
 
     Pixels become ``(pixels * scale - mean) / std``.
     """
 
-    size: tuple[int, ...] = ()
-    """Height and width of the input; empty takes those of the file."""
+    LAYOUT = "reid"
+
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     """Order of the axes of its input."""
     colours: Literal["RGB", "BGR"] = "BGR"
@@ -36,38 +37,19 @@ class ReidSettings:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Values by which every channel is then divided."""
 
-    def hash_with(self, path: Path) -> str:
-        """Name the part that a file makes with these settings, without opening the network.
 
-        Raises:
-            MissingDataError: There is no such file.
-            ModelError: The file is not an ONNX network, or it keeps weights outside its folder.
-        """
-        # A card adds the place of the file, which changes nothing.
-        values = {item.name: getattr(self, item.name) for item in fields(ReidSettings)}
-        return part_hash(path, {"kind": "reid", **values})
-
-
-class ReidNetwork:
+class ReidNetwork(OnnxPart[ReidSettings]):
     """A re-ID network as an ONNX file that takes one crop at a time, compared by cosine.
 
-    Args:
-        path: The ONNX file: input 1×H×W×3 or 1×3×H×W, output 1×D, or 1×D×1×1.
-        settings: The settings that the file does not state.
-        threads: Number of processor threads of the network.
-
-    Raises:
-        MissingDataError: There is no such file.
-        ModelError: The file is not an ONNX network, has another input or output, or keeps weights
-            outside its folder.
-        UsageError: onnxruntime is not installed.
+    The input is 1×H×W×3 or 1×3×H×W, the output 1×D, or 1×D×1×1. Arguments and errors are those of
+    :class:`~fdps.runtime.onnx_part.OnnxPart`.
     """
 
     def __init__(
         self, path: Path, settings: ReidSettings | None = None, *, threads: int = 1
     ) -> None:
-        self._settings = settings = settings or ReidSettings()
-        self._session = open_session(path, threads=threads)
+        settings = settings or ReidSettings()
+        super().__init__(path, settings, threads=threads)
         shape = self._session.get_inputs()[0].shape
         channels = settings.layout.index("C")
         if len(shape) != 4 or shape[channels] != 3:
@@ -83,7 +65,6 @@ class ReidNetwork:
         self.dim: int = output[1]
         self._mean = np.array(settings.mean, dtype=np.float32)
         self._std = np.array(settings.std, dtype=np.float32)
-        self.model_hash = settings.hash_with(path)
 
     def embed(self, image: Picture, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
         """Return rows of unit length, one per box."""

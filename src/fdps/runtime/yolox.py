@@ -3,7 +3,7 @@
 Axes: N people, H and W of a picture, A anchor points of the detector.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +12,9 @@ from jaxtyping import Float32
 
 from fdps.boxes import clip, iou, is_valid
 from fdps.errors import ModelError
-from fdps.runtime.network_input import fits, in_order, input_size, part_hash, resize
-from fdps.runtime.onnx_session import open_session, run
+from fdps.runtime.network_input import fits, in_order, input_size, resize
+from fdps.runtime.onnx_part import OnnxPart, PartSettings
+from fdps.runtime.onnx_session import run
 from fdps.structures import Boxes, Picture
 
 _STRIDES = (8, 16, 32)
@@ -21,11 +22,11 @@ _YOLOX_FIELDS = 5  # x, y, width, height, objectness; then one score per class
 
 
 @dataclass(frozen=True, kw_only=True)
-class YoloxSettings:
+class YoloxSettings(PartSettings):
     """The settings that a YOLOX network does not state itself."""
 
-    size: tuple[int, ...] = ()
-    """Height and width of the input; empty takes those of the file."""
+    LAYOUT = "yolox"
+
     person_class: int = 0
     """Number of the class that is a person."""
     letterbox: float = 114.0
@@ -39,41 +40,22 @@ class YoloxSettings:
     max_iou: float = 0.45
     """IoU above which the less certain of two people is dropped."""
 
-    def hash_with(self, path: Path) -> str:
-        """Name the part that a file makes with these settings, without opening the network.
 
-        Raises:
-            MissingDataError: There is no such file.
-            ModelError: The file is not an ONNX network, or it keeps weights outside its folder.
-        """
-        # A card adds the place of the file, which changes nothing.
-        values = {item.name: getattr(self, item.name) for item in fields(YoloxSettings)}
-        return part_hash(path, {"kind": "yolox", **values})
-
-
-class YoloxDetector:
+class YoloxDetector(OnnxPart[YoloxSettings]):
     """A YOLOX network (Ge et al., 2021) as its authors export it to ONNX.
 
-    Args:
-        path: The ONNX file: input 1×3×H×W, output 1×A×(5 + classes).
-        settings: The settings that the file does not state.
-        threads: Number of processor threads of the network.
+    The input is 1×3×H×W, the output 1×A×(5 + classes). Arguments and errors are those of
+    :class:`~fdps.runtime.onnx_part.OnnxPart`.
 
     Attributes:
         min_score: Least score of a person; raising it does not make another model.
-
-    Raises:
-        MissingDataError: There is no such file.
-        ModelError: The file is not an ONNX network, has another input or output, or keeps weights
-            outside its folder.
-        UsageError: onnxruntime is not installed.
     """
 
     def __init__(
         self, path: Path, settings: YoloxSettings | None = None, *, threads: int = 1
     ) -> None:
-        self._settings = settings = settings or YoloxSettings()
-        self._session = open_session(path, threads=threads)
+        settings = settings or YoloxSettings()
+        super().__init__(path, settings, threads=threads)
         shape = self._session.get_inputs()[0].shape
         if len(shape) != 4 or shape[1] != 3:
             raise ModelError(f"{path}: a YOLOX input is 1×3×H×W, got {shape}")
@@ -89,7 +71,6 @@ class YoloxDetector:
                 f"class {settings.person_class} a person, got {output}"
             )
         self.min_score = settings.min_score
-        self.model_hash = settings.hash_with(path)
 
     def find(self, image: Picture) -> tuple[Boxes, Float32[np.ndarray, " N"]]:
         """Return boxes inside the picture, and their scores in falling order."""

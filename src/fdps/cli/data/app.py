@@ -11,9 +11,11 @@ import typer
 from fdps.cli.data import write as data_write
 from fdps.cli.data.check import check
 from fdps.cli.data.collage import collage
+from fdps.cli.data.drawing import Drawing
 from fdps.cli.data.label import label
 from fdps.cli.data.show import stats, view
 from fdps.cli.data.sizes import parse_size
+from fdps.cli.option_groups import grouped
 from fdps.errors import UsageError
 from fdps.names import printable, typed
 
@@ -40,6 +42,7 @@ app.command()(view)
 
 
 @app.command()
+@grouped
 def synth(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
     preset: Annotated[
@@ -64,17 +67,8 @@ def synth(
     size: Annotated[
         str, typer.Option(metavar="WxH", help="Size of a picture in pixels.")
     ] = "480x320",
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes that draw; the files do not depend on it.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write into a folder that holds something else.")
-    ] = False,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object when done.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    *,
+    drawing: Drawing,
 ) -> None:
     """Draw scenes with known people: a training and a test split."""
     width, height = parse_size(size)
@@ -86,10 +80,10 @@ def synth(
         "n_cameras": cameras,
     }
     given: dict[str, Any] = {name: n for name, n in chosen.items() if n is not None}
-    config = replace(_preset(preset), width=width, height=height, seed=seed, **given)
-    _draw(config, out, force=force, quiet=quiet, workers=workers)
+    config = replace(_preset(preset), width=width, height=height, seed=drawing.seed, **given)
+    _draw(config, out, drawing)
     summary = _summary(out)
-    if json_output:
+    if drawing.json_output:
         print(json.dumps({"root": str(out)} | summary))
         return
     for split, counts in summary.items():
@@ -113,20 +107,20 @@ def _preset(name: str) -> "SyntheticConfig":
     return PRESETS[name]
 
 
-def _draw(config: "SyntheticConfig", out: Path, *, force: bool, quiet: bool, workers: int) -> None:
+def _draw(config: "SyntheticConfig", out: Path, drawing: Drawing) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from fdps.data.synthetic import draw_dataset
 
     columns = ("Drawing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), disable=quiet) as bar:
+    with Progress(*columns, console=Console(file=sys.stderr), disable=drawing.quiet) as bar:
         task = bar.add_task("draw", total=config.n_train_scenes + config.n_test_scenes)
         draw_dataset(
             config,
             out,
-            overwrite=force,
-            workers=workers,
+            overwrite=drawing.force,
+            workers=drawing.workers,
             progress=lambda done, _: bar.update(task, completed=done),
         )
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fdps.cli.data.drawing import Drawing
 from fdps.cli.data.sizes import parse_range, parse_size
+from fdps.cli.option_groups import grouped
 from fdps.cli.progress import progress_bar, working
 from fdps.errors import UsageError
 from fdps.names import printable, shortened, typed
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _STRENGTH = "0 none to 1 strong."
 
 
+@grouped
 def collage(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
     cutouts: Annotated[
@@ -75,17 +78,8 @@ def collage(
         str, typer.Option(metavar="WxH", help="Size of a picture in pixels.")
     ] = "640x480",
     licence: Annotated[str, typer.Option(help="Licence of the material, to be noted.")] = "",
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes that paste; the files do not depend on it.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write into a folder that holds something else.")
-    ] = False,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object when done.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    *,
+    drawing: Drawing,
 ) -> None:
     """Paste cut-out people into scenes: training, validation and test with nobody in common."""
     from fdps.data.collage import CollageConfig, find_people, join_doubles, make_collages
@@ -109,23 +103,23 @@ def collage(
         kept_from=min(CollageConfig().kept_from, labelled_from),
         width=width,
         height=height,
-        seed=seed,
+        seed=drawing.seed,
     )
-    with working("Looking at the cut-outs", hidden=quiet):
+    with working("Looking at the cut-outs", hidden=drawing.quiet):
         scenery = _scenery(backgrounds, backgrounds_with_people)
         found = find_people(cutouts, masks)
         different, doubles = join_doubles(found.people)
-    if not quiet:
+    if not drawing.quiet:
         _say_what_is_left_out(found, doubles)
-    with progress_bar("Pasting", hidden=quiet) as progress:
+    with progress_bar("Pasting", hidden=drawing.quiet) as progress:
         make_collages(
             config,
             different,
             scenery,
             out,
             progress=progress,
-            overwrite=force,
-            workers=workers,
+            overwrite=drawing.force,
+            workers=drawing.workers,
             licence=licence,
         )
     counts = {
@@ -133,7 +127,7 @@ def collage(
         "different_people": len(different),
         "left_out": len(found.skipped),
     }
-    _report(out, config.splits, counts, json_output)
+    _report(out, config.splits, counts, drawing.json_output)
 
 
 def _scenery(plain: Path | None, with_people: Path | None) -> "tuple[Background, ...]":

@@ -41,7 +41,7 @@ from fdps.models.embedding import PeakEmbedding
 from fdps.models.heads import HeadOutputs, TaskHeads
 from fdps.models.norms import norm_rows
 from fdps.models.outputs import MeanLoss, RegionOutputs
-from fdps.models.roi_heads import RegionHeads, RegionRules, RoIHeads
+from fdps.models.roi_heads import RegionHeads, RegionInputs, RegionRules, RoIHeads
 from fdps.models.sampling import CUTS, seeded
 from fdps.models.sub_features import SharedMean
 from fdps.models.systems.system import System
@@ -218,45 +218,31 @@ class PartHeads(RoIHeads):
         """The halves of the backbone that run on regions, for who compiles them."""
         return [self.region_head, self.aligner.region_head, self.part_head]
 
-    def losses(
-        self,
-        features: Float[Tensor, "B C H W"],
-        proposals: list[Tensor],
-        targets: list[dict[str, Tensor]],
-        sizes: list[tuple[int, int]],
-        criterion: Criterion,
-    ) -> RegionOutputs:
+    def losses(self, batch: RegionInputs, criterion: Criterion) -> RegionOutputs:
         """Train as :class:`RoIHeads` does, and the aligner on cuts of the annotated boxes.
 
         Args:
-            features: Of the trunk.
-            proposals: Of each picture, in pixels of the resized picture.
-            targets: As :func:`fdps.models.roi_heads.pick` takes them.
-            sizes: Height and width of each resized picture.
+            batch: Features and proposals of the pictures, and what they show.
             criterion: The re-ID loss.
         """
-        taught = super().losses(features, proposals, targets, sizes, criterion)
-        lessons = [self._lesson(*each) for each in zip(targets, sizes, strict=True)]
+        taught = super().losses(batch, criterion)
+        lessons = [self._lesson(*each) for each in zip(batch.targets, batch.sizes, strict=True)]
         regions, missing = [r for r, _ in lessons], torch.cat([m for _, m in lessons])
-        said = self.aligner(self.pool(features, regions))
+        said = self.aligner(self.pool(batch.features, regions))
         # Shares count double, as in the authors' code, where they are in -1..1. There, the square
         # ends at a ninth; so steep a loss overshoots at the rate that a detector learns with.
         value = box_loss(2 * said, 2 * missing, len(said))
-        weighted = MeanLoss(self.options.aligner_weight * value, _number(len(said), features))
+        weighted = MeanLoss(self.options.aligner_weight * value, _number(len(said), said))
         return taught._replace(losses=taught.losses | {"aligner": weighted})
 
-    def count(
-        self,
-        features: Float[Tensor, "B C H W"],
-        proposals: list[Tensor],
-        targets: list[dict[str, Tensor]],
-        sizes: list[tuple[int, int]],
-        criterion: Criterion,
-    ) -> dict[str, Int64[Tensor, ""]]:
+    def count(self, batch: RegionInputs, criterion: Criterion) -> dict[str, Int64[Tensor, ""]]:
         """Count the samples of every loss of :meth:`losses`, without running the heads."""
-        counts = super().count(features, proposals, targets, sizes, criterion)
-        boxes = [within(t["boxes"], size) for t, size in zip(targets, sizes, strict=True)]
-        return counts | {"aligner": _number(2 * sum(map(len, boxes)), features)}
+        counts = super().count(batch, criterion)
+        boxes = [
+            within(target["boxes"], size)
+            for target, size in zip(batch.targets, batch.sizes, strict=True)
+        ]
+        return counts | {"aligner": _number(2 * sum(map(len, boxes)), batch.features)}
 
     def look(
         self,

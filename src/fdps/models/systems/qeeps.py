@@ -42,7 +42,7 @@ from fdps.models.norms import statistics_kept
 from fdps.models.outputs import MeanLoss, RegionOutputs, TrainingOutputs
 from fdps.models.pairwise import Begun, PairwiseNet
 from fdps.models.person_search import Pictures
-from fdps.models.roi_heads import RegionHeads
+from fdps.models.roi_heads import RegionHeads, RegionInputs
 from fdps.models.rpn import ProposalNetwork
 from fdps.models.sampling import PARTNERS, seeded
 from fdps.models.systems.system import System
@@ -102,10 +102,8 @@ class _Prepared(NamedTuple):
 
     losses: dict[str, MeanLoss]
     query_score: MeanLoss
-    features: Float[Tensor, "BP C H W"]
-    proposals: list[Tensor]
-    targets: list[dict[str, Tensor]]
-    sizes: list[Size]
+    inputs: RegionInputs
+    """Of the pictures, then of the query of each pair."""
     pairs: list[Pair]
 
 
@@ -160,9 +158,7 @@ class QueryGuidedNet(PairwiseNet):
         if not images:
             return self._nothing(criterion)
         ready = self._prepare(images, targets, size)
-        regions = self.roi_heads.losses(
-            ready.features, ready.proposals, ready.targets, ready.sizes, criterion
-        )
+        regions = self.roi_heads.losses(ready.inputs, criterion)
         further = {
             "query_score": ready.query_score,
             "similarity": self._similarity_loss(ready, regions),
@@ -190,9 +186,7 @@ class QueryGuidedNet(PairwiseNet):
             return super().count(images, targets, criterion, size)
         with statistics_kept(self):
             ready = self._prepare(images, targets, size)
-            regions = self.roi_heads.count(
-                ready.features, ready.proposals, ready.targets, ready.sizes, criterion
-            )
+            regions = self.roi_heads.count(ready.inputs, criterion)
         n_pairs = torch.tensor(len(ready.pairs), device=self._device)
         further = {"query_score": ready.query_score.n_samples, "similarity": n_pairs}
         return {name: loss.n_samples for name, loss in ready.losses.items()} | regions | further
@@ -246,10 +240,12 @@ class QueryGuidedNet(PairwiseNet):
         return _Prepared(
             losses=self.rpn.losses(proposed, resized),
             query_score=self.rpn.query_loss(logits, proposed.anchors, of_person),
-            features=torch.cat([features, wanted]),
-            proposals=[*proposed.boxes, *(pair.box[:0] for pair in pairs)],
-            targets=[*resized, *(_query_target(pair, resized) for pair in pairs)],
-            sizes=[*sizes, *(sizes[pair.query] for pair in pairs)],
+            inputs=RegionInputs(
+                features=torch.cat([features, wanted]),
+                proposals=[*proposed.boxes, *(pair.box[:0] for pair in pairs)],
+                targets=[*resized, *(_query_target(pair, resized) for pair in pairs)],
+                sizes=[*sizes, *(sizes[pair.query] for pair in pairs)],
+            ),
             pairs=pairs,
         )
 
@@ -287,12 +283,13 @@ class QueryGuidedNet(PairwiseNet):
 
         The loss is a mean over pairs, and of each pair over the people: a crowd counts no more.
         """
-        ends = torch.tensor([len(target["boxes"]) for target in ready.targets]).cumsum(0).tolist()
-        n_pictures = len(ready.targets) - len(ready.pairs)
+        targets = ready.inputs.targets
+        ends = torch.tensor([len(target["boxes"]) for target in targets]).cumsum(0).tolist()
+        n_pictures = len(targets) - len(ready.pairs)
         queries, galleries = [], []
         for number, pair in enumerate(ready.pairs):
             last = ends[pair.gallery]
-            first = last - len(ready.targets[pair.gallery]["boxes"])
+            first = last - len(targets[pair.gallery]["boxes"])
             own = (regions.people == ends[n_pictures + number] - 1).nonzero()[:1, 0]
             here = ((regions.people >= first) & (regions.people < last)).nonzero()[:, 0]
             queries.append(own.expand(len(here) * len(own)))

@@ -24,6 +24,7 @@ from fdps.models.roi_heads import (
     BOX_WEIGHTS,
     Picked,
     RegionHeads,
+    RegionInputs,
     RegionRules,
     RoIHeads,
     pick,
@@ -74,27 +75,17 @@ class SequentialHeads(RegionHeads):
     def min_score(self, score: float) -> None:
         self.second.min_score = score
 
-    def losses(
-        self,
-        features: Float[Tensor, "B C H W"],
-        proposals: list[Tensor],
-        targets: list[dict[str, Tensor]],
-        sizes: list[tuple[int, int]],
-        criterion: Criterion,
-    ) -> RegionOutputs:
+    def losses(self, batch: RegionInputs, criterion: Criterion) -> RegionOutputs:
         """Train both stages, the second on what the first one makes of its samples.
 
         Args:
-            features: Of the trunk.
-            proposals: Of each picture, in pixels of the resized picture.
-            targets: As :func:`fdps.models.roi_heads.pick` takes them.
-            sizes: Height and width of each resized picture.
+            batch: Features and proposals of the pictures, and what they show.
             criterion: The re-ID loss.
         """
-        picked = pick(proposals, targets, self.rules)
-        deltas, logits = self._look(features, picked.regions)
-        refined = self._refined(deltas, picked.regions, sizes)
-        taught = self.second.losses(features, refined, targets, sizes, criterion)
+        picked = pick(batch.proposals, batch.targets, self.rules)
+        deltas, logits = self._look(batch.features, picked.regions)
+        refined = self._refined(deltas, picked.regions, batch.sizes)
+        taught = self.second.losses(batch._replace(proposals=refined), criterion)
         values = (self.first.person.loss(logits, picked.is_person), picked.box_loss(deltas))
         losses = {
             name: MeanLoss(value, picked.n_regions())
@@ -103,20 +94,13 @@ class SequentialHeads(RegionHeads):
         return taught._replace(losses=losses | taught.losses)
 
     @torch.no_grad()
-    def count(
-        self,
-        features: Float[Tensor, "B C H W"],
-        proposals: list[Tensor],
-        targets: list[dict[str, Tensor]],
-        sizes: list[tuple[int, int]],
-        criterion: Criterion,
-    ) -> dict[str, Int64[Tensor, ""]]:
+    def count(self, batch: RegionInputs, criterion: Criterion) -> dict[str, Int64[Tensor, ""]]:
         """Count the samples of every loss of :meth:`losses`; the first stage has to run for it."""
-        picked: Picked = pick(proposals, targets, self.rules)
-        deltas, _ = self._look(features, picked.regions)
-        refined = self._refined(deltas, picked.regions, sizes)
+        picked: Picked = pick(batch.proposals, batch.targets, self.rules)
+        deltas, _ = self._look(batch.features, picked.regions)
+        refined = self._refined(deltas, picked.regions, batch.sizes)
         counts = dict.fromkeys(("first_person", "first_box"), picked.n_regions())
-        return counts | self.second.count(features, refined, targets, sizes, criterion)
+        return counts | self.second.count(batch._replace(proposals=refined), criterion)
 
     def detect(
         self,
