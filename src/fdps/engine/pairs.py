@@ -7,7 +7,7 @@ who is interrupted goes on from there.
 Axes: K queries, S scenes.
 """
 
-import shutil
+import hashlib
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from itertools import pairwise
@@ -122,7 +122,7 @@ def predict_pairs(
         progress: Called after every picture with the number of pictures done and their total;
             a picture counts once for every :data:`QUERIES_AT_ONCE` queries.
         kept: Folder for what is done; what lies there of the same weights, queries and annotations
-            is not computed again. It is removed at the end.
+            is not computed again. Whoever calls removes it, once what is returned is on the disk.
 
     Raises:
         MissingDataError: A picture is not there.
@@ -148,9 +148,17 @@ def predict_pairs(
             done += len(piece)
             if progress is not None:
                 progress(done, total)
-    if kept is not None:
-        shutil.rmtree(kept, ignore_errors=True)
     return joined(parts)
+
+
+def name_of_work(embedder: PairEmbedder, scenes: SceneSet, chosen: Chosen) -> str:
+    """Return eight digits for the weights, annotations and queries of a prediction.
+
+    They keep what is done of one apart from what is done of another in the same place.
+    """
+    digest = hashlib.sha256(f"{embedder.model_hash} {data_hash(scenes)} ".encode())
+    digest.update(chosen.rows.tobytes())
+    return digest.hexdigest()[:8]
 
 
 class _Loop:

@@ -10,6 +10,7 @@ from fake.coco import write_coco
 from fake.tiny import CONFIG
 from fdps.cli.main import main
 from fdps.config import DataConfig, LossConfig, Recipe, Source, to_toml
+from fdps.evaluation.pairs_file import load_pairs
 from fdps.models import build_model
 from fdps.models.weights import save_weights
 
@@ -49,6 +50,25 @@ def test_pairs_are_predicted_and_measured(run: Path, capsys: pytest.CaptureFixtu
     assert "strict" in shown
     assert json.loads((run / "r.json").read_text())["pairs"]["n_pairs"] == 6
     assert len((run / "r.csv").read_text().splitlines()) == 3
+
+
+def test_what_is_done_outlives_a_disk_that_cannot_take_the_result(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict, file = ["predict", str(run), "--pairwise", "--quiet"], run / "pairs.safetensors"
+    file.mkdir()  # a result cannot take the place of a folder
+    assert main(predict) != 0
+    assert "pairs.safetensors" in capsys.readouterr().err
+    (kept,) = run.glob(".pairs*.parts")
+    parts = [load_pairs(path) for path in sorted(kept.iterdir())]
+    file.rmdir()
+    # Pairs of another choice leave alone what is done of these.
+    assert main([*predict, "--queries", "1"]) == 0
+    assert kept.is_dir()
+    assert main(predict) == 0
+    assert not list(run.glob(".pairs*"))
+    # Computed anew, pairs would have taken another time.
+    assert load_pairs(file).seconds_pairs == sum(part.seconds_pairs for part in parts) > 0
 
 
 def test_json_names_what_was_done(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 """``fdps predict --pairwise``: every query is looked for in every picture of its gallery."""
 
 import shlex
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,20 +63,39 @@ class PairChoice:
         return bool(self.pairwise)
 
     def run(
-        self, searcher: "Searcher", scenes: "SceneSet", file: Path, *, kept: Path, quiet: bool
+        self,
+        searcher: "Searcher",
+        scenes: "SceneSet",
+        file: Path,
+        *,
+        min_score: float | None,
+        quiet: bool,
     ) -> dict[str, Any]:
         """Compare all pairs, write the file and return what to say about it.
 
+        What is done lies in a hidden folder beside the file until the file is there.
+
         Raises:
             FdpsError: Those of :func:`fdps.engine.pairs.predict_pairs`.
+            OSError: The disk is full, read-only or failing.
         """
-        from fdps.engine.pairs import as_pairwise, choose_sought, predict_pairs
+        from fdps.engine.pairs import as_pairwise, choose_sought, name_of_work, predict_pairs
         from fdps.evaluation.pairs_file import save_pairs
 
         chosen = choose_sought(scenes, subset=self.subset, n_queries=self.queries, seed=self.seed)
-        with progress_bar(f"Pairs of {scenes.name}", hidden=quiet) as progress:
-            pairs = predict_pairs(as_pairwise(searcher), scenes, chosen, progress, kept=kept)
-        save_pairs(pairs, file)
+        embedder = as_pairwise(searcher)
+        # What is done with one least score is no part of what is done with another.
+        least = "" if min_score is None else f"-{min_score:g}"
+        work = name_of_work(embedder, scenes, chosen)
+        kept = file.with_name(f".{file.stem}{least}-{work}.parts")
+        try:
+            with progress_bar(f"Pairs of {scenes.name}", hidden=quiet) as progress:
+                pairs = predict_pairs(embedder, scenes, chosen, progress, kept=kept)
+            save_pairs(pairs, file)
+        except KeyboardInterrupt:
+            print("Interrupted; the same command continues where it was", file=sys.stderr)
+            raise
+        shutil.rmtree(kept, ignore_errors=True)
         return {
             "pairs": str(file),
             "n_scenes": len(scenes),

@@ -67,10 +67,7 @@ def predict(
         if ground_truth_boxes:
             raise UsageError("--ground-truth-boxes embeds people, and pairs have no embeddings")
         file = out or (model if model.is_dir() else model.parent) / PAIRS_FILE
-        # What is done with one least score is no part of what is done with another.
-        least = "" if min_score is None else f"-{min_score:g}"
-        kept = file.with_name(f".{file.stem}{least}.parts")
-        figures = pairs.run(searcher, scenes, file, kept=kept, quiet=quiet)
+        figures = pairs.run(searcher, scenes, file, min_score=min_score, quiet=quiet)
         if json_output:
             print(json.dumps(figures))
         else:
