@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fake.seen_again import with_queries
+from fdps.boxes import iou
 from fdps.config import LossConfig, ModelConfig, Recipe, TrainConfig
 from fdps.data import load_scenes
 from fdps.data.identities import contiguous
@@ -17,9 +19,10 @@ from fdps.engine.predict import predict
 from fdps.engine.train import train
 from fdps.evaluation import evaluate
 from fdps.searcher import load
-from fdps.structures import SceneSet
+from fdps.structures import Boxes, SceneSet
 
-# Two hundred steps magnify the last bit of a sum: with other threads the same seed ends elsewhere.
+# Two hundred steps magnify the last bit of a sum: on another processor a seed ends elsewhere. The
+# first seed should do; the others are there for a processor that has bad luck with it.
 SEEDS = (1, 2, 3)
 
 RECIPE = Recipe(
@@ -36,7 +39,6 @@ RECIPE = Recipe(
         rpn_after_nms=(80, 40),
         region_size=(8, 4),
         regions_per_image=24,
-        background_iou=0.3,
         embedding_dim=128,
     ),
     loss=LossConfig(queue_size=16, temperature=0.1),
@@ -56,11 +58,13 @@ RECIPE = Recipe(
 )
 
 BY_LENGTH = {"person_score": "norm", "reid_features": "res4+res5"}
+# All but FDPS, which learns real frames by heart in test_overfit.py.
 SYSTEMS: dict[str, dict[str, Mapping[str, Any]]] = {
     # Without its RoI pooling: people three positions high need finer boxes than whole positions.
     "OIM": {"model": {"system": "oim"}},
     "OIM-base": {},
-    "NAE": {"model": BY_LENGTH},
+    # Its score learns slowly beside boxes that weigh 10.
+    "NAE": {"model": BY_LENGTH, "loss": {"box_weight": 3.0}},
     # Begun from a trained NAE, as published. Its scores are shares of the best in a picture.
     "NAE+": {"model": {**BY_LENGTH, "system": "nae_plus", "score_threshold": 0.7}},
     "HOIM": {
@@ -69,12 +73,16 @@ SYSTEMS: dict[str, dict[str, Mapping[str, Any]]] = {
         "loss": {"background_size": 32, "person_weight": 10.0, "reid_weight": 10.0},
         "train": {"epochs": 90, "milestones": (63.0, 80.0)},
     },
-    "SeqNet": {"model": {**BY_LENGTH, "stages": "two"}, "loss": {"box_weight": 1.0}},
+    # As published, nothing norms the boxes of the first stage. At seven times the published rate
+    # their weight of 10 would swamp the first score, which is that of the detections.
+    "SeqNet": {
+        "model": {**BY_LENGTH, "stages": "two"},
+        "loss": {"box_weight": 1.0, "first_box_weight": 1.0},
+    },
     "BINet": {"model": {"system": "binet", "options": {"patch_size": (64, 32)}}},
     "QEEPS": {"model": {"system": "qeeps"}, "train": {"sampling": "pairs"}},
     "APNet": {"model": {"system": "apnet"}},
     "OIMNet++": {"model": {"embedding_norm": "prototype"}, "loss": {"name": "loim"}},
-    "FDPS": {"model": {"system": "fdps"}, "loss": {"name": "boim"}},
 }
 BEGINS_FROM = {"NAE+": "NAE"}
 
@@ -86,22 +94,41 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SceneSet:
     config = SyntheticConfig(
         width=240,
         height=160,
-        n_train_scenes=16,
+        n_train_scenes=64,
         n_test_scenes=4,
         n_train_persons=8,
         n_test_persons=2,
         n_cameras=2,
     )
     draw_dataset(config, root)
-    drawn = contiguous(load_scenes("folder", root, "train"))
-    return with_queries(drawn)
+    drawn = load_scenes("folder", root, "train").scenes
+    clear = tuple(scene for scene in drawn if everybody_is_clear(scene.boxes))[:16]
+    assert len(clear) == 16
+    return with_queries(contiguous(SceneSet("by_heart", clear)))
+
+
+def everybody_is_clear(boxes: Boxes) -> bool:
+    """Tell whether nobody is a speck, a sliver at the border, or hidden behind somebody else.
+
+    A map of stride 16 shows such people in two or three positions, and suppression takes one of two
+    who overlap: few of them decide over a mAP, and they do so by chance.
+    """
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    overlaps = iou(boxes, boxes) - np.eye(len(boxes))
+    return bool(width.min() >= 14 and height.min() >= 40 and overlaps.max() < 0.3)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the runs of all systems: one may begin from the run of another."""
+    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_system_learns_sixteen_scenes_by_heart(
-    system: str, scenes: SceneSet, shared_data: Path, tmp_path: Path
+    system: str, scenes: SceneSet, shared_data: Path, runs: Path
 ) -> None:
     weights = shared_data / "models" / "mobilenet_v2_imagenet.safetensors"
     if not weights.is_file():
@@ -112,8 +139,9 @@ def test_a_system_learns_sixteen_scenes_by_heart(
         started, start_from = time.perf_counter(), ""
         for name in (BEGINS_FROM.get(system), system):
             if name is not None:
-                run = tmp_path / f"{name}_{seed}"
-                train(changed(model, name, seed, start_from), scenes, run)
+                run = runs / f"{name}_{seed}"
+                if not run.exists():
+                    train(changed(model, name, seed, start_from), scenes, run)
                 start_from = str(run)
         seconds = time.perf_counter() - started
         report = evaluate(predict(load(run), scenes), scenes)
