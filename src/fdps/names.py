@@ -72,6 +72,16 @@ def typed(text: object) -> str:
     return printable(shlex.quote(str(text)))
 
 
+def counted(n: int, thing: str) -> str:
+    """Write a number of things.
+
+    Example:
+        >>> counted(1, "picture"), counted(1200, "picture")
+        ('1 picture', '1,200 pictures')
+    """
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
 def shortened(names: Sequence[object], *, most: int) -> str:
     """Write the first of many names, and how many more there are.
 

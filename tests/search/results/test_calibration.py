@@ -74,6 +74,13 @@ def test_expected_numbers_by_hand() -> None:
     assert (calibration.kept_at(0.25), calibration.found_at(0.5)) == (0.75, 0.75)
 
 
+def test_the_similarity_that_few_strangers_reach() -> None:
+    calibration = flat(0.1)  # to 0.01, on a scale of logarithms
+    assert calibration.similarity_of_rate(10**-1.5) == pytest.approx(0.5)
+    assert calibration.similarity_of_rate(0.2) == 0.0
+    assert calibration.similarity_of_rate(1e-4) == 1.0
+
+
 def test_levels_and_verdict_at_the_thresholds() -> None:
     calibration = flat(1e-2, strong=0.9, look=0.5)
     assert [calibration.level(s) for s in (0.9, 0.899, 0.5, 0.499, -1.0)] == [

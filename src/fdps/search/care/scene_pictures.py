@@ -1,7 +1,7 @@
 """The pictures of scenes, decoded again from the files that an archive remembers."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fdps.decoding.messages import DecodedFrame, Ending
 from fdps.decoding.pool import Decoders
@@ -13,16 +13,21 @@ from fdps.structures import Picture
 
 
 def scene_pictures(scenes: Iterable[SceneRecord]) -> dict[str, Picture | str]:
+    """Decode scenes and hold them all in memory; otherwise as :func:`each_scene_picture`."""
+    return dict(each_scene_picture(scenes))
+
+
+def each_scene_picture(scenes: Iterable[SceneRecord]) -> Iterator[tuple[str, Picture | str]]:
     """Decode scenes, in the same restricted processes in which they were indexed.
 
     All frames of one video are looked up together.
 
     Args:
-        scenes: Scenes of an archive.
+        scenes: Scenes of an archive, in any order.
 
-    Returns:
-        For each name of a scene its upright picture, or the reason why there is none. A file whose
-        content is not what was indexed gives no picture, since the boxes would not fit.
+    Yields:
+        Once for each scene its name, and the upright picture or the reason why there is none. A
+        file whose content is not what was indexed gives no picture, since the boxes would not fit.
 
     Raises:
         ResourceError: No decoder can be started.
@@ -30,27 +35,26 @@ def scene_pictures(scenes: Iterable[SceneRecord]) -> dict[str, Picture | str]:
     files: dict[str, dict[str, SceneRecord]] = defaultdict(dict)
     for scene in scenes:
         files[scene.path][scene.name] = scene
-    pictures: dict[str, Picture | str] = {}
     with Decoders() as decoders:
         for path, of_file in files.items():
-            pictures |= _of_file(decoders, path, list(of_file.values()))
-    return pictures
+            yield from _of_file(decoders, path, list(of_file.values()))
 
 
-def _of_file(decoders: Decoders, path: str, scenes: list[SceneRecord]) -> dict[str, Picture | str]:
+def _of_file(
+    decoders: Decoders, path: str, scenes: list[SceneRecord]
+) -> Iterator[tuple[str, Picture | str]]:
+    names = {scene.frame: scene.name for scene in scenes}
     problem = _changed(scenes[0])
-    if problem:
-        return {scene.name: problem for scene in scenes}
-    moments = [(scene.frame, scene.offset_s) for scene in scenes if scene.offset_s is not None]
-    request = {"do": "moments", "moments": moments} if moments else {"do": "picture"}
-    images: dict[int, Picture] = {}
-    for event in decoders.submit(request | {"path": str(from_stored(path))}):
-        if isinstance(event, DecodedFrame):
-            images[event.frame] = event.image
-        elif isinstance(event, Ending):
-            problem = event.problem.removeprefix(f"{path} ")
-    reason = problem or "the frame is not there"
-    return {scene.name: images.get(scene.frame, reason) for scene in scenes}
+    if not problem:
+        moments = [(scene.frame, scene.offset_s) for scene in scenes if scene.offset_s is not None]
+        request = {"do": "moments", "moments": moments} if moments else {"do": "picture"}
+        for event in decoders.submit(request | {"path": str(from_stored(path))}):
+            if isinstance(event, DecodedFrame) and event.frame in names:
+                yield names.pop(event.frame), event.image
+            elif isinstance(event, Ending):
+                problem = event.problem.removeprefix(f"{path} ")
+    for name in names.values():
+        yield name, problem or "the frame is not there"
 
 
 def _changed(scene: SceneRecord) -> str:

@@ -104,6 +104,10 @@ class Calibration:
         mean, low, high = (n_people * float(np.exp(value)) for value in logs)
         return Expected(mean, min(low, mean), max(high, mean))
 
+    def similarity_of_rate(self, rate: float) -> float:
+        """Return the lowest similarity that at most this share of the comparisons reach."""
+        return _first_at(np.array(self.similarity), np.array(self.rate), rate)
+
     def kept_at(self, similarity: float) -> float:
         """Return the share of the true matches that are at least so similar."""
         return float(np.interp(similarity, self.similarity, self.kept))
