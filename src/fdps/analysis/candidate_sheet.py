@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from fdps.analysis.tiles import (
     FRAME,
@@ -15,6 +15,7 @@ from fdps.analysis.tiles import (
     framed,
     in_rows,
     person_panel,
+    scene_panel,
     sheet_of,
     text_block,
     without_bystanders,
@@ -25,9 +26,7 @@ from fdps.structures import Picture
 LEVEL_COLOURS = {"strong": (0, 130, 80), "worth a look": (190, 120, 0), "weak": (110, 118, 128)}
 """Colours of the frames; the level is also written above."""
 
-_MARK = (86, 190, 240)  # seen on any picture, and different from all levels
 _FONT, _SMALL = 22, 15  # sizes of the letters, in pixels
-_WIDEST = 2.4  # most times that a scene is as wide as high
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +91,8 @@ def _person(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
 def _candidate(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
     parts = [_panel(shown, height_px, bystanders)]
     if not isinstance(shown.picture, str):
-        parts.append(_scene(shown.picture, shown.box, height_px, bystanders))
+        picture = shown.picture if bystanders else without_bystanders(shown.picture, shown.box)
+        parts.append(scene_panel(picture, shown.box, height_px))
     return _labelled(framed(parts, LEVEL_COLOURS.get(shown.level, INK)), shown)
 
 
@@ -104,25 +104,6 @@ def _panel(shown: Shown, height_px: int, bystanders: bool) -> Image.Image:
         return panel
     picture = shown.picture if bystanders else without_bystanders(shown.picture, shown.box)
     return person_panel(picture, shown.box, height_px)
-
-
-def _scene(
-    picture: Picture, box: Float32[np.ndarray, " 4"], height_px: int, bystanders: bool
-) -> Image.Image:
-    """Draw a scene with a frame around the person; of a panorama, the part around them."""
-    if not bystanders:
-        picture = without_bystanders(picture, box)
-    height, width = picture.shape[:2]
-    widest = round(_WIDEST * height)
-    left = int(np.clip((box[0] + box[2]) / 2 - widest / 2, 0, max(width - widest, 0)))
-    part = Image.fromarray(picture[:, left : left + widest])
-    scale = height_px / height
-    scene = part.resize((max(1, round(part.width * scale)), height_px))
-    x1, y1, x2, y2 = ((box - (left, 0, left, 0)) * scale).tolist()
-    pen = ImageDraw.Draw(scene)
-    pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline=PAPER, width=5)
-    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=_MARK, width=3)
-    return scene
 
 
 def _labelled(tile: Image.Image, shown: Shown) -> Image.Image:

@@ -150,23 +150,33 @@ def plot_training(
     return finish(figure, axes, bool(axes.get_lines()))
 
 
-def plot_similarities(pairs: PairSimilarities, *, n_bins: int = 40) -> Figure:
+def plot_similarities(
+    pairs: PairSimilarities,
+    *,
+    n_bins: int = 40,
+    names: tuple[str, str] = ("same person", "other people"),
+    limit: float | None = None,
+) -> Figure:
     """Plot a histogram of similarities: the same person against others, each summing to one.
 
     Args:
         pairs: Similarities from :func:`compute_similarities`.
         n_bins: Number of bins over the range that occurs.
+        names: Names of the two in the legend.
+        limit: Similarity to draw a line at.
     """
     figure, axes = new_figure("Similarity")
     both = np.concatenate([pairs.same, pairs.different])
     if len(both):
         edges = np.linspace(both.min(), both.max() + 1e-9, n_bins + 1)
-        series = [("same person", pairs.same, 2), ("other people", pairs.different, 1)]
+        series = [(names[0], pairs.same, 2), (names[1], pairs.different, 1)]
         for name, values, colour in series:
             share = np.histogram(values, edges)[0] / max(len(values), 1)
             label = f"{name} ({len(values):,})"
             axes.stairs(share, edges, fill=True, alpha=0.25, color=_COLOURS[colour])
             axes.stairs(share, edges, label=label, color=_COLOURS[colour], ls=_STYLES[colour - 1])
+    if limit is not None:
+        axes.axvline(limit, color=_COLOURS[4], ls=":", lw=2.2, label=f"limit {limit:.2f}")
     axes.set(xlabel="similarity (inner product)", ylabel="share of pairs")
     return finish(figure, axes, bool(len(both)))
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from fdps.names import printable
@@ -15,6 +15,8 @@ GAP, FRAME = 12, 6
 """Space between tiles, and around pictures, in pixels."""
 
 _GREY = (232, 235, 239)
+_MARK = (86, 190, 240)  # seen on any picture, and different from the colours of levels
+_WIDEST = 2.4  # most times that a scene is as wide as high
 _MARGIN = 0.15  # share of the size of a person that is added around a crop
 
 
@@ -30,6 +32,35 @@ def person_panel(picture: Picture, box: Float32[np.ndarray, " 4"], height_px: in
     padded.paste(Image.fromarray(picture), (border, border))
     region = (left + border, top + border, left + border + height / 2, top + border + height)
     return padded.resize((height_px // 2, height_px), Image.Resampling.BICUBIC, box=region)
+
+
+def scene_panel(picture: Picture, box: Float32[np.ndarray, " 4"], height_px: int) -> Image.Image:
+    """Draw a scene with a frame around a person; of a panorama, the part around them."""
+    height, width = picture.shape[:2]
+    widest = round(_WIDEST * height)
+    left = int(np.clip((box[0] + box[2]) / 2 - widest / 2, 0, max(width - widest, 0)))
+    part = Image.fromarray(picture[:, left : left + widest])
+    scale = height_px / height
+    scene = part.resize((max(1, round(part.width * scale)), height_px))
+    x1, y1, x2, y2 = ((box - (left, 0, left, 0)) * scale).tolist()
+    pen = ImageDraw.Draw(scene)
+    pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline=PAPER, width=5)
+    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=_MARK, width=3)
+    return scene
+
+
+def shrunk(
+    picture: Picture, box: Float32[np.ndarray, " 4"], height_px: int
+) -> tuple[UInt8[np.ndarray, "_ _ 3"], Float32[np.ndarray, " 4"]]:
+    """Shrink a picture, and a box in it, as far as panels of this height do not show.
+
+    A picture of a phone is much larger than what a page shows of it, and blurring it takes long.
+    """
+    height = max(float(box[3] - box[1]), 2 * float(box[2] - box[0]))
+    factor = int(min(picture.shape[0], height) // height_px)
+    if factor < 2:
+        return picture, box
+    return np.array(Image.fromarray(picture).reduce(factor)), box / np.float32(factor)
 
 
 def _moved_inside(start: float, length: float, limit: int) -> float:
@@ -121,6 +152,9 @@ def without_bystanders(picture: Picture, box: Float32[np.ndarray, " 4"]) -> Pict
     x1, y1 = np.floor(box[:2]).astype(int).clip(0).tolist()
     x2, y2 = (int(value) for value in np.ceil(box[2:]).clip(0, (width, height)))
     radius = max((y2 - y1) / 6, height / 40, 4)  # bystanders are about as large as the person
-    blurred = np.array(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(radius)))
+    factor = int(radius // 4)  # a blur hides what a smaller picture lacks, and is quicker there
+    small = Image.fromarray(picture).reduce(factor)
+    small = small.filter(ImageFilter.GaussianBlur(radius / factor))
+    blurred = np.array(small.resize((width, height), Image.Resampling.BILINEAR))
     blurred[y1:y2, x1:x2] = picture[y1:y2, x1:x2]
     return blurred
