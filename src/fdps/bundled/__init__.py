@@ -8,6 +8,8 @@ Internal: ``fdps.load("drawn-people")`` opens them.
 from pathlib import Path
 
 NAMES = ("drawn-people",)
+DEFAULT = "drawn-people"
+"""The weights that look at pictures of users who name no model: ``fdps demo MY_PICTURES``."""
 LICENCE = "Apache-2.0"  # as fdps itself
 SHA256 = {"drawn-people": "a9fcea30257d7b9c3e6d552d191e7343ce3b322966e6802e7b6b29c075a66030"}
 DATA = {"drawn-people": "synthetic-1k: people drawn by fdps; backbone from ImageNet weights"}

@@ -137,15 +137,8 @@ class Reading:
                 f"Reading {reason}. To learn it:",
                 f"        fdps models calibrate {self.model or 'MODEL'} --data KIND --root DIR",
             ]
-        strong, look = (
-            _number(calibration.expected_wrong(at, self.n_people).mean)
-            for at in (calibration.strong, calibration.worth_a_look)
-        )
         about = "at most about" if self.no_verdict else "about"  # a filter leaves fewer people
-        lines = [
-            f"Reading With {self.n_people:,} people indexed, expect {about} {strong} wrong hits at "
-            f'"strong" and {look} at "worth a look".'
-        ]
+        lines = [f"Reading {expectation(calibration, self.n_people, about=about)}"]
         if self.no_verdict:
             lines.append(f"        No verdict on whether the person is here: {self.no_verdict}.")
         elif calibration.verdict(hit.similarity for hit in hits) == "probably_not_present":
@@ -155,6 +148,18 @@ class Reading:
                 f"{share:.0%} did ({calibration.data or 'calibration data'})."
             )
         return lines
+
+
+def expectation(calibration: "Calibration", n_people: int, *, about: str = "about") -> str:
+    """Say how many wrong hits a search in an archive of so many people brings at each level."""
+    strong, look = (
+        _number(calibration.expected_wrong(at, n_people).mean)
+        for at in (calibration.strong, calibration.worth_a_look)
+    )
+    return (
+        f"With {n_people:,} people indexed, expect {about} {strong} wrong hits at "
+        f'"strong" and {look} at "worth a look".'
+    )
 
 
 def _why_nobody(index: "Index", filters: "Filters", ranking: "Ranking") -> str:

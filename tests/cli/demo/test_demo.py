@@ -5,7 +5,6 @@ import pytest
 
 from fdps.analysis.colour_histogram import predict_by_colour
 from fdps.cli.demo import stages as demo_stages
-from fdps.cli.demo.demo import demo
 from fdps.cli.main import main
 from fdps.config import load_recipe
 from fdps.data.synthetic import SyntheticConfig
@@ -112,7 +111,7 @@ def test_bundled_weights_need_no_training_and_leave_a_trained_run_alone(tmp_path
     assert (out / "run" / "weights.safetensors").read_bytes() == b"trained"
 
 
-def test_epochs_without_training_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="--epochs"):
-        demo(tmp_path / "demo", epochs=3)
+def test_epochs_without_training_are_refused(tmp_path, capsys):
+    assert main(["demo", "-o", str(tmp_path / "demo"), "--epochs", "3"]) == 2
+    assert "--epochs changes a training" in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()

@@ -24,14 +24,7 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
     Raises:
         DataError: No file could be indexed.
     """
-    if summary.n_added + summary.n_known + summary.n_moved == 0:
-        raise DataError(
-            f"none of {summary.n_files} files could be indexed",
-            hint="\n".join(
-                f"{printable(file.path)}: {printable(file.reason)}"
-                for file in summary.skipped[:_SHOWN]
-            ),
-        )
+    refuse_unreadable(summary)
     if json_output:
         figures = {
             "archive": out,
@@ -55,10 +48,31 @@ def report(out: str, archive: "Index", summary: "IngestSummary", *, json_output:
         print(f"Known   {summary.n_known} files were in the archive already")
     if summary.n_moved:
         print(f"Moved   {summary.n_moved} files to where they are now, with their scenes")
+    print_skipped(out, archive, summary)
+    print(f"Archive {printable(out)}: {len(archive)} people in {archive.n_scenes} pictures")
+    print(f"Next    fdps search {printable(out)} --query PICTURE")
+
+
+def refuse_unreadable(summary: "IngestSummary") -> None:
+    """Refuse to go on where no file could be read.
+
+    Raises:
+        DataError: No file could be indexed; it names the first of them with the reasons.
+    """
+    if summary.n_added + summary.n_known + summary.n_moved == 0:
+        raise DataError(
+            f"none of {summary.n_files} files could be indexed",
+            hint="\n".join(
+                f"{printable(file.path)}: {printable(file.reason)}"
+                for file in summary.skipped[:_SHOWN]
+            ),
+        )
+
+
+def print_skipped(out: str, archive: "Index", summary: "IngestSummary") -> None:
+    """Print the first files that were skipped, and where the others are listed."""
     for file in summary.skipped[:_SHOWN]:
         print(f"Skipped {printable(file.path)}: {printable(file.reason)}")
     if len(summary.skipped) > _SHOWN:
         rest = f"{out}/skipped.csv names each" if archive.folder else "--json names each"
         print(f"Skipped {len(summary.skipped)} files in all; {rest}")
-    print(f"Archive {printable(out)}: {len(archive)} people in {archive.n_scenes} pictures")
-    print(f"Next    fdps search {printable(out)} --query PICTURE")
