@@ -21,6 +21,7 @@ REASONS = {
     "needs a model that others have made",
     "needs the data sets of the paper",
     "installs packages",
+    "needs photographs of people",
 }
 
 

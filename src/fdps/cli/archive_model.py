@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from fdps.query import Searcher
     from fdps.search import IndexInfo
 
-MODEL_HELP = "Run folder, weights, card, or a name of fdps models list. [default: the archive's]"
+MODEL_HELP = (
+    "Run folder, weights, card, or a name of fdps models list. [default: the archive's; "
+    "street-people for a new one]"
+)
 MIN_SCORE_HELP = "Leave out detections of a lower score. [default: the recipe's]"
 DEVICE_HELP = "Device to run on: cpu, cuda, cuda:1, mps or auto."
 
@@ -34,11 +37,12 @@ def warn_of_limits(model_hash: str) -> None:
     Args:
         model_hash: Hash of the model in use; it also finds a copy of the weights at another place.
     """
-    from fdps.bundled import NOTES, SHA256
+    from fdps.bundled import NAMES, bundled_card
 
-    for name, sha256 in SHA256.items():
-        if model_hash and sha256.startswith(model_hash):
-            print(f"Warning {name} {NOTES[name]}", file=sys.stderr)
+    for name in NAMES:
+        card = bundled_card(name)
+        if card.warning and model_hash and card.sha256.startswith(model_hash):
+            print(f"Warning {name} {card.warning}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

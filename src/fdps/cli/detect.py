@@ -26,8 +26,12 @@ def detect(
         typer.Argument(metavar="SOURCE", help="Pictures, videos, folders, patterns, @lists."),
     ],
     model: Annotated[
-        Path, typer.Option(metavar="RUN|WEIGHTS|CARD", help="Run folder, weights, card, or name.")
-    ],
+        Path | None,
+        typer.Option(
+            metavar="RUN|WEIGHTS|CARD",
+            help="Run folder, weights, card, or name. [default: street-people]",
+        ),
+    ] = None,
     format_: Annotated[
         Literal["json", "csv", "coco", "mot"],
         typer.Option("--format", help="Format to write people in."),
@@ -60,6 +64,7 @@ def detect(
     """Find everybody in pictures and videos: boxes, scores and, if wanted, embeddings."""
     import numpy as np
 
+    from fdps.bundled import DEFAULT
     from fdps.decoding.sampling import Sampling
     from fdps.embedders import load
     from fdps.search import find_pictures
@@ -71,8 +76,9 @@ def detect(
         check_one_sequence(found)
     if picture is not None:
         _check_one_picture(found)
-    with working(f"Loading {model}", hidden=quiet or json_output):
-        searcher = load(model, min_score=min_score, device=device)
+    place = model or DEFAULT
+    with working(f"Loading {place}", hidden=quiet or json_output):
+        searcher = load(place, min_score=min_score, device=device)
     warn_of_limits(searcher.model_hash)
     with progress_bar("Detect", hidden=quiet) as progress:
         pictures, skipped = find_people(searcher, found, every=every, progress=progress)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-import fdps.bundled as bundled
+from fdps.bundled import NAMES, bundled_card, bundled_name
 from fdps.embedders import load
 from fdps.embedders.licences import (
     RECIPE_FILE,
@@ -94,7 +94,7 @@ def list_models(folders: Iterable[Path] = ()) -> list[ModelInfo]:
     A file that looks like a model but is not one is listed with its problem. Only headers are read:
     the hash is left empty, and a calibration counts without being compared with it.
     """
-    places = [find_model(name) for name in bundled.NAMES]
+    places = [find_model(name) for name in NAMES]
     for folder in (models_folder(), *folders):
         places.extend(_models_in(folder))
     return [_described(place) for place in dict.fromkeys(places)]
@@ -112,8 +112,8 @@ def verify(model: Path | str) -> ModelInfo:
     place = find_model(model)
     info = describe(place)
     check_licence(info.licence, model)
-    name = _bundled_name(place)
-    if name and hashlib.sha256(place.read_bytes()).hexdigest() != bundled.SHA256[name]:
+    name = bundled_name(place)
+    if name and hashlib.sha256(place.read_bytes()).hexdigest() != bundled_card(name).sha256:
         raise ModelError(f"{place} is not the file that came with fdps", hint="install fdps again")
     searcher = load(place)
     if searcher.model_hash != info.model_hash:
@@ -158,21 +158,28 @@ def _read_header(place: Path) -> ModelInfo:
             is_calibrated=_is_calibrated(place),
         )
     describe_weights(place)  # refuses a file that is not weights
-    name = _bundled_name(place)
+    name = bundled_name(place)
     if name:
-        about = (bundled.DATA[name], bundled.METRICS[name], bundled.NOTES[name])
-    else:
-        name = place.absolute().parent.name if place.name == WEIGHTS_FILE else place.stem
-        about = (_trained_on(place), _validated(place), _converted_from(place))
-    data, metrics, notes = about
+        bundled = bundled_card(name)
+        return ModelInfo(
+            name=name,
+            kind="network",
+            place=place,
+            licence=bundled.licence,
+            data=bundled.data,
+            data_licence=bundled.data_licence,
+            metrics=bundled.metrics,
+            notes=bundled.notes,
+            is_calibrated=_is_calibrated(place),
+        )
     return ModelInfo(
-        name=name,
+        name=place.absolute().parent.name if place.name == WEIGHTS_FILE else place.stem,
         kind="network",
         place=place,
         licence=licence_of(place),
-        data=data,
-        metrics=metrics,
-        notes=notes,
+        data=_trained_on(place),
+        metrics=_validated(place),
+        notes=_converted_from(place),
         is_calibrated=_is_calibrated(place),
     )
 
@@ -220,10 +227,6 @@ def _says_card(path: Path) -> bool:
         return path.name != RECIPE_FILE and "[detector]" in path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
-
-
-def _bundled_name(place: Path) -> str:
-    return next((n for n in bundled.NAMES if bundled.bundled_weights(n) == place), "")
 
 
 def _trained_on(place: Path) -> str:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fdps.bundled import LICENCE, NAMES, bundled_weights
+from fdps.bundled import bundled_card, bundled_name
 from fdps.config import DataConfig, Recipe, load_recipe
 from fdps.embedders.places import is_card
 from fdps.errors import FdpsError, ModelError
@@ -31,8 +31,8 @@ def licence_of(place: Path) -> str:
     Raises:
         ModelError: The card makes no sense.
     """
-    if place in [bundled_weights(name) for name in NAMES]:
-        return LICENCE
+    if name := bundled_name(place):
+        return bundled_card(name).licence
     if is_card(place) and place.is_file():
         from fdps.runtime.card import read_card
 

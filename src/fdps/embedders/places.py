@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fdps.bundled import NAMES, bundled_weights
+from fdps.bundled import NAMES, bundled_name, bundled_weights
 from fdps.weights_file import WEIGHTS_FILE
 
 MODELS_VARIABLE = "FDPS_MODELS"
@@ -53,12 +53,12 @@ def is_card(place: Path) -> bool:
 
 
 def calibration_file(place: Path) -> Path:
-    """Return the path of a calibration: beside the model, or in the models folder if it is bundled.
+    """Return where a calibration is kept: beside the model, or for bundled ones in their folder.
 
     Args:
         place: The place that :func:`find_model` returns.
     """
-    if place in [bundled_weights(name) for name in NAMES]:
+    if bundled_name(place):
         return models_folder() / f"{place.stem}.{_CALIBRATION}"
     if place.name in (WEIGHTS_FILE, CARD_FILE):
         return place.with_name(_CALIBRATION)

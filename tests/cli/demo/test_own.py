@@ -49,7 +49,8 @@ def test_the_bundled_weights_find_drawn_people_again(
     scenes = load_scenes("folder", tmp_path / "scenes", "test")
     pictures = tmp_path / "scenes" / "images" / "test"
     before = read_all(pictures)
-    assert demo(pictures, "-o", tmp_path / "out", "--json", "--people", 3) == 0
+    options = ("--json", "--people", 3, "--model", "drawn-people")
+    assert demo(pictures, "-o", tmp_path / "out", *options) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["report"] == str(tmp_path / "out" / "report.html")
     assert (found["n_scenes"], len(found["people"]), found["calibration"]) == (14, 3, None)

@@ -9,6 +9,7 @@ import pytest
 from fake.network import write_network
 from fake.photos import write_photos
 from fake.videos import people_frames, write_video
+from fdps.bundled import bundled_card
 from fdps.cli.index import report as index_report
 from fdps.cli.index.options import Rules
 from fdps.cli.main import main
@@ -121,9 +122,14 @@ def test_a_model_that_was_moved_has_to_be_named(
     assert index(photos, "-o", archive, "--model", there) == 0
 
 
-def test_a_new_archive_needs_a_model(photos: Path, tmp_path: Path) -> None:
-    assert index(photos, "-o", tmp_path / "event.fdps") == 2
-    assert not (tmp_path / "event.fdps").exists()
+def test_a_new_archive_is_made_by_the_network_for_photographs(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert index(photos, "-o", tmp_path / "event.fdps") == 0
+    assert "Warning" not in capsys.readouterr().err
+    with Index.open(tmp_path / "event.fdps") as opened:
+        assert opened.info.model == "street-people"
+        assert bundled_card("street-people").sha256.startswith(opened.info.model_hash)
 
 
 def test_archives_elsewhere_are_not_supported(photos: Path, network: Path) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import shutil
@@ -66,10 +67,21 @@ def found(capsys: Capture) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("name", bundled.NAMES)
+def test_bundled_weights_are_whole_and_have_a_card(name: str) -> None:
+    info, card = verify(name), bundled.bundled_card(name)
+    assert (info.name, info.kind, info.licence) == (name, "network", card.licence)
+    assert card.sha256.startswith(info.model_hash)
+    assert info.metrics
+    assert info.data
+    assert info.data_licence
+    assert info.place.stat().st_size <= 12 * 2**20
+
+
 def test_bundled_weights_are_what_they_are_said_to_be() -> None:
     info = verify("drawn-people")
     assert (info.name, info.kind, info.licence) == ("drawn-people", "network", "Apache-2.0")
-    assert info.model_hash == bundled.SHA256["drawn-people"][:16]
+    assert info.model_hash == bundled.bundled_card("drawn-people").sha256[:16]
     assert info.metrics["synthetic-1k mAP, gallery 100"] == 0.833
     assert "drawn people only" in info.notes
 
@@ -89,7 +101,7 @@ def test_the_list(folder: Path, tmp_path: Path, capsys: Capture) -> None:
     result = found(capsys)
     assert result["folder"] == str(folder)
     rows = {row["name"]: row for row in result["models"]}
-    assert list(rows) == ["drawn-people", "broken", "mine", "two", "prw-boim"]
+    assert list(rows) == ["street-people", "drawn-people", "broken", "mine", "two", "prw-boim"]
     assert "is not a safetensors file" in rows["broken"]["problem"]
     assert "nowhere/yolox_nano.onnx" in rows["two"]["problem"]
     assert (rows["mine"]["licence"], rows["mine"]["problem"]) == ("unknown", "")
@@ -100,8 +112,8 @@ def test_the_list(folder: Path, tmp_path: Path, capsys: Capture) -> None:
     assert main(["models", "list", str(tmp_path / "nothing")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["name", "kind", "licence", "calibrated", "place"]
-    assert len(lines) == 5
-    assert list_models()[0].name == "drawn-people"
+    assert len(lines) == 6
+    assert [model.name for model in list_models()][:2] == list(bundled.NAMES)
 
 
 def test_info(capsys: Capture) -> None:
@@ -143,7 +155,8 @@ def test_what_is_not_whole_is_refused(
     monkeypatch.delenv("FDPS_ALLOWED_LICENSES")
     network.write_bytes(network.read_bytes()[:-100])
     assert main(["models", "verify", "mine"]) == 5
-    monkeypatch.setitem(bundled.SHA256, "drawn-people", "0" * 64)
+    other = dataclasses.replace(bundled.bundled_card("drawn-people"), sha256="0" * 64)
+    monkeypatch.setattr("fdps.embedders.info.bundled_card", lambda name: other)
     with pytest.raises(ModelError, match="is not the file that came with fdps"):
         verify("drawn-people")
 

@@ -30,6 +30,8 @@ def demo_of_drawn(out: Path, options: Drawn, *, json_output: bool, quiet: bool) 
         UsageError: Options do not go together, or the folder of the scenes holds something that
             fdps did not draw.
     """
+    from fdps.bundled import DRAWN
+
     if options.epochs is not None and not options.train:
         raise UsageError("--epochs changes a training", hint="add --train")
     config, recipe = demo_stages.plan(
@@ -53,7 +55,7 @@ def demo_of_drawn(out: Path, options: Drawn, *, json_output: bool, quiet: bool) 
     notes = {
         "Command": " ".join(["fdps demo", *sys.argv[2:]]),
         "Seed": str(options.seed),
-        "Weights": trained if options.train else demo_stages.BUNDLED,
+        "Weights": trained if options.train else DRAWN,
         "Seconds": ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()),
     }
     with stage("Report", seconds, quiet):

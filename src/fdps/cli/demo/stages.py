@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from fdps.structures import SceneSet
 
 SCENES, RUN, ARCHIVE, REPORT = "scenes", "run", "people.fdps", "report.html"
-BUNDLED = "drawn-people"
-"""The parts of a demo folder; ``RUN`` was trained there, ``BUNDLED`` holds weights of fdps."""
+"""The parts of a demo folder; ``RUN`` was trained there, and bundled weights lie beside it."""
 
 SYSTEM, BASELINE = "FDPS + BOIM", "colour histogram"
 _QUICK_TRAINING = ("model.short_side=[128]", "train.epochs=2", "train.workers=0")
@@ -86,15 +85,16 @@ def _is_drawn(config: "SyntheticConfig", root: Path) -> bool:
 
 def take_bundled(out: Path) -> Path:
     """Make a run folder of the weights that come with fdps, and return it."""
+    from fdps.bundled import DRAWN
     from fdps.config import DataConfig, Recipe, Source, to_toml
     from fdps.engine.run_folder import RECIPE_FILE
     from fdps.models.weights import describe_weights
     from fdps.searcher import WEIGHTS_FILE, weights_file
 
-    run, weights = out / BUNDLED, weights_file(BUNDLED)
+    run, weights = out / DRAWN, weights_file(DRAWN)
     described = describe_weights(weights)
     test = Source("folder", str(out / SCENES), "test")
-    recipe = Recipe(BUNDLED, DataConfig(test=test), described.model, described.loss)
+    recipe = Recipe(DRAWN, DataConfig(test=test), described.model, described.loss)
     run.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(weights, run / WEIGHTS_FILE)
     (run / RECIPE_FILE).write_text(to_toml(recipe), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,7 +14,7 @@ from fdps.cli.index.report import report
 from fdps.cli.option_groups import grouped
 from fdps.cli.progress import progress_bar
 from fdps.cli.reading import remember_calibration
-from fdps.errors import MissingDataError, UsageError
+from fdps.errors import MissingDataError
 
 if TYPE_CHECKING:
     from fdps.search import Index, RayCluster
@@ -63,19 +64,16 @@ def index(
 
 def _archive(out: str, choice: ModelChoice, *, quiet: bool) -> "Index":
     """Open the archive with its model once, and begin it where there is none."""
+    from fdps.bundled import DEFAULT
     from fdps.search import Index
 
     try:
         archive = Index.open(out)
     except MissingDataError:
-        if choice.model is None:
-            raise UsageError(
-                f"{out} is a new archive and needs a model",
-                hint="give it: --model RUN, or --model drawn-people for drawn scenes",
-            ) from None
-        searcher = choice.load(choice.model, quiet=quiet)
+        model = choice.model or Path(DEFAULT)
+        searcher = choice.load(model, quiet=quiet)
         warn_of_limits(searcher.model_hash)
-        return Index.create(out, searcher, model=remembered_as(choice.model))
+        return Index.create(out, searcher, model=remembered_as(model))
     try:
         warn_of_limits(archive.info.model_hash)
         archive.use(choice.load_for(out, archive.info, quiet=quiet))
