@@ -1,6 +1,8 @@
 """Fixtures of all tests: a seed, a plain terminal, the shared data where it exists."""
 
 import multiprocessing
+import signal
+import threading
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +13,11 @@ import torch
 # sound never fails by chance. `--hypothesis-seed=random` looks for new ones.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("steady")
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and processes inherit that: no
+# test could then interrupt a command.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One server forks the processes of all tests. Whoever starts it, it has to know what is slow to
 # import: a process then begins in a tenth of a second, not in several. (Python 3.11 does not hand

@@ -27,14 +27,11 @@ Capture = pytest.CaptureFixture[str]
 
 HALF_A_SECOND = 0.5
 CODE = """
-import signal
 import sys
 from pathlib import Path
 from fdps.cli.main import main
 from fdps.downloads import catalogue
 catalogue.CATALOGUE = Path(sys.argv[1])
-# A shell that starts pytest in the background lets its children ignore SIGINT.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 print("started", file=sys.stderr, flush=True)
 sys.exit(main(sys.argv[2:]))
 """
