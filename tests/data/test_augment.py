@@ -210,7 +210,7 @@ def test_rows_of_a_mosaic_are_one_to_three_of_like_height() -> None:
             return person(bands, height=20, width=900, of=(40, 2000))
 
         image, _ = mosaic(draw(), draw, (120, 100), np.random.default_rng(seed))
-        heights = torch.tensor([int((image[1, :, 50] == 100 + n).sum()) for n in range(1, bands)])
+        heights = torch.tensor([int((image[1, :, 50] == 100 + n).sum()) for n in range(1, bands + 1)])
         numbers.add(len(heights))
         assert heights.max() <= 1.6 * heights.min()
     assert numbers == {1, 2, 3}
@@ -225,6 +225,23 @@ def test_people_of_a_few_pixels_are_ignored_in_a_mosaic() -> None:
     assert target["boxes"].shape == (0, 4)
     assert target["person_ids"].shape == (0,)
     assert len(target["ignored"]) >= 2
+
+
+def test_people_whom_the_border_of_a_mosaic_cuts_off_are_ignored() -> None:
+    drawn = 0
+
+    def draw() -> Sample:
+        nonlocal drawn
+        drawn += 1
+        image, target = person(drawn, height=40, width=40, of=(40, 140))
+        right = torch.tensor([100.0, 0, 140, 40])  # the canvas ends at 100 of 140
+        return image, target | {"boxes": right[None]}
+
+    seed = next(n for n in range(99) if np.random.default_rng(n).integers(3) == 0)  # one row
+    _, target = mosaic(draw(), draw, (40, 110), np.random.default_rng(seed))
+    assert drawn == 1
+    assert len(target["boxes"]) == 0  # ten of forty columns are left
+    assert target["ignored"].tolist() == [[100.0, 0, 110, 40]]
 
 
 def test_a_mosaic_of_empty_pictures_has_nobody() -> None:

@@ -183,23 +183,23 @@ def mosaic(
 
     Returns:
         The canvas and everybody on it, in the order of the pictures. People of less than
-        :data:`MIN_HEIGHT` of the canvas are among the ``ignored``.
+        :data:`MIN_HEIGHT` of the canvas, and those of whom a border leaves less than
+        :data:`MIN_VISIBLE`, are among the ``ignored``.
     """
     height, width = size
     tiles: list[Tensor] = []
     targets: list[dict[str, Tensor]] = []
-    next_sample = first
     for top, bottom in _rows(height, rng):
         row: list[Tensor] = []
         left = 0
         while left < width:
-            tile, target = _tile(*next_sample, bottom - top, width - left)
+            sample = draw() if targets else first
+            tile, target = _tile(*sample, bottom - top, width - left)
             shift = torch.tensor([left, top, left, top])
             moved = {name: target[name] + shift for name in _BOXES if name in target}
             row.append(tile)
             targets.append(target | moved)
             left += tile.shape[2]
-            next_sample = draw()
         tiles.append(torch.cat(row, dim=2))
     return torch.cat(tiles, dim=1), _joined(targets, MIN_HEIGHT * height)
 
@@ -220,7 +220,9 @@ def _tile(image: Tensor, target: dict[str, Tensor], height: int, most_width: int
     target = target | {name: target[name] * scale for name in _BOXES if name in target}
     if width <= most_width:
         return image, target
-    return image[:, :, :most_width], _crop(target, 0, 0, most_width, height)
+    ignored = target.get("ignored", target["boxes"][:0])  # so that people cut off are ignored
+    target = target | {"ignored": ignored}
+    return image[:, :, :most_width], _crop(target, 0, 0, most_width, height, keeps_cut=True)
 
 
 def _joined(targets: list[dict[str, Tensor]], least_height: float) -> dict[str, Tensor]:
@@ -256,8 +258,15 @@ def _corner(
 
 
 def _crop(
-    target: dict[str, Tensor], left: int, top: int, width: int, height: int
+    target: dict[str, Tensor],
+    left: int,
+    top: int,
+    width: int,
+    height: int,
+    *,
+    keeps_cut: bool = False,
 ) -> dict[str, Tensor]:
+    """Return what a part of the picture shows; ``keeps_cut`` ignores people who are cut off."""
     moved = {
         name: target[name] - torch.tensor([left, top, left, top])
         for name in _BOXES
@@ -273,7 +282,9 @@ def _crop(
     cut = {"boxes": inside["boxes"][kept]}
     cut |= {name: target[name][kept] for name in _ROWS if name in target}
     if "ignored" in inside:  # whatever is left of it is as doubtful as before
-        cut["ignored"] = inside["ignored"][_area(inside["ignored"]) > 0]
+        ignored = [inside["ignored"], *([inside["boxes"][~kept]] if keeps_cut else [])]
+        rest = torch.cat(ignored)
+        cut["ignored"] = rest[_area(rest) > 0]
     return target | cut
 
 
