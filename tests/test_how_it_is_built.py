@@ -58,8 +58,9 @@ def test_every_room_is_drawn() -> None:
     rooms |= {path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
     drawn = set(re.findall(r"\w+", PAGE.split("## Three journeys")[0]))
     assert rooms - drawn <= {"bundled", "devices"}
-    archive = {path.name for path in (PACKAGE / "search").iterdir() if path.is_dir()}
-    assert archive - {"__pycache__"} <= drawn
+    for house in ("search", "serve"):
+        inside = {path.name for path in (PACKAGE / house).iterdir() if path.is_dir()}
+        assert inside - {"__pycache__", "templates", "static"} <= drawn
 
 
 def test_the_questions_point_at_what_is_there() -> None:

@@ -47,6 +47,9 @@ BELOW = {
     "downloads": FOUNDATION | {"bundled", "config", "embedders", "runtime"},
     "analysis": FOUNDATION
     | {"boxes", "pictures", "predictions", "data", "losses", "evaluation", "search"},
+    # The archives over HTTP: what the command line does for one user, for many at once.
+    "serve": FOUNDATION
+    | {"boxes", "pictures", "decoding", "query", "search", "embedders", "analysis"},
 }
 """What each part may import besides itself; the command line may import everything."""
 
@@ -54,7 +57,21 @@ ARCHIVE = ["times", "seals", "store", "audit", "query", "sqlite", "milvus", "ope
 ARCHIVE += ["ingest", "ray", "results", "care", "index"]
 """The rooms of ``fdps.search``, from the ground up; each may import what stands before it."""
 
-OPTIONAL = ["av", "beartype", "jinja2", "matplotlib", "milvus_lite", "onnxruntime", "pillow_heif"]
+SERVE = ["settings", "problems", "security", "metrics", "archives", "searching", "looking"]
+SERVE += ["cases", "jobs", "dependencies", "api", "pages", "app"]
+"""The rooms of ``fdps.serve``, from the ground up, likewise."""
+
+OPTIONAL = [
+    "argon2",
+    "av",
+    "beartype",
+    "fastapi",
+    "jinja2",
+    "matplotlib",
+    "milvus_lite",
+    "onnxruntime",
+    "pillow_heif",
+]
 OPTIONAL += ["pydantic", "pymilvus", "ray", "rich", "tensorboard", "timm", "tomli_w", "typer"]
 WITHOUT_OPTIONAL = [
     "durable",
@@ -124,17 +141,25 @@ def statements(node: ast.AST) -> Iterator[ast.AST]:
         yield from statements(below)
 
 
-@pytest.mark.parametrize("file", sorted((PACKAGE / "search").rglob("*.py")), ids=file_id)
-def test_the_rooms_of_the_archive_stand_on_each_other(file: Path) -> None:
-    room = file.relative_to(PACKAGE / "search").with_suffix("").parts[0]
+@pytest.mark.parametrize(
+    ("house", "rooms", "file"),
+    [
+        (house, rooms, file)
+        for house, rooms in {"search": ARCHIVE, "serve": SERVE}.items()
+        for file in sorted((PACKAGE / house).rglob("*.py"))
+    ],
+    ids=lambda value: file_id(value) if isinstance(value, Path) else "",
+)
+def test_the_rooms_of_a_house_stand_on_each_other(house: str, rooms: list[str], file: Path) -> None:
+    room = file.relative_to(PACKAGE / house).with_suffix("").parts[0]
     if room == "__init__":
         return
     nodes = list(statements(ast.parse(file.read_text())))
     names = [name.split(".") for name in imports(nodes)]
-    used = {name[2] for name in names if name[:2] == ["fdps", "search"] and len(name) > 2}
+    used = {name[2] for name in names if name[:2] == ["fdps", house] and len(name) > 2}
     # From the package itself only rooms are taken: other names would hide which one is meant.
-    used |= names_from("fdps.search", nodes)
-    assert used - {room} <= {*ARCHIVE[: ARCHIVE.index(room)]}
+    used |= names_from(f"fdps.{house}", nodes)
+    assert used - {room} <= {*rooms[: rooms.index(room)]}
 
 
 @pytest.mark.parametrize("file", sorted((PACKAGE / "cli").rglob("*.py")), ids=file_id)

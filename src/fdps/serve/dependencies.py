@@ -1,0 +1,63 @@
+"""What routes ask for: the archive that is meant, the user, the parts of the service."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from fdps.serve.archives import Archives, ServedArchive
+from fdps.serve.problems import problem
+from fdps.serve.security.users import Role, User
+from fdps.serve.settings import ServeSettings
+
+
+def settings_of(request: Request) -> ServeSettings:
+    """Return the settings of the service."""
+    settings: ServeSettings = request.app.state.settings
+    return settings
+
+
+def archives_of(request: Request) -> Archives:
+    """Return all archives that are served."""
+    archives: Archives = request.app.state.archives
+    return archives
+
+
+Settings = Annotated[ServeSettings, Depends(settings_of)]
+AllArchives = Annotated[Archives, Depends(archives_of)]
+ArchiveKey = Annotated[
+    str | None, Query(alias="archive", description="Id of the archive.", max_length=200)
+]
+
+
+def archive_of(archives: AllArchives, key: ArchiveKey = None) -> ServedArchive:
+    """Return the archive that the parameter ``archive`` names, or the only one."""
+    return archives.get(key)
+
+
+Archive = Annotated[ServedArchive, Depends(archive_of)]
+
+
+def require(role: Role) -> Callable[[Request], User]:
+    """Make a dependency that lets in users of at least this role, and returns who it is."""
+
+    def entered(request: Request) -> User:
+        user: User | None = getattr(request.state, "user", None)
+        if user is None:
+            raise problem(401, "this service does not know you")
+        if user.role < role:
+            needed = role.name.lower()
+            raise problem(
+                403,
+                f"this needs the role {needed}, {user.name} is {user.role.name.lower()}",
+                hint="ask whoever runs this service",
+                code="wrong_role",
+            )
+        return user
+
+    return entered
+
+
+Viewer = Annotated[User, Depends(require(Role.VIEWER))]
+Editor = Annotated[User, Depends(require(Role.EDITOR))]
+Admin = Annotated[User, Depends(require(Role.ADMIN))]
