@@ -210,7 +210,8 @@ def test_rows_of_a_mosaic_are_one_to_three_of_like_height() -> None:
             return person(bands, height=20, width=900, of=(40, 2000))
 
         image, _ = mosaic(draw(), draw, (120, 100), np.random.default_rng(seed))
-        heights = torch.tensor([int((image[1, :, 50] == 100 + n).sum()) for n in range(1, bands + 1)])
+        found = [int((image[1, :, 50] == 100 + n).sum()) for n in range(1, bands + 1)]
+        heights = torch.tensor(found)
         numbers.add(len(heights))
         assert heights.max() <= 1.6 * heights.min()
     assert numbers == {1, 2, 3}

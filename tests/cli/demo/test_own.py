@@ -116,9 +116,10 @@ def test_another_model_starts_over_and_a_foreign_archive_is_left_alone(
     mine.mkdir()
     assert main(["index", str(photos), "-o", f"{mine}/people.fdps", "--model", str(network)]) == 0
     before = read_all(mine)
-    assert demo(photos, "-o", mine, "--model", network) == 2
-    assert "is an archive that fdps demo did not make" in capsys.readouterr().err
-    assert read_all(mine).keys() == before.keys()
+    for arguments in ((photos, "-o", mine, "--model", network), ("-o", mine)):
+        assert demo(*arguments) == 2
+        assert "is an archive that fdps demo did not make" in capsys.readouterr().err
+        assert read_all(mine).keys() == before.keys()
 
 
 @pytest.mark.parametrize("out", ["photos", "photos/demo", "photos/../photos/a/b"])

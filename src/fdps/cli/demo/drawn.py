@@ -28,12 +28,13 @@ def demo_of_drawn(out: Path, options: Drawn, *, json_output: bool, quiet: bool) 
 
     Raises:
         UsageError: Options do not go together, or the folder of the scenes holds something that
-            fdps did not draw.
+            fdps did not draw, or its archive was made by something else.
     """
     from fdps.bundled import DRAWN
 
     if options.epochs is not None and not options.train:
         raise UsageError("--epochs changes a training", hint="add --train")
+    demo_stages.check_archive(out)
     config, recipe = demo_stages.plan(
         out, seed=options.seed, epochs=options.epochs, quick=options.quick
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdps.cli.archive_model import ModelChoice, remembered_as, warn_of_limits
+from fdps.cli.demo.mark import MARK, Known, earlier, put_mark
 from fdps.cli.demo.options import Own
 from fdps.cli.demo.said import print_table, stage
 from fdps.cli.folders import make_folder
@@ -20,7 +21,7 @@ from fdps.cli.index.report import print_skipped, refuse_unreadable
 from fdps.cli.progress import progress_bar
 from fdps.cli.reading import calibration_of, expectation, remember_calibration
 from fdps.cli.search.hits_table import appearance_rows
-from fdps.errors import DataError, MissingDataError, UsageError
+from fdps.errors import DataError, UsageError
 from fdps.names import counted, printable, shortened, stored, typed
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from fdps.search.results.seen_people import SeenPeople, SeenPerson
 
 ARCHIVE, REPORT = "people.fdps", "report.html"
-_MADE_BY = "made_by"  # the note in an archive that this demo may begin again
-_MARK = "fdps demo"
 
 
 def default_out(sources: Sequence[str]) -> Path:
@@ -39,15 +38,6 @@ def default_out(sources: Sequence[str]) -> Path:
     first = Path(sources[0].removeprefix("@")).absolute()
     name = first.name if first.is_dir() else first.stem
     return Path(f"demo-{name or 'pictures'}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What an archive of an earlier run remembers: its model, and what made it."""
-
-    model: str
-    model_hash: str
-    mark: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,51 +133,25 @@ def _opened(out: Path, choice: ModelChoice, *, quiet: bool) -> "Index":
     As with drawn scenes, a run with another model or least score starts over.
     """
     from fdps.search import Index
-    from fdps.search.store import Notes
 
     make_folder(out)
     place = out / ARCHIVE
-    known = _earlier(place)
+    known = earlier(place)
     model = choice.model or _remembered(known)
     searcher = choice.load(model, quiet=quiet)
     warn_of_limits(searcher.model_hash)
-    mark = f"{_MARK}, detections from {getattr(searcher, 'min_score', 0):g}"
+    mark = f"{MARK}, detections from {getattr(searcher, 'min_score', 0):g}"
     if known is not None:
         if (known.model_hash, known.mark) == (searcher.model_hash, mark):
             return Index.open(place, searcher)
         print(f"Again   {place} was made with another model or score", file=sys.stderr)
         shutil.rmtree(place)
     archive = Index.create(place, searcher, model=remembered_as(model))
-    assert isinstance(archive.store, Notes)  # as every archive in a folder is
-    archive.store.write_note(_MADE_BY, mark)
+    put_mark(archive, mark)
     return archive
 
 
-def _earlier(place: Path) -> "_Known | None":
-    """Read what is known about the archive of an earlier run, if there is one.
-
-    Raises:
-        UsageError: It was not made by this demo, which might erase it one day.
-    """
-    from fdps.search import Index
-    from fdps.search.store import Notes
-
-    try:
-        archive = Index.open(place)
-    except MissingDataError:
-        return None
-    with archive:
-        assert isinstance(archive.store, Notes)
-        mark = archive.store.note(_MADE_BY) or ""
-        if archive.n_scenes and not mark.startswith(_MARK):
-            raise UsageError(
-                f"{printable(place)} is an archive that fdps demo did not make",
-                hint="choose another folder: --out DIR; or search it: fdps search",
-            )
-        return _Known(archive.info.model, archive.info.model_hash, mark)
-
-
-def _remembered(known: "_Known | None") -> Path:
+def _remembered(known: Known | None) -> Path:
     """Return the model of an earlier run, if it is still there, else the default."""
     from fdps.bundled import DEFAULT
     from fdps.embedders import find_model, is_bundled

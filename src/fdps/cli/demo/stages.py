@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fdps.cli.chosen_data import PREDICTIONS_FILE
+from fdps.cli.demo.mark import earlier, put_mark
 from fdps.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -51,6 +52,15 @@ def plan(
             height=128,
         )
     return config, with_root(recipe, str(out / SCENES))
+
+
+def check_archive(out: Path) -> None:
+    """Refuse a folder in which the archive would replace one that no demo made.
+
+    Raises:
+        UsageError: There is such an archive.
+    """
+    earlier(out / ARCHIVE)
 
 
 def draw(config: "SyntheticConfig", out: Path, *, quiet: bool) -> "tuple[SceneSet, SceneSet]":
@@ -102,10 +112,17 @@ def take_bundled(out: Path) -> Path:
 
 
 def index(out: Path, run: Path, *, quiet: bool) -> None:
-    """Keep everybody in the test pictures in an archive that ``fdps search`` can search."""
+    """Keep everybody in the test pictures in an archive that ``fdps search`` can search.
+
+    That of an earlier run is made anew.
+
+    Raises:
+        UsageError: An archive that no demo made is in its place.
+    """
     from fdps.search import Index, find_pictures
     from fdps.searcher import load
 
+    check_archive(out)
     shutil.rmtree(out / ARCHIVE, ignore_errors=True)
     pictures = find_pictures([str(out / SCENES / "images" / "test")])
     searcher = load(run)
@@ -113,6 +130,7 @@ def index(out: Path, run: Path, *, quiet: bool) -> None:
         Index.create(out / ARCHIVE, searcher, model=str(run.absolute())) as archive,
         progress_bar("Index", hidden=quiet) as progress,
     ):
+        put_mark(archive)
         archive.add(pictures, progress=progress)
 
 
