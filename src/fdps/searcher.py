@@ -20,7 +20,7 @@ from fdps.query import (
     choose_person,
     pixels_of,
 )
-from fdps.structures import Boxes, Compared, Detections, Picture
+from fdps.structures import Boxes, Compared, Detections, Picture, RegionLimits
 from fdps.weights_file import WEIGHTS_FILE as WEIGHTS_FILE
 from fdps.weights_file import weights_file as weights_file
 
@@ -53,6 +53,20 @@ class PersonSearcher:
         return self._model.roi_heads.min_score
 
     @property
+    def regions(self) -> RegionLimits:
+        """Which proposals are looked at; those of the recipe to begin with, and may be changed.
+
+        They decide who is found and how long it takes, not what an embedding of a region is.
+        """
+        rpn = self._model.rpn
+        return RegionLimits(rpn.min_score, rpn.test_nms_iou)
+
+    @regions.setter
+    def regions(self, limits: RegionLimits) -> None:
+        self._model.rpn.min_score = limits.min_score
+        self._model.rpn.test_nms_iou = limits.max_iou
+
+    @property
     def dim(self) -> int:
         """Length of an embedding."""
         return self._model.roi_heads.heads.embedding.dim
@@ -72,8 +86,8 @@ class PersonSearcher:
         """Find and embed everybody in several pictures at once, which keeps a GPU busy.
 
         Args:
-            images: RGB arrays. Those of one size give what they give alone, up to rounding; among
-                others a smaller one sees more padding.
+            images: RGB arrays, which give what they give alone, up to rounding. Those of one size
+                are looked at together, others one after another.
         """
         if not images:
             return []
@@ -116,6 +130,20 @@ class PersonSearcher:
             UsageError: Nobody is there, or several people are and none was chosen.
         """
         return choose_person(self, pixels_of(image), box=box, point=point)
+
+    @torch.inference_mode()
+    def n_regions(self, image: AnyPicture, limits: Sequence[RegionLimits]) -> list[int]:
+        """Count the proposals of a picture that would be looked at under each of several limits."""
+        before, net = self.regions, self._model
+        batch, _ = net.transform([self._tensor(pixels_of(image))], None)
+        features, counts = net.features(batch), []
+        try:
+            for self.regions in limits:
+                proposed = net.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])
+                counts.append(len(proposed.boxes[0]))
+        finally:
+            self.regions = before
+        return counts
 
     @property
     def _device(self) -> torch.device:

@@ -206,6 +206,19 @@ class Hit:
     record: SceneRecord | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RegionLimits:
+    """Which proposals of a network are looked at in tests.
+
+    Args:
+        min_score: Least score of a proposal, in [0, 1); 0 looks at all that are kept.
+        max_iou: A proposal that overlaps a better one by more is left out; above 0, at most 1.
+    """
+
+    min_score: float
+    max_iou: float
+
+
 @runtime_checkable
 class Embedder(Protocol):
     """A model that finds and embeds people: a trained network, or detector and re-ID."""

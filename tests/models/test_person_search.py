@@ -158,6 +158,7 @@ def test_boxes_are_in_pixels_of_the_given_picture() -> None:
     [
         [(64, 80), (64, 80), (64, 80)],
         [(64, 80), (64, 96), (64, 70)],  # all of them are padded to 64 × 96, alone too
+        [(64, 80), (80, 64), (64, 128), (64, 70)],  # of different sizes, padded or not
     ],
 )
 def test_a_batch_gives_what_its_pictures_give_alone(sizes: list[tuple[int, int]]) -> None:

@@ -157,6 +157,24 @@ def test_detect_cuts_at_the_border_and_drops_what_is_left_of_less_than_a_pixel()
     torch.testing.assert_close(found["boxes"], expected)
 
 
+def test_detect_embeds_whom_it_keeps_and_nobody_else() -> None:
+    class Counted(PeakEmbedding):
+        rows = 0
+
+        def forward(self, peaks: list[Tensor], person_ids: Tensor | None = None) -> Tensor:
+            self.rows += len(peaks[0])
+            return super().forward(peaks, person_ids)
+
+    module, features = roi_heads(), ramp(2)
+    module.heads.embedding = Counted((C,), DIM).eval()
+    regions = [boxes(square(20), square(36), square(68)), boxes(square(220), square(120))]
+    found = module.detect(features, regions, [SIZE, SIZE])
+    assert [len(one["boxes"]) for one in found] == [2, 2]  # one of five is suppressed
+    assert module.heads.embedding.rows == 4
+    every = module.look(features, regions).embeddings
+    torch.testing.assert_close(torch.cat([f["embeddings"] for f in found]), every[[2, 1, 3, 4]])
+
+
 def test_detect_keeps_pictures_apart() -> None:
     module, features = roi_heads(), ramp(3)
     regions = [boxes(square(20), square(120)), NONE, boxes(square(220))]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.ops import box_iou
 
 from fdps.models.rpn import (
     ProposalHead,
@@ -396,3 +397,48 @@ def test_gpu_and_cpu_train_on_the_same_anchors() -> None:
     )
     moved = [{**t, "boxes": t["boxes"].cuda()} for t in targets]
     assert torch.equal(sampled(on_gpu, moved).cpu(), sampled(proposed, targets))
+
+
+def test_a_least_score_leaves_out_proposals_in_tests_alone() -> None:
+    torch.manual_seed(3)
+    rpn, features = small_rpn().eval(), torch.randn(2, 8, 6, 8)
+    sizes = [(96, 128), (90, 100)]
+    every = rpn(features, sizes, (96, 128))
+    least = every.logits.sigmoid().topk(3).values.max(dim=0).values[-1].item()
+    rpn.min_score = least
+    found = rpn(features, sizes, (96, 128))
+    for some, few, logits in zip(every.boxes, found.boxes, found.logits, strict=True):
+        assert torch.equal(few, some[: len(few)])  # the best, in the same order
+        assert len(few) <= int((logits.sigmoid() >= least).sum())
+    assert 0 < sum(map(len, found.boxes)) < sum(map(len, every.boxes))
+    rpn.train()
+    in_training = rpn(features, sizes, (96, 128)).boxes
+    rpn.min_score = 0.0
+    again = rpn(features, sizes, (96, 128)).boxes
+    assert all(torch.equal(*pair) for pair in zip(in_training, again, strict=True))
+
+
+def test_a_least_score_may_leave_no_proposal() -> None:
+    rpn = small_rpn(replace(RULES, test_min_score=0.999999)).eval()
+    (found,) = rpn(torch.zeros(1, 8, 6, 8), [(96, 128)], (96, 128)).boxes
+    assert found.shape == (0, 4)
+
+
+def test_tests_may_suppress_more_than_training() -> None:
+    torch.manual_seed(3)
+    features, sizes = torch.randn(1, 8, 6, 8), [(96, 128)]
+    rpn = small_rpn(replace(RULES, before_nms=(40, 40), after_nms=(40, 40))).eval()
+    (many,) = rpn(features, sizes, (96, 128)).boxes
+    rpn.test_nms_iou = 0.3
+    (few,) = rpn(features, sizes, (96, 128)).boxes
+    overlaps = box_iou(few, few).fill_diagonal_(0)
+    assert overlaps.max() <= 0.3
+    assert torch.equal(few[0], many[0])
+    assert len(few) < len(many)
+    stricter = small_rpn(replace(RULES, test_nms_iou=0.3)).train()
+    assert stricter.test_nms_iou == 0.3
+    stricter.load_state_dict(rpn.state_dict())
+    plain = small_rpn(RULES).train()
+    plain.load_state_dict(rpn.state_dict())
+    pair = (net(features, sizes, (96, 128)).boxes[0] for net in (stricter, plain))
+    assert torch.equal(*pair)

@@ -85,6 +85,10 @@ class ModelConfig:
     """Proposals kept after suppression, in training and in tests."""
     rpn_nms_iou: float = 0.7
     """A proposal that overlaps a better one by more than this is dropped."""
+    rpn_test_min_score: float = 0.0
+    """Tests look at no proposal of a lower score; 0 looks at all that are kept."""
+    rpn_test_nms_iou: float | None = None
+    """As ``rpn_nms_iou``, in tests alone; left out: the same."""
     rpn_foreground_iou: float = 0.7
     """An anchor with at least this overlap is a person."""
     rpn_background_iou: float = 0.3
@@ -426,15 +430,15 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
             "above 0 and at most 1",
             lambda value: 0 < value <= 1,
             "positive_fraction foreground_iou background_iou nms_iou rpn_positive_fraction "
-            "rpn_foreground_iou rpn_background_iou rpn_nms_iou second_nms_iou decay layer_decay "
-            "warmup_start",
+            "rpn_foreground_iou rpn_background_iou rpn_nms_iou rpn_test_nms_iou second_nms_iou "
+            "decay layer_decay warmup_start",
         ),
         ("in 0..1", lambda value: 0 <= value <= 1, "score_threshold flip erase mosaic"),
         ("at least 32", lambda value: value >= 32, "mosaic_size"),
         (
             "in 0..1, below 1",
             lambda value: 0 <= value < 1,
-            "momentum least_kept sgd_momentum adam_betas colour_jitter ema",
+            "momentum least_kept sgd_momentum adam_betas colour_jitter ema rpn_test_min_score",
         ),
         ("in 0..1024", lambda value: 0 <= value <= 1024, "workers"),
         ("in -1..1", lambda value: -1 <= value <= 1, "beta"),

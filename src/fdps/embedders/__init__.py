@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fdps.embedders.licences import check_licence, licence_of
 from fdps.embedders.places import calibration_file, find_model, is_bundled, is_card, models_folder
+from fdps.embedders.regions import read_regions
 from fdps.errors import MissingDataError
 from fdps.query import Searcher, check_min_score
 
@@ -35,6 +36,8 @@ def load(path: Path | str, *, min_score: float | None = None, device: str = "cpu
         min_score: Least score of a detection, in [0, 1]; the default is that of the recipe or card.
         device: Device to run on, as :func:`~fdps.devices.check_device` takes it.
 
+    Where ``fdps models regions`` has learnt which proposals a network looks at, it looks at those.
+
     Raises:
         MissingDataError: There is no such model.
         ModelError: A file is not what it should be, or the licence is not among
@@ -53,4 +56,8 @@ def load(path: Path | str, *, min_score: float | None = None, device: str = "cpu
         return load_card(place, min_score=min_score, device=device)
     from fdps.searcher import load as load_network
 
-    return load_network(place, min_score=min_score, device=device)
+    searcher = load_network(place, min_score=min_score, device=device)
+    limits = read_regions(place, searcher.model_hash)
+    if limits is not None:
+        searcher.regions = limits
+    return searcher

@@ -10,7 +10,7 @@ MODELS_VARIABLE = "FDPS_MODELS"
 CARD_SUFFIX = ".toml"
 CARD_FILE = f"card{CARD_SUFFIX}"
 WEIGHTS_SUFFIX = ".safetensors"
-_CALIBRATION = "calibration.json"
+_CALIBRATION, _REGIONS = "calibration.json", "regions.json"
 
 
 def models_folder() -> Path:
@@ -58,11 +58,20 @@ def calibration_file(place: Path) -> Path:
     Args:
         place: The place that :func:`find_model` returns.
     """
+    return _beside(place, _CALIBRATION)
+
+
+def regions_file(place: Path) -> Path:
+    """Return where is kept which proposals a network looks at; see :func:`calibration_file`."""
+    return _beside(place, _REGIONS)
+
+
+def _beside(place: Path, name: str) -> Path:
     if bundled_name(place):
-        return models_folder() / f"{place.stem}.{_CALIBRATION}"
+        return models_folder() / f"{place.stem}.{name}"
     if place.name in (WEIGHTS_FILE, CARD_FILE):
-        return place.with_name(_CALIBRATION)
-    return place.with_name(f"{place.stem}.{_CALIBRATION}")
+        return place.with_name(name)
+    return place.with_name(f"{place.stem}.{name}")
 
 
 def _within(place: Path) -> Path:

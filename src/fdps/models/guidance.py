@@ -95,9 +95,8 @@ class GuidedProposals(ProposalNetwork):
         anchors = self._place((features.shape[-2], features.shape[-1]), padded, features.device)
         rank = logits.detach().clone()
         rank[rows] = rank[rows].sigmoid() + of_query.detach().sigmoid()
-        return Proposed(
-            self._select(rank, deltas, anchors, sizes), logits, deltas, anchors
-        ), of_query
+        boxes = self._select(rank, logits, deltas, anchors, sizes)
+        return Proposed(boxes, logits, deltas, anchors), of_query
 
     def query_loss(
         self,

@@ -146,10 +146,17 @@ class PersonSearchNet(nn.Module):
     def detect(self, images: Pictures) -> list[DetectedTensors]:
         """Find and embed everybody; boxes in pixels of the given pictures, best first.
 
-        Pictures that are padded to one size in any case (the next multiples of 32) give together
-        what they give alone. In a larger batch a smaller picture sees more padding, which norms
-        turn into features: its detections move a little.
+        Several pictures give what each of them gives alone, up to rounding: a network sees padding,
+        so those that are padded to one size (the next multiples of 32) are looked at together, and
+        others after them.
         """
+        found: dict[int, DetectedTensors] = {}
+        for rows in self.transform.alike(images):
+            found |= zip(rows, self._detect([images[row] for row in rows]), strict=True)
+        return [found[row] for row in range(len(images))]
+
+    def _detect(self, images: Pictures) -> list[DetectedTensors]:
+        """Find and embed everybody in pictures that are padded to one size."""
         batch, _ = self.transform(images, None)
         features = self.features(batch)
         proposed = self.rpn(features, batch.image_sizes, batch.tensors.shape[-2:])

@@ -235,10 +235,10 @@ class RoIHeads(RegionHeads):
             sizes: Height and width of each resized picture.
             scores: Of each proposal, in [0, 1], where somebody else has scored them.
         """
-        anew = self.rules.embedded_box == "detection"
         counts = [len(regions) for regions in proposals]
-        nobody = torch.zeros(sum(counts), dtype=torch.bool, device=features.device)
-        out = self.look(features, proposals, nobody if anew else None)
+        aligned = self.pool(features, proposals)
+        maps = self.region_head(aligned)
+        out = self.find(aligned, maps)
         boxes = decode(out.deltas, torch.cat(proposals), BOX_WEIGHTS)
         if scores is None:
             scores = self.scores(out, counts)
@@ -246,11 +246,13 @@ class RoIHeads(RegionHeads):
             select(*picture, self.rules, self.min_score)
             for picture in zip(torch.split(boxes, counts), scores, sizes, strict=True)
         ]
-        if anew:
+        if self.rules.embedded_box == "detection":
             embeddings = self.embed(features, [boxes for boxes, _, _ in kept])
         else:
-            each = torch.split(out.embeddings, counts)
-            embeddings = [e[rows] for e, (_, _, rows) in zip(each, kept, strict=True)]
+            firsts = accumulate(counts, initial=0)
+            rows = torch.cat([r + first for (_, _, r), first in zip(kept, firsts, strict=False)])
+            regions = [r[picked] for r, (_, _, picked) in zip(proposals, kept, strict=True)]
+            embeddings = self.embed_maps(features, regions, aligned[rows], maps[rows])
         return [
             {"boxes": boxes, "scores": scores, "embeddings": embedded}
             for (boxes, scores, _), embedded in zip(kept, embeddings, strict=True)
@@ -280,8 +282,38 @@ class RoIHeads(RegionHeads):
     ) -> list[Float[Tensor, "_ D"]]:
         """Embed given boxes of every picture."""
         aligned = self.pool(features, boxes)
-        embeddings = self.heads.embed(aligned, self.region_head(aligned))
-        return list(torch.split(embeddings, [len(b) for b in boxes]))
+        return self.embed_maps(features, boxes, aligned, self.region_head(aligned))
+
+    def find(
+        self, aligned: Float[Tensor, "R B P Q"], maps: Float[Tensor, "R C _ _"]
+    ) -> HeadOutputs:
+        """Predict boxes and classes of regions, and embed none of them.
+
+        Args:
+            aligned: Region maps before the region head.
+            maps: Region maps after it.
+        """
+        nobody = torch.zeros(len(maps), dtype=torch.bool, device=maps.device)
+        out: HeadOutputs = self.heads(aligned, maps, nobody)
+        return out
+
+    def embed_maps(
+        self,
+        features: Float[Tensor, "B C H W"],
+        regions: list[Tensor],
+        aligned: Float[Tensor, "R _ _ _"],
+        maps: Float[Tensor, "R _ _ _"],
+    ) -> list[Float[Tensor, "_ D"]]:
+        """Embed regions of which there are maps already.
+
+        Args:
+            features: Of the trunk, for who looks at more than the regions.
+            regions: Of each picture, R in all.
+            aligned: Region maps before the region head.
+            maps: Region maps after it.
+        """
+        embeddings = self.heads.embed(aligned, maps)
+        return [*torch.split(embeddings, [len(some) for some in regions])]
 
     def shown(self, out: HeadOutputs, picked: Picked, targets: list[dict[str, Tensor]]) -> Tensor:
         """Say what the logits of the sampled regions should say: whether they show a person."""

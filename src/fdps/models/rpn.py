@@ -9,6 +9,7 @@ Axes: B pictures, C channels, H and W size of the map, A anchors per position, R
 picture, N sampled ones.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import clip_boxes_to_image, nms
+from torchvision.ops import nms
 
 from fdps.losses.detection import box_loss
 from fdps.models.box_coder import decode, encode
@@ -56,6 +57,8 @@ class ProposalRules:
     background_iou: float
     anchors_per_image: int
     positive_fraction: float
+    test_min_score: float = 0.0
+    test_nms_iou: float | None = None
 
 
 class ProposalHead(nn.Module):
@@ -97,6 +100,12 @@ class ProposalNetwork(nn.Module):
         head: Feature map to logits and deltas.
         anchors: Of a single level.
         rules: Sampling and selection. In training mode the training numbers hold.
+
+    Attributes:
+        min_score: Tests leave out proposals whose score, in [0, 1], is lower; starts as the rule
+            and may be changed.
+        test_nms_iou: In tests a proposal that overlaps a better one by more is dropped; starts as
+            the rule and may be changed.
     """
 
     LOSSES = ("rpn_score", "rpn_box")
@@ -104,6 +113,8 @@ class ProposalNetwork(nn.Module):
     def __init__(self, head: nn.Module, anchors: AnchorGenerator, rules: ProposalRules) -> None:
         super().__init__()
         self.head, self.anchors, self.rules = head, anchors, rules
+        self.min_score = rules.test_min_score
+        self.test_nms_iou = rules.nms_iou if rules.test_nms_iou is None else rules.test_nms_iou
 
     def forward(
         self,
@@ -120,7 +131,8 @@ class ProposalNetwork(nn.Module):
         """
         logits, deltas = self.head(features)
         anchors = self._place((features.shape[-2], features.shape[-1]), padded, features.device)
-        return Proposed(self._select(logits, deltas, anchors, sizes), logits, deltas, anchors)
+        boxes = self._select(logits, logits, deltas, anchors, sizes)
+        return Proposed(boxes, logits, deltas, anchors)
 
     def losses(self, proposed: Proposed, targets: list[dict[str, Tensor]]) -> dict[str, MeanLoss]:
         """Sample anchors of every picture and compare what the head says with the annotations.
@@ -185,16 +197,32 @@ class ProposalNetwork(nn.Module):
 
     @torch.no_grad()
     def _select(
-        self, logits: Tensor, deltas: Tensor, anchors: Tensor, sizes: list[tuple[int, int]]
+        self,
+        ranks: Tensor,
+        logits: Tensor,
+        deltas: Tensor,
+        anchors: Tensor,
+        sizes: list[tuple[int, int]],
     ) -> list[Tensor]:
-        """Decode the best anchors of each picture and keep the best boxes that differ."""
+        """Decode the anchors of highest rank in each picture and keep the best boxes that differ.
+
+        All is done for the whole batch but the suppression: one call for several pictures compares
+        boxes of different pictures, too, or moves them apart and so rounds their overlaps.
+        """
         mode = 0 if self.training else 1
-        best, rows = logits.topk(min(self.rules.before_nms[mode], logits.shape[1]), dim=1)
+        best, rows = ranks.topk(min(self.rules.before_nms[mode], ranks.shape[1]), dim=1)
         chosen = deltas.take_along_dim(rows[..., None], dim=1)
-        boxes = decode(chosen.flatten(0, 1), anchors[rows.flatten()], BOX_WEIGHTS)
+        decoded = decode(chosen.flatten(0, 1), anchors[rows.flatten()], BOX_WEIGHTS)
+        boxes = _clipped(decoded.view_as(chosen), sizes)
+        good = ((boxes[..., 2:] - boxes[..., :2]) >= MIN_SIDE_PX).all(dim=2) & ~best.isnan()
+        nms_iou = self.rules.nms_iou
+        if not self.training:
+            nms_iou = self.test_nms_iou
+            good &= logits.take_along_dim(rows, dim=1) >= _logit(self.min_score)
+        after = self.rules.after_nms[mode]
         return [
-            _distinct(*picture, self.rules.nms_iou)[: self.rules.after_nms[mode]]
-            for picture in zip(boxes.view_as(chosen), best, sizes, strict=True)
+            _distinct(some[kept], rank[kept], nms_iou)[:after]
+            for some, rank, kept in zip(boxes, best, good, strict=True)
         ]
 
 
@@ -234,10 +262,17 @@ def build_rpn(
     return ProposalNetwork(ProposalHead(channels, n_anchors), anchors, rules)
 
 
-def _distinct(boxes: Tensor, logits: Tensor, size: tuple[int, int], nms_iou: float) -> Tensor:
-    """Clip to the picture, drop what is empty or not a number, suppress overlaps; best first."""
-    boxes = clip_boxes_to_image(boxes, size)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    good = (sides >= MIN_SIDE_PX).all(dim=1) & ~logits.isnan()
-    boxes, logits = boxes[good], logits[good]
-    return boxes[nms(boxes, logits, nms_iou)]
+def _distinct(boxes: Tensor, ranks: Tensor, nms_iou: float) -> Tensor:
+    """Suppress overlaps; best first."""
+    return boxes[nms(boxes, ranks, nms_iou)]
+
+
+def _clipped(boxes: Float[Tensor, "B N 4"], sizes: list[tuple[int, int]]) -> Float[Tensor, "B N 4"]:
+    """Clip the boxes of every picture to its height and width."""
+    limits = boxes.new_tensor([[width, height, width, height] for height, width in sizes])
+    return torch.minimum(boxes.clamp(min=0), limits[:, None])
+
+
+def _logit(score: float) -> float:
+    """Return what the sigmoid turns into a score in [0, 1)."""
+    return math.log(score / (1 - score)) if score > 0 else -math.inf

@@ -72,9 +72,15 @@ class PictureTransform(nn.Module):
             _size_after(self._side(target), (image.shape[-2], image.shape[-1]))
             for image, target in zip(images, targets, strict=True)
         ]
-        step = self._last.size_divisible
-        height, width = (math.ceil(max(sides) / step) * step for sides in zip(*sizes, strict=True))
-        return height, width
+        return self._padded(sizes)
+
+    def alike(self, images: list[Float[Tensor, "3 _ _"]]) -> list[list[int]]:
+        """Group pictures that tests pad to one size; numbers of pictures, ascending."""
+        groups: dict[Size, list[int]] = {}
+        for number, image in enumerate(images):
+            size = self._padded([_size_after(self._last, (image.shape[-2], image.shape[-1]))])
+            groups.setdefault(size, []).append(number)
+        return [*groups.values()]
 
     def restore(
         self, found: list[dict[str, Tensor]], sizes: list[Size], given: list[Size]
@@ -90,6 +96,11 @@ class PictureTransform(nn.Module):
             people | {"boxes": resize_boxes(people["boxes"], size, before)}
             for people, size, before in zip(found, sizes, given, strict=True)
         ]
+
+    def _padded(self, sizes: list[Size]) -> Size:
+        step = self._last.size_divisible
+        height, width = (math.ceil(max(sides) / step) * step for sides in zip(*sizes, strict=True))
+        return height, width
 
     @property
     def _last(self) -> GeneralizedRCNNTransform:

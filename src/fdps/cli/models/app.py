@@ -9,6 +9,7 @@ import typer
 from fdps.cli.models.calibrate import calibrate
 from fdps.cli.models.convert import convert
 from fdps.cli.models.download import download, show_available
+from fdps.cli.models.regions import regions
 from fdps.cli.progress import working
 from fdps.names import printable, typed
 
@@ -102,6 +103,7 @@ def verify(model: Model, json_output: Json = False) -> None:
 app.command()(download)
 app.command()(calibrate)
 app.command()(convert)
+app.command()(regions)
 
 
 def _figures(info: "ModelInfo") -> dict[str, Any]:

@@ -269,14 +269,25 @@ class PartHeads(RoIHeads):
             aligned, whole = aligned[embedded], whole[embedded]
         return HeadOutputs(deltas, logits, self._embed(features, regions, aligned, whole))
 
-    def embed(
-        self, features: Float[Tensor, "B C H W"], boxes: list[Tensor]
+    def find(
+        self, aligned: Float[Tensor, "R C P Q"], maps: Float[Tensor, "R _ _ _"]
+    ) -> HeadOutputs:
+        """Predict boxes and classes of regions, and embed none of them."""
+        taken = self.heads.sub_features(maps)
+        none = maps.new_zeros((0, self.heads.embedding.dim), dtype=torch.float32)
+        return HeadOutputs(self.heads.deltas(taken), self.heads.person(taken.person, None), none)
+
+    def embed_maps(
+        self,
+        features: Float[Tensor, "B C H W"],
+        regions: list[Tensor],
+        aligned: Float[Tensor, "R _ _ _"],
+        maps: Float[Tensor, "R _ _ _"],
     ) -> list[Float[Tensor, "_ D"]]:
-        """Embed given boxes of every picture; they are aligned, too."""
-        aligned = self.pool(features, boxes)
-        whole = self.heads.sub_features(self.region_head(aligned)).reid
-        embeddings = self._embed(features, boxes, aligned, whole)
-        return list(torch.split(embeddings, [len(b) for b in boxes]))
+        """Align and embed regions of which there are maps already."""
+        whole = self.heads.sub_features(maps).reid
+        embeddings = self._embed(features, regions, aligned, whole)
+        return [*torch.split(embeddings, [len(some) for some in regions])]
 
     def _embed(
         self,

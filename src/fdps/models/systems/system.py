@@ -132,6 +132,8 @@ class System:
             background_iou=config.rpn_background_iou,
             anchors_per_image=config.rpn_anchors_per_image,
             positive_fraction=config.rpn_positive_fraction,
+            test_min_score=config.rpn_test_min_score,
+            test_nms_iou=config.rpn_test_nms_iou,
         )
         return build_rpn(
             backbone.trunk.out_channels,
