@@ -57,8 +57,8 @@ ARCHIVE = ["times", "seals", "store", "audit", "query", "sqlite", "milvus", "ope
 ARCHIVE += ["ingest", "ray", "results", "care", "index"]
 """The rooms of ``fdps.search``, from the ground up; each may import what stands before it."""
 
-SERVE = ["settings", "problems", "security", "metrics", "archives", "searching", "looking"]
-SERVE += ["cases", "jobs", "dependencies", "api", "pages", "app"]
+SERVE = ["settings", "problems", "security", "metrics", "readers", "searching", "looking"]
+SERVE += ["archives", "cases", "jobs", "dependencies", "api", "pages", "app"]
 """The rooms of ``fdps.serve``, from the ground up, likewise."""
 
 OPTIONAL = [

@@ -101,7 +101,7 @@ def choose_person(
         drawn = np.array([box], dtype=np.float32)
         return QueryPerson(drawn[0], 1.0, embedder.embed(image, drawn)[0])
     found = embedder.detect(image)
-    row = _choose(found, point, number)
+    row = chosen_row(found, point, number)
     return QueryPerson(found.boxes[row], float(found.scores[row]), found.embeddings[row])
 
 
@@ -165,7 +165,19 @@ def boxes_inside(image: Picture, boxes: Boxes) -> Boxes:
     return inside
 
 
-def _choose(found: Detections, point: tuple[float, float] | None, number: int | None = None) -> int:
+def chosen_row(
+    found: Detections, point: tuple[float, float] | None, number: int | None = None
+) -> int:
+    """Return which of the people in a picture is meant, counted from 0.
+
+    Args:
+        found: Everybody in the picture.
+        point: A pixel on the person; the smallest detection around it is taken.
+        number: The person, counted from 1.
+
+    Raises:
+        NotChosenError: Nobody is there, or several people are and none was chosen.
+    """
     draw = "draw the box yourself: box="
     if len(found) == 0:
         raise NotChosenError("nobody found in the query picture", found, hint=draw)

@@ -110,11 +110,11 @@ def test_the_searches_of_others_leave_the_filter_as_it_is(store: SqliteStore) ->
     assert store.folder
     filters = Filters(cameras=("hall",))
     before = store.search(people_of(7).embeddings, top=5, filters=filters)
-    remembered = store._search._last_filters
+    remembered = store._search._allowed_by[filters]
     with SqliteStore(store.folder) as other:
         Index(other).search(people_of(7).embeddings[0])
         store.search(people_of(7).embeddings, top=5, filters=filters)
-        assert store._search._last_filters is remembered
+        assert store._search._allowed_by[filters] is remembered
         other.add(scene(25), people_of(7))  # at the hall, too
     (after, *_) = store.search(people_of(7).embeddings, top=1000, filters=filters)
     assert scene(25).name in {hit.scene for hit in after}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdps.cli.models.calibrate import mark
-from fdps.errors import ModelError
 from fdps.names import printable
 
 if TYPE_CHECKING:
@@ -16,25 +15,10 @@ if TYPE_CHECKING:
     from fdps.structures import Hit
 
 
-def calibration_of(index: "Index", model: str) -> "tuple[Calibration | None, str]":
-    """Return the calibration of the archive, else that of the model; if there is none, say why.
-
-    Raises:
-        ModelError: What the archive remembers is malformed.
-    """
-    from fdps.embedders import find_model
-    from fdps.embedders.info import read_calibration
-
-    if index.calibration is not None:
-        return index.calibration, ""
-    try:
-        return read_calibration(find_model(model), index.info.model_hash), ""
-    except ModelError as error:
-        return None, str(error)
-
-
 def remember_calibration(index: "Index", model: Path | None) -> None:
     """Let an archive keep the calibration beside its model, if it has none."""
+    from fdps.embedders.info import calibration_of
+
     if index.calibration is None:
         calibration, _ = calibration_of(index, str(model or index.info.model))
         if calibration is not None:
@@ -86,6 +70,7 @@ class Reading:
             ranking: Which hits were wanted.
             filters: Whom the search looked at.
         """
+        from fdps.embedders.info import calibration_of
         from fdps.search.results.claims import why_no_levels, why_no_verdict
 
         calibration, why = calibration_of(index, model)
@@ -128,6 +113,8 @@ class Reading:
 
     def lines(self, hits: "Sequence[Hit]") -> list[str]:
         """Say it to people."""
+        from fdps.search.results.claims import expectation
+
         if self.no_levels:
             return [f"Reading No levels and no verdict: {self.no_levels}."]
         calibration = self.calibration
@@ -148,18 +135,6 @@ class Reading:
                 f"{share:.0%} did ({calibration.data or 'calibration data'})."
             )
         return lines
-
-
-def expectation(calibration: "Calibration", n_people: int, *, about: str = "about") -> str:
-    """Say how many wrong hits a search in an archive of so many people brings at each level."""
-    strong, look = (
-        _number(calibration.expected_wrong(at, n_people).mean)
-        for at in (calibration.strong, calibration.worth_a_look)
-    )
-    return (
-        f"With {n_people:,} people indexed, expect {about} {strong} wrong hits at "
-        f'"strong" and {look} at "worth a look".'
-    )
 
 
 def _why_nobody(index: "Index", filters: "Filters", ranking: "Ranking") -> str:
@@ -184,14 +159,3 @@ def _why_nobody(index: "Index", filters: "Filters", ranking: "Ranking") -> str:
 def _option(name: str) -> str:
     """How the command line calls a field of the filters."""
     return "--camera" if name == "cameras" else f"--{name.replace('_', '-')}"
-
-
-def _number(value: float) -> str:
-    """Two digits are as many as anybody knows.
-
-    Example:
-        >>> [_number(x) for x in (0.0, 0.0049, 0.123, 2.34, 1234.5)]
-        ['0', '0.0049', '0.12', '2.3', '1,200']
-    """
-    rounded = float(f"{value:.2g}")
-    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:.2g}"

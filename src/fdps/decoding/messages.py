@@ -2,7 +2,7 @@
 
 .. code-block:: text
 
-    request   {"do": "picture", "path": ..., "wants_time": true}
+    request   {"do": "picture", "path": ..., "wants_time": true, "max_pixels": ...}
               {"do": "video", "path": ..., "every": "0.5s", "skip": [0, 12, ...]}
               {"do": "moments", "path": ..., "moments": [[240, 9.6], ...]}   frame, seconds
     reply     {"kind": "ready"}     once, when the process has started

@@ -91,9 +91,21 @@ def _picture(request: dict[str, Any], replies: BinaryIO) -> None:
 
     path = Path(request["path"])
     with descriptors(PICTURE_DESCRIPTORS):
+        if "max_pixels" in request:
+            _refuse_larger(path, int(request["max_pixels"]))
         image = read_picture(path)
         time_taken = picture_time(path) if request.get("wants_time") else None
     _reply(replies, DecodedFrame(image, time_taken))
+
+
+def _refuse_larger(path: Path, max_pixels: int) -> None:
+    """Refuse a picture by its header, before any memory is taken for its pixels."""
+    from fdps.errors import PictureError
+    from fdps.pictures import picture_size
+
+    width, height = picture_size(path)
+    if width * height > max_pixels:
+        raise PictureError(f"{path} has {width}×{height} pixels, more than {max_pixels:,}")
 
 
 def _video(request: dict[str, Any], replies: BinaryIO, limits: Limits) -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,6 +38,9 @@ from fdps.query import Searcher
 from fdps.runtime.card import card_hash, check_files, read_card
 from fdps.search.results.calibration import Calibration, from_json
 from fdps.weights_file import WEIGHTS_FILE, describe_weights, file_hash
+
+if TYPE_CHECKING:
+    from fdps.search.index import Index
 
 _EPOCHS_FILE = "epochs.jsonl"
 _FIGURES = ("recall", "ap", "mAP", "top1")
@@ -138,6 +142,24 @@ def read_calibration(place: Path, model_hash: str | None) -> Calibration | None:
         return None
     text = file.read_text(encoding="utf-8", errors="replace")
     return from_json(text, where=file, model_hash=model_hash)
+
+
+def calibration_of(index: "Index", model: Path | str) -> tuple[Calibration | None, str]:
+    """Return the calibration of an archive, else that of its model; if there is none, say why.
+
+    Args:
+        index: The archive.
+        model: Place or name of its model.
+
+    Raises:
+        ModelError: What the archive remembers is malformed.
+    """
+    if index.calibration is not None:
+        return index.calibration, ""
+    try:
+        return read_calibration(find_model(model), index.info.model_hash), ""
+    except ModelError as error:
+        return None, str(error)
 
 
 def _read_header(place: Path) -> ModelInfo:

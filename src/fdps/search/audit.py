@@ -82,8 +82,8 @@ class Note:
 class Audited(Protocol):
     """A store that keeps an audit of what is done with it."""
 
-    def record(self, note: Note) -> None:
-        """Add an entry in a short transaction; this also works while another process writes.
+    def record(self, note: Note, *more: Note) -> None:
+        """Add entries in one short transaction; this also works while another process writes.
 
         Raises:
             ArchiveError: The archive is read-only.

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from fdps.errors import ArchiveError, UsageError
 from fdps.search.times import day_range, instant
@@ -304,6 +304,19 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class Searchable(Protocol):
+    """The part of a store that a search needs."""
+
+    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
+        """Return people, as :meth:`Store.people` does."""
+
+    def search(
+        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Hit]]:
+        """Search, as :meth:`Store.search` does."""
+
+
+@runtime_checkable
 class Notes(Protocol):
     """A store that keeps texts with its stamp."""
 
@@ -339,6 +352,29 @@ class Tracks(Protocol):
 
         Raises:
             UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
+        """
+
+
+@runtime_checkable
+class Spread(Protocol):
+    """A store that tells how similar everybody is to a query, and not only the best."""
+
+    def spread(
+        self,
+        embeddings: Float32[np.ndarray, "Q D"],
+        *,
+        n_bins: int,
+        filters: Filters = EVERYBODY,
+    ) -> Int64[np.ndarray, "Q _"]:
+        """Count everybody who passes the filters by their similarity to each query.
+
+        Args:
+            embeddings: Rows of unit length.
+            n_bins: Number of bins of equal width, from a similarity of -1 to one of 1.
+            filters: Conditions on the people to look at.
+
+        Raises:
+            UsageError: The embeddings do not fit the archive.
         """
 
 

@@ -1,128 +1,21 @@
-"""The archives that are served, each read by threads that hold it open.
-
-A store serves one thread, so every reader is a thread with a store of its own; all of them see
-what another process writes as soon as it is committed. The number of readers, and of what waits
-for them, is bounded. The matrix of embeddings is not theirs: see :mod:`fdps.serve.searching`.
-"""
+"""The archives that are served: read by many threads, searched by one."""
 
 import asyncio
-import queue
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fdps.errors import FdpsError, UsageError
 from fdps.search.index import Index
-from fdps.search.sqlite.schema import DATABASE
 from fdps.search.store import IndexInfo
-from fdps.serve.problems import busy, not_found
+from fdps.serve.problems import not_found
+from fdps.serve.readers import Readers
+from fdps.serve.searching import Answer, Question, Searches, answer
 from fdps.structures import Embedder
 
 T = TypeVar("T")
 LoadModel = Callable[[IndexInfo], Embedder]
-N_READERS = 16
-_MOST_WAITING = 256
-
-
-class Readers:
-    """Threads that each hold an archive open.
-
-    Args:
-        place: Folder or address of the archive.
-        n_readers: Most threads; they are started as they are needed.
-    """
-
-    def __init__(self, place: str, n_readers: int = N_READERS) -> None:
-        self._place, self._n_readers = place, n_readers
-        self._jobs: queue.Queue[tuple[Future[Any], Callable[[Index], Any]] | None] = queue.Queue(
-            _MOST_WAITING
-        )
-        self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
-
-    def submit(self, function: Callable[[Index], T]) -> "Future[T]":
-        """Call a function with the open archive, on one of the threads.
-
-        Raises:
-            ProblemError: Too many wait already.
-        """
-        future: Future[T] = Future()
-        try:
-            self._jobs.put_nowait((future, function))
-        except queue.Full as error:
-            raise busy("requests to this archive") from error
-        with self._lock:
-            if len(self._threads) < self._n_readers:
-                thread = threading.Thread(target=self._work, daemon=True)
-                self._threads.append(thread)
-                thread.start()
-        return future
-
-    def close(self) -> None:
-        """End the threads; what waits is answered before."""
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        opened = Opened(self._place)
-        try:
-            while (job := self._jobs.get()) is not None:
-                future, function = job
-                if not future.set_running_or_notify_cancel():
-                    continue
-                try:
-                    future.set_result(function(opened.index()))
-                except BaseException as error:
-                    future.set_exception(error)
-        finally:
-            opened.close()
-
-
-class Opened:
-    """An archive that is opened again when another has taken its place; for one thread.
-
-    Args:
-        place: Folder or address of the archive.
-    """
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-        self._index: Index | None = None
-        self._file: tuple[int, int] | None = None
-
-    def index(self) -> Index:
-        """Return the archive as it is at this moment.
-
-        Raises:
-            MissingDataError: It has gone.
-            ArchiveError: It is damaged.
-        """
-        file = self._identity()
-        if self._index is None or file != self._file:
-            self.close()
-            self._index, self._file = Index.open(self._place), file
-        return self._index
-
-    def close(self) -> None:
-        """Let go of it."""
-        index, self._index = self._index, None
-        if index is not None:
-            index.close()
-
-    def _identity(self) -> tuple[int, int] | None:
-        """Tell one file from another at the same place; ``None`` on a server, or without a file."""
-        if "://" in self._place:
-            return None
-        try:
-            found = (Path(self._place) / DATABASE).stat()
-        except OSError:
-            return None
-        return (found.st_dev, found.st_ino)
 
 
 class ServedArchive:
@@ -145,6 +38,16 @@ class ServedArchive:
         self.name = Path(place).name
         self.load_model = load
         self._readers = Readers(place)
+        self._searches = Searches(place)
+
+    async def search(self, question: Question) -> Answer:
+        """Search the archive; the search is in its audit before the answer is there.
+
+        Raises:
+            ProblemError: Too many wait already.
+            UsageError: The question makes no sense.
+        """
+        return await self.read(lambda index: answer(index, self._searches, question))
 
     async def read(self, function: Callable[[Index], T]) -> T:
         """Call a function with the open archive, on a thread of its own.
@@ -171,6 +74,7 @@ class ServedArchive:
     def close(self) -> None:
         """Let go of the archive."""
         self._readers.close()
+        self._searches.close()
 
 
 class Archives:

@@ -19,7 +19,7 @@ from fdps.cli.demo.said import print_table, stage
 from fdps.cli.folders import make_folder
 from fdps.cli.index.report import print_skipped, refuse_unreadable
 from fdps.cli.progress import progress_bar
-from fdps.cli.reading import calibration_of, expectation, remember_calibration
+from fdps.cli.reading import remember_calibration
 from fdps.cli.search.hits_table import appearance_rows
 from fdps.errors import DataError, UsageError
 from fdps.names import counted, printable, shortened, stored, typed
@@ -99,6 +99,8 @@ def demo_of_own(
             summary = _index(archive, found, rules, quiet=quiet)
             remember_calibration(archive, model.model)
         _refuse_too_few(archive)
+        from fdps.embedders.info import calibration_of
+
         calibration, why = calibration_of(archive, archive.info.model)
         with stage("Compare", seconds, quiet):
             from fdps.search.results.seen_people import find_seen_people
@@ -234,6 +236,8 @@ def _summary(seen: "SeenPeople", options: Own) -> str:
 def _what_is_sure(shown: _Shown) -> list[str]:
     """Say what else is certain and what is not."""
     if shown.calibration is not None:
+        from fdps.search.results.claims import expectation
+
         data = shown.calibration.data or "a labelled set"
         how = expectation(shown.calibration, shown.seen.n_sightings)
         level = f"Levels compare two sightings, as calibrated on {data}. {how}"

@@ -1,7 +1,7 @@
 """The pictures of scenes, decoded again from the files that an archive remembers."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fdps.decoding.messages import DecodedFrame, Ending
 from fdps.decoding.pool import Decoders
@@ -37,14 +37,27 @@ def each_scene_picture(scenes: Iterable[SceneRecord]) -> Iterator[tuple[str, Pic
         files[scene.path][scene.name] = scene
     with Decoders() as decoders:
         for path, of_file in files.items():
-            yield from _of_file(decoders, path, list(of_file.values()))
+            yield from pictures_of_file(decoders, path, list(of_file.values()))
 
 
-def _of_file(
-    decoders: Decoders, path: str, scenes: list[SceneRecord]
+def pictures_of_file(
+    decoders: Decoders,
+    path: str,
+    scenes: Sequence[SceneRecord],
+    *,
+    changed: Callable[[SceneRecord], str] | None = None,
 ) -> Iterator[tuple[str, Picture | str]]:
+    """Decode scenes of one file; otherwise as :func:`each_scene_picture`.
+
+    Args:
+        decoders: Decoders, which may be those of other files as well.
+        path: The file, as its scenes name it.
+        scenes: Scenes of that file, at least one.
+        changed: Tells why the file is not the one that was indexed, as :func:`why_changed` does;
+            a service remembers what that said.
+    """
     names = {scene.frame: scene.name for scene in scenes}
-    problem = _changed(scenes[0])
+    problem = (changed or why_changed)(scenes[0])
     if not problem:
         moments = [(scene.frame, scene.offset_s) for scene in scenes if scene.offset_s is not None]
         request = {"do": "moments", "moments": moments} if moments else {"do": "picture"}
@@ -57,7 +70,7 @@ def _of_file(
         yield name, problem or "the frame is not there"
 
 
-def _changed(scene: SceneRecord) -> str:
+def why_changed(scene: SceneRecord) -> str:
     """Say why the file is not the one that was indexed; empty if it is."""
     try:
         is_same = content_hash(from_stored(scene.path)) == scene.sha256

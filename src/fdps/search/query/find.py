@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 
 from fdps.errors import UsageError
 from fdps.search.query.wanted import Wanted, unit_rows
-from fdps.search.store import Appearance, Filters, Store, Tracks
+from fdps.search.store import Appearance, Filters, Searchable, Tracks
 from fdps.structures import Hit
 
 Rerank = Literal["", "expansion", "k-reciprocal"]
@@ -38,7 +38,7 @@ def check_rerank(name: str) -> None:
 
 
 def find(
-    store: Store,
+    store: Searchable,
     wanted: Wanted,
     top: int,
     *,
@@ -75,7 +75,7 @@ def find(
 
 
 def find_appearances(
-    store: Store, wanted: Wanted, top: int, *, filters: Filters, known: Set[int] = frozenset()
+    store: Searchable, wanted: Wanted, top: int, *, filters: Filters, known: Set[int] = frozenset()
 ) -> list[Appearance]:
     """Find the best appearances of one query.
 
@@ -112,7 +112,9 @@ def find_appearances(
     ]
 
 
-def _search(store: Store, wanted: Wanted, top: int, filters: Filters, known: Set[int]) -> list[Hit]:
+def _search(
+    store: Searchable, wanted: Wanted, top: int, filters: Filters, known: Set[int]
+) -> list[Hit]:
     if top < 1:
         raise UsageError(f"top must be at least 1, got {top}")
     rows = wanted.direction[np.newaxis]
@@ -123,7 +125,7 @@ def _search(store: Store, wanted: Wanted, top: int, filters: Filters, known: Set
     return [replace(hit, similarity=hit.similarity * wanted.length) for hit in unknown]
 
 
-def _by_neighbours(store: Store, wanted: Wanted, hits: list[Hit]) -> list[Hit]:
+def _by_neighbours(store: Searchable, wanted: Wanted, hits: list[Hit]) -> list[Hit]:
     embeddings = {p.item: p.embedding for p in store.people([h.item for h in hits[:SHORTLIST]])}
     short = [hit for hit in hits[:SHORTLIST] if hit.item in embeddings]
     rows = unit_rows([embeddings[hit.item] for hit in short], len(wanted.direction))
@@ -149,7 +151,7 @@ def reciprocal_order(
     return np.argsort(distance, kind="stable")
 
 
-def _as_similar_to(store: Store, wanted: Wanted, hits: list[Hit]) -> list[Hit]:
+def _as_similar_to(store: Searchable, wanted: Wanted, hits: list[Hit]) -> list[Hit]:
     """Return the same hits, with their similarity to the query itself."""
     people = {person.item: person for person in store.people([hit.item for hit in hits])}
     there = [hit for hit in hits if hit.item in people]

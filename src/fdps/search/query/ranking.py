@@ -58,6 +58,43 @@ def nearest(
     return found
 
 
+def similarity_counts(
+    blocks: Sequence[Float32[np.ndarray, "_ D"]],
+    queries: Float32[np.ndarray, "Q D"],
+    n_bins: int,
+    allowed: Bool[np.ndarray, " N"] | None = None,
+) -> Int64[np.ndarray, "Q _"]:
+    """Count the rows by how similar they are to each query.
+
+    The products are those of float32: at the border of two bins a row may be counted in either.
+
+    Args:
+        blocks: Rows of unit length.
+        queries: Rows of unit length.
+        n_bins: Number of bins of equal width from -1 to 1.
+        allowed: Rows that are counted; ``None`` for all.
+
+    Returns:
+        A row of ``n_bins`` counts for each query; each row sums to the number of allowed rows.
+
+    Example:
+        >>> blocks = [np.array([[0, 1], [1, 0], [-1, 0]], dtype=np.float32)]
+        >>> similarity_counts(blocks, np.array([[1, 0]], dtype=np.float32), 4)
+        array([[1, 0, 1, 1]])
+    """
+    counts, first = np.zeros((len(queries), n_bins), dtype=np.int64), 0
+    for block in blocks:
+        rows = block if allowed is None else block[allowed[first : first + len(block)]]
+        first += len(block)
+        for start in range(0, len(queries), QUERIES_PER_PASS):
+            products = queries[start : start + QUERIES_PER_PASS] @ rows.T
+            bins = ((products + 1) * np.float32(n_bins / 2)).astype(np.int64)
+            np.clip(bins, 0, n_bins - 1, out=bins)
+            for number, of_query in enumerate(bins, start=start):
+                counts[number] += np.bincount(of_query, minlength=n_bins)
+    return counts
+
+
 def rounding_bound(dim: int) -> float:
     """Bound how far the float32 product of two unit vectors may be from the true one.
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fdps.search.results.calibration import Calibration
 from fdps.search.store import EVERYBODY, Filters, Store
 
 
@@ -86,3 +87,26 @@ def emptied_by(store: Store, filters: Filters) -> Emptied | None:
             return Emptied(field.name, value, before, n_before)
         before, n_before = (*before, field.name), n_people
     return None
+
+
+def expectation(calibration: Calibration, n_people: int, *, about: str = "about") -> str:
+    """Say how many wrong hits a search in an archive of so many people brings at each level."""
+    strong, look = (
+        _number(calibration.expected_wrong(at, n_people).mean)
+        for at in (calibration.strong, calibration.worth_a_look)
+    )
+    return (
+        f"With {n_people:,} people indexed, expect {about} {strong} wrong hits at "
+        f'"strong" and {look} at "worth a look".'
+    )
+
+
+def _number(value: float) -> str:
+    """Two digits are as many as anybody knows.
+
+    Example:
+        >>> [_number(x) for x in (0.0, 0.0049, 0.123, 2.34, 1234.5)]
+        ['0', '0.0049', '0.12', '2.3', '1,200']
+    """
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:.2g}"

@@ -5,22 +5,26 @@ Axes in shapes: N people, Q queries, K results, D embedding dimension.
 
 import json
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64
 
 from fdps.errors import ArchiveError
 from fdps.search.query.matrix import EmbeddingMatrix
 from fdps.search.query.pooling import FoundRows
-from fdps.search.query.ranking import Best, nearest
+from fdps.search.query.ranking import Best, nearest, similarity_counts
 from fdps.search.seals import SCENE, scene_seals
 from fdps.search.sqlite.filters import filter_conditions
 from fdps.search.sqlite.tracks import TrackGroups, appearance
 from fdps.search.store import EVERYBODY, Appearance, Filters, SceneRecord
 from fdps.structures import Hit
+
+KEPT_FILTERS = 8
+"""Filters of which it is remembered who passes; several users may ask by turns."""
 
 _END = 1 + len(fields(SceneRecord))  # end of the columns of a sealed scene that are its record
 
@@ -41,7 +45,7 @@ class SqliteSearch:
         self._connection, self._folder = connection, folder
         self.matrix = EmbeddingMatrix(dim)
         self._whole: set[int] = set()  # scenes whose seal was compared
-        self._last_filters: tuple[Filters, Bool[np.ndarray, " N"]] | None = None
+        self._allowed_by: OrderedDict[Filters, Bool[np.ndarray, " N"]] = OrderedDict()
         self._tracks = TrackGroups()
 
     def refresh(self, own_changes: int) -> None:
@@ -51,7 +55,7 @@ class SqliteSearch:
             own_changes: Number of commits through this connection.
         """
         if self.matrix.refresh(self._connection, own_changes):
-            self._last_filters = None
+            self._allowed_by.clear()
             self._tracks.forget()
             self._whole.clear()
 
@@ -60,6 +64,12 @@ class SqliteSearch:
     ) -> list[list[Hit]]:
         """Return the most similar people to each query."""
         return self._hits(nearest(self.matrix.blocks, embeddings, top, self._allowed(filters)))
+
+    def counts(
+        self, embeddings: Float32[np.ndarray, "Q D"], n_bins: int, filters: Filters
+    ) -> Int64[np.ndarray, "Q _"]:
+        """Count everybody who passes the filters by their similarity to each query."""
+        return similarity_counts(self.matrix.blocks, embeddings, n_bins, self._allowed(filters))
 
     def appearances(
         self, embeddings: Float32[np.ndarray, "Q D"], top: int, filters: Filters
@@ -71,8 +81,9 @@ class SqliteSearch:
     def _allowed(self, filters: Filters) -> Bool[np.ndarray, " N"] | None:
         if filters == EVERYBODY:
             return None
-        if self._last_filters and self._last_filters[0] == filters:
-            return self._last_filters[1]
+        if filters in self._allowed_by:
+            self._allowed_by.move_to_end(filters)
+            return self._allowed_by[filters]
         conditions, arguments = filter_conditions(filters)
         # One text instead of a row each takes half the time for a filter that most people pass.
         (passing,) = self._connection.execute(
@@ -81,9 +92,10 @@ class SqliteSearch:
             arguments,
         ).fetchone()
         items = np.fromstring(passing or "0", dtype=np.int64, sep=",")  # nobody is item 0
-        allowed = np.isin(self.matrix.items, items)
-        self._last_filters = (filters, allowed)
-        return np.asarray(allowed)
+        allowed = self._allowed_by[filters] = np.isin(self.matrix.items, items)
+        if len(self._allowed_by) > KEPT_FILTERS:
+            self._allowed_by.popitem(last=False)
+        return allowed
 
     def _hits(self, found: Sequence[Best]) -> list[list[Hit]]:
         """Read the people of all queries in one statement, and those of unseen scenes in another.

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from fdps import __version__
 from fdps.errors import ArchiveError, UsageError
@@ -323,6 +323,17 @@ class SqliteStore:
         with self._searching(embeddings, top) as searching:
             return searching.appearances(embeddings, top, filters.literal(self.find))
 
+    def spread(
+        self,
+        embeddings: Float32[np.ndarray, "Q D"],
+        *,
+        n_bins: int,
+        filters: Filters = EVERYBODY,
+    ) -> Int64[np.ndarray, "Q _"]:
+        """Count everybody who passes the filters by their similarity to each query."""
+        with self._searching(embeddings, top=1) as searching:
+            return searching.counts(embeddings, n_bins, filters.literal(self.find))
+
     def count(self, filters: Filters) -> int:
         """Return how many people a search with these filters looks at."""
         conditions, arguments = filter_conditions(filters.literal(self.find))
@@ -334,10 +345,12 @@ class SqliteStore:
             ).fetchone()
         return int(n_people)
 
-    def record(self, note: Note) -> None:
-        """Add an entry to the audit; this also works while another process writes."""
-        with self._audited(note):
-            pass
+    def record(self, note: Note, *more: Note) -> None:
+        """Add entries to the audit, in one transaction; this works while another process writes."""
+        *before, last = (note, *more)
+        with self._audited(last):
+            for one in before:
+                append(self._connection, one.action, purpose=one.purpose, details=one.details)
 
     @contextmanager
     def changing(self, note: Note) -> Iterator[sqlite3.Connection]:

@@ -1,0 +1,383 @@
+"""Searches of many users at once: what waits together is one matrix product.
+
+Each archive has one thread that holds its matrix of embeddings. Searches that arrive while it is
+busy wait; it then takes all of them, and those with the same filters become one call of
+``store.search``. Every search gets to the last bit what it would get alone, because the rows that
+a product in float32 lets through are compared in float64, each by itself.
+
+Entries of the audit are gathered likewise: one transaction notes all searches that are finished.
+
+Axes in shapes: D embedding dimension, Q queries.
+"""
+
+import math
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence, Set
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar, cast
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from fdps.errors import UsageError
+from fdps.search.audit import Audited, Note, note_search
+from fdps.search.index import Index
+from fdps.search.query.find import find, find_appearances
+from fdps.search.query.wanted import Person, Wanted, wanted_people
+from fdps.search.store import (
+    EVERYBODY,
+    Appearance,
+    ArchivedPerson,
+    Filters,
+    Spread,
+    Store,
+    Tracks,
+    check_embeddings,
+)
+from fdps.serve.problems import ProblemError, busy
+from fdps.serve.readers import Opened
+from fdps.structures import Hit
+
+Asked, Told = TypeVar("Asked"), TypeVar("Told")
+N_BINS, N_FINE = 40, 200
+"""Bins of a histogram, and those that are counted: bins that nobody is in are left out."""
+_AT_ONCE = 64
+_MOST_WAITING = 128
+_WAIT_S = 60.0
+
+
+class Gathering(Generic[Asked, Told]):
+    """A thread that answers all that waits at one time by one call.
+
+    Args:
+        place: Folder or address of the archive.
+        work: Answers several, given the archive; an answer may be an error to raise.
+        what: Name of what waits, for messages.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        work: Callable[[Index, list[Asked]], list[Told | BaseException]],
+        what: str,
+    ) -> None:
+        self._place, self._work, self._what = place, work, what
+        self._waiting: queue.Queue[tuple[Future[Told], Asked] | None] = queue.Queue(_MOST_WAITING)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def ask(self, asked: Asked) -> Told:
+        """Wait for the answer.
+
+        Raises:
+            ProblemError: Too many wait already.
+        """
+        return self.submit(asked).result(_WAIT_S)
+
+    def submit(self, asked: Asked) -> "Future[Told]":
+        """Ask without waiting for the answer.
+
+        Raises:
+            ProblemError: Too many wait already.
+        """
+        future: Future[Told] = Future()
+        try:
+            self._waiting.put_nowait((future, asked))
+        except queue.Full as error:
+            raise busy(self._what) from error
+        return future
+
+    def close(self) -> None:
+        """End the thread; what waits is answered before."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        opened, goes_on = Opened(self._place), True
+        try:
+            while goes_on:
+                gathered, goes_on = self._gathered()
+                if gathered:
+                    self._answer(opened, gathered)
+        finally:
+            opened.close()
+
+    def _gathered(self) -> tuple[list[tuple[Future[Told], Asked]], bool]:
+        """Wait for one, and take whatever else is there; false at the end."""
+        gathered: list[tuple[Future[Told], Asked]] = []
+        try:
+            while len(gathered) < _AT_ONCE:
+                one = self._waiting.get(block=not gathered)
+                if one is None:
+                    return gathered, False
+                gathered.append(one)
+        except queue.Empty:
+            pass
+        return gathered, True
+
+    def _answer(self, opened: Opened, gathered: list[tuple[Future[Told], Asked]]) -> None:
+        try:
+            answers = self._work(opened.index(), [asked for _, asked in gathered])
+        except BaseException as error:
+            answers = [error] * len(gathered)
+        for (future, _), told in zip(gathered, answers, strict=True):
+            if isinstance(told, BaseException):
+                future.set_exception(told)
+            else:
+                future.set_result(told)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """One call of a store.
+
+    Args:
+        kind: Name of the method.
+        row: The embedding, (1, D).
+        top: Number of results, or of bins.
+        filters: Conditions.
+    """
+
+    kind: str
+    row: Float32[np.ndarray, "1 D"]
+    top: int
+    filters: Filters
+
+
+def _search_all(index: Index, asked: list[_Search]) -> list[Any]:
+    """Answer searches, those of one kind and with the same filters together."""
+    together: dict[tuple[str, Filters], list[int]] = defaultdict(list)
+    for number, one in enumerate(asked):
+        together[one.kind, one.filters].append(number)
+    answers: list[Any] = [None] * len(asked)
+    for (kind, filters), numbers in together.items():
+        rows = np.concatenate([asked[number].row for number in numbers])
+        try:
+            found = _one_call(index.store, kind, rows, max(asked[n].top for n in numbers), filters)
+        except Exception as error:
+            found = [error] * len(numbers)
+        for number, of_query in zip(numbers, found, strict=True):
+            # The best few of a longer list are the list of the best few.
+            is_list = isinstance(of_query, list)
+            answers[number] = of_query[: asked[number].top] if is_list else of_query
+    return answers
+
+
+def _one_call(store: Store, kind: str, rows: np.ndarray, top: int, filters: Filters) -> list[Any]:
+    if kind == "people":
+        return list(store.search(rows, top=top, filters=filters))
+    if kind == "appearances":
+        return list(cast(Tracks, store).search_appearances(rows, top=top, filters=filters))
+    return list(cast(Spread, store).spread(rows, n_bins=top, filters=filters))
+
+
+def _note_all(index: Index, notes: list[Note]) -> list[BaseException | None]:
+    store = index.store
+    if isinstance(store, Audited):
+        first, *others = notes
+        store.record(first, *others)
+    return [None] * len(notes)
+
+
+class Searches:
+    """The searches of one archive.
+
+    Args:
+        place: Folder or address of the archive.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.people: Gathering[_Search, Any] = Gathering(place, _search_all, "searches")
+        self.notes: Gathering[Note, None] = Gathering(place, _note_all, "entries of the audit")
+
+    def close(self) -> None:
+        """End both threads."""
+        self.people.close()
+        self.notes.close()
+
+
+class _Shared:
+    """A store whose searches and entries of the audit are gathered with those of others.
+
+    It has what a search asks of a store, and nothing else.
+    """
+
+    def __init__(self, store: Store, searches: Searches, user: str) -> None:
+        self._store, self._searches, self._user = store, searches, user
+
+    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
+        """Return people by their numbers."""
+        return self._store.people(items)
+
+    def search(
+        self, embeddings: Float32[np.ndarray, "1 D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Hit]]:
+        """Search together with whoever else does."""
+        return [self._searches.people.ask(_Search("people", embeddings, top, filters))]
+
+    def search_appearances(
+        self, embeddings: Float32[np.ndarray, "1 D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Appearance]]:
+        """Search together with whoever else does."""
+        return [self._searches.people.ask(_Search("appearances", embeddings, top, filters))]
+
+    def link(self, sha256: str) -> None:
+        """Belong to what a store that knows tracks can do; a search links nothing."""
+        raise NotImplementedError
+
+    def track(self, item: int) -> list[int]:
+        """Return everybody on the track of a person."""
+        return self._store.track(item) if isinstance(self._store, Tracks) else []
+
+    def record(self, note: Note, *more: Note) -> None:
+        """Note with the name of the user, and wait until it is on disk."""
+        for one in (note, *more):
+            details = {**(one.details or {}), "user": self._user}
+            self._searches.notes.ask(replace(one, details=details))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """One search, as a client asks for it.
+
+    Args:
+        like: Pictures of the person.
+        unlike: People who are somebody else.
+        user: Name of the user, for the audit.
+        top: Number of results.
+        min_similarity: Least similarity of a result.
+        filters: Conditions on the people to look at.
+        appearances: Whether the sightings of one person in a row are one result.
+        rerank: Another order of the results.
+        purpose: The purpose, for the audit.
+        asked: Names of what is looked for, for the audit.
+    """
+
+    like: Sequence[Person]
+    user: str
+    unlike: Sequence[Person] = ()
+    top: int = 50
+    min_similarity: float = -math.inf
+    filters: Filters = EVERYBODY
+    appearances: bool = False
+    rerank: str = ""
+    purpose: str = ""
+    asked: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spreading:
+    """How similar everybody is who was looked at.
+
+    Args:
+        edges: Borders of the bins, rising, one more than bins.
+        counts: Number of people in each bin.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """The answer to a search.
+
+    Args:
+        hits: People, best first; of appearances, the best sighting of each.
+        appearances: Appearances, where these were searched.
+        n_people: Number of people in the archive.
+        n_looked_at: Number of those who pass the filters.
+        spread: How similar these are; ``None`` where the archive cannot tell.
+        unrecorded: The reason why the search could not be noted in the audit, or empty.
+    """
+
+    hits: list[Hit]
+    n_people: int
+    n_looked_at: int
+    spread: Spreading | None
+    appearances: list[Appearance] | None = None
+    unrecorded: str = ""
+
+
+def answer(index: Index, searches: Searches, question: Question) -> Answer:
+    """Search an archive; for one of its readers.
+
+    The results are those of :meth:`fdps.search.Index.search`, to the last bit.
+
+    Args:
+        index: The archive, as the reader holds it.
+        searches: The thread that searches it.
+        question: The search.
+
+    Raises:
+        UsageError: The question makes no sense, as for ``Index.search``.
+        ProblemError: Too many searches wait already.
+    """
+    if question.appearances and question.rerank:
+        raise UsageError("appearances are not re-ranked", hint="leave out rerank, or the grouping")
+    wanted, known = wanted_people(question.like, question.unlike, index.info.dim)
+    row = wanted.direction[np.newaxis]
+    check_embeddings(row, index.info.dim)
+    shared = _Shared(index.store, searches, question.user)
+    counting = None  # asked before the search, so that both become one turn of the thread
+    if isinstance(index.store, Spread):
+        counting = searches.people.submit(_Search("spread", row, N_FINE, question.filters))
+    hits, found = _found(shared, wanted, known, question)
+    unrecorded = _noted(shared, hits, question)
+    if counting is None:
+        n_looked_at = index.store.count(question.filters)
+        return Answer(hits, len(index), n_looked_at, None, found, unrecorded)
+    counts = counting.result()
+    spread = _spreading(counts, wanted.length)
+    return Answer(hits, len(index), int(counts.sum()), spread, found, unrecorded)
+
+
+def _found(
+    shared: _Shared, wanted: Wanted, known: Set[int], question: Question
+) -> tuple[list[Hit], list[Appearance] | None]:
+    if not question.appearances:
+        hits = find(
+            shared,
+            wanted,
+            question.top,
+            filters=question.filters,
+            rerank=question.rerank,
+            known=known,
+        )
+        return [hit for hit in hits if hit.similarity >= question.min_similarity], None
+    found = find_appearances(shared, wanted, question.top, filters=question.filters, known=known)
+    found = [one for one in found if one.similarity >= question.min_similarity]
+    return [one.best for one in found], found
+
+
+def _noted(shared: _Shared, hits: list[Hit], question: Question) -> str:
+    try:
+        return note_search(
+            shared,
+            hits,
+            purpose=question.purpose,
+            filters=question.filters,
+            top=question.top,
+            asked=list(question.asked),
+            appearances=question.appearances or None,
+        )
+    except ProblemError:
+        raise
+    except TimeoutError:
+        return "another process has kept the archive for a minute"
+
+
+def _spreading(counts: Int64[np.ndarray, " _"], length: float) -> Spreading:
+    """Join fine bins so that forty of them reach from the least similar person to the end."""
+    occupied = np.flatnonzero(counts)
+    first = int(occupied[0]) if len(occupied) else N_FINE // 2
+    width = max(1, math.ceil((N_FINE - first) / N_BINS))
+    start = N_FINE - width * N_BINS  # the last bin ends at a similarity of 1
+    edges = np.linspace(start, N_FINE, N_BINS + 1) * (2 / N_FINE) - 1
+    return Spreading(
+        tuple((edges * length).round(6).tolist()),
+        tuple(counts[start:].reshape(N_BINS, width).sum(axis=1).tolist()),
+    )
