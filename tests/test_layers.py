@@ -49,7 +49,8 @@ BELOW = {
     | {"boxes", "pictures", "predictions", "data", "losses", "evaluation", "search"},
     # The archives over HTTP: what the command line does for one user, for many at once.
     "serve": FOUNDATION
-    | {"boxes", "pictures", "decoding", "query", "search", "embedders", "analysis"},
+    | {"boxes", "bundled", "pictures", "decoding", "query", "search", "embedders", "analysis"}
+    | {"weights_file"},
 }
 """What each part may import besides itself; the command line may import everything."""
 

@@ -1,5 +1,7 @@
 """The application: settings and archives in, an ASGI application out."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
 from fdps import __version__
+from fdps.errors import FdpsError
 from fdps.serve import pages, problems
 from fdps.serve.api import (
     cameras,
@@ -25,10 +28,15 @@ from fdps.serve.api import (
     timeline,
 )
 from fdps.serve.archives import Archives
+from fdps.serve.looking.queries import Queries
+from fdps.serve.looking.scenes import ScenePictures
+from fdps.serve.looking.uploads import Uploads
 from fdps.serve.metrics import Metrics
 from fdps.serve.security.door import Door
 from fdps.serve.security.guard import Guard
 from fdps.serve.settings import ServeSettings
+
+log = logging.getLogger("fdps.serve")
 
 ROUTERS = (
     *(probes.router, login.router, queries.router, search.router, people.router, scenes.router),
@@ -52,8 +60,11 @@ def create_app(settings: ServeSettings, archives: Archives) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.create_task(_warm(app, archives))
         yield
-        await run_in_threadpool(archives.close)
+        warming.cancel()
+        for part in (app.state.uploads, app.state.scene_pictures, archives):
+            await run_in_threadpool(part.close)
 
     app = FastAPI(
         title="fdps",
@@ -66,6 +77,10 @@ def create_app(settings: ServeSettings, archives: Archives) -> FastAPI:
     door, metrics = Door(settings), Metrics()
     app.state.settings, app.state.archives = settings, archives
     app.state.door, app.state.metrics = door, metrics
+    app.state.queries = Queries(settings.limits)
+    app.state.uploads = Uploads(settings.limits)
+    app.state.scene_pictures = ScenePictures(settings.limits)
+    app.state.is_ready = False
     app.state.error_page = pages.error_page
     problems.install(app)
     for router in ROUTERS:
@@ -73,3 +88,13 @@ def create_app(settings: ServeSettings, archives: Archives) -> FastAPI:
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_middleware(Guard, settings=settings, door=door, finished=metrics.finished)
     return app
+
+
+async def _warm(app: FastAPI, archives: Archives) -> None:
+    """Read the archives and load their models; whoever asks meanwhile waits for what they need."""
+    for archive in archives:
+        try:
+            await archive.warm()
+        except FdpsError as error:  # it is served all the same, and says so to whoever asks
+            log.warning("%s: %s", archive.name, error)
+    app.state.is_ready = True

@@ -2,20 +2,28 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
+from fdps.embedders.info import calibration_of
 from fdps.errors import FdpsError, UsageError
 from fdps.search.index import Index
-from fdps.search.store import IndexInfo
+from fdps.search.results.calibration import Calibration
+from fdps.serve.looking.models import LoadModel, Models
 from fdps.serve.problems import not_found
 from fdps.serve.readers import Readers
 from fdps.serve.searching import Answer, Question, Searches, answer
 from fdps.structures import Embedder
+from fdps.weights_file import WEIGHTS_FILE
 
 T = TypeVar("T")
-LoadModel = Callable[[IndexInfo], Embedder]
+Calibrated = tuple[Calibration | None, str]
+"""A calibration, or the reason why there is none."""
+_REMEMBERED_S = 5.0  # the calibration of an archive, which changes hardly ever
 
 
 class ServedArchive:
@@ -24,19 +32,22 @@ class ServedArchive:
     Args:
         key: Its id.
         place: Folder or address of the archive, as the operator named it.
-        load: Loads the model of an archive, given its stamp.
+        models: The models of all archives.
+        model: The place of its model, where it is not where the archive remembers it.
 
     Attributes:
         key: Its id.
         name: Its name for people.
         place: As given.
-        load_model: As given.
+        why_blind: The reason why its model cannot look at pictures, or empty.
     """
 
-    def __init__(self, key: str, place: str, load: LoadModel) -> None:
+    def __init__(self, key: str, place: str, models: Models, model: str = "") -> None:
         self.key, self.place = key, place
         self.name = Path(place).name
-        self.load_model = load
+        self.why_blind = ""
+        self._models, self._model = models, model
+        self._calibration: tuple[float, Calibrated] | None = None
         self._readers = Readers(place)
         self._searches = Searches(place)
 
@@ -64,6 +75,43 @@ class ServedArchive:
         except FdpsError as error:
             raise self._without_path(error) from error
 
+    async def model(self) -> Embedder:
+        """Return the model of the archive; it is loaded when it is first needed.
+
+        Raises:
+            MissingDataError: It is no longer where the archive remembers it.
+            ArchiveError: What is there is another model.
+            ModelError: The weights are refused.
+        """
+        return await self._models.of(await self.read(lambda index: index.info))
+
+    async def warm(self) -> None:
+        """Load the model before anybody waits for it, and read the embeddings."""
+        info = await self.read(lambda index: index.info)
+        self.why_blind = await self._models.why_missing(info)
+        first = np.zeros(info.dim, dtype=np.float32)
+        first[0] = 1
+        await self.read(lambda index: self._searches.warm(first))
+
+    def calibrated(self, index: Index) -> Calibrated:
+        """Return the calibration of the archive, or why there is none; for one of its readers."""
+        kept = self._calibration
+        if kept is not None and kept[0] > time.monotonic():
+            return kept[1]
+        found = calibration_of(index, self._model or index.info.model)
+        self._calibration = (time.monotonic() + _REMEMBERED_S, found)
+        return found
+
+    def model_place(self, index: Index) -> str:
+        """Return where the model of the archive is; for one of its readers."""
+        return self._model or index.info.model
+
+    def model_name(self, index: Index) -> str:
+        """Return the name of the model, which is not a path; for one of its readers."""
+        place = Path(self.model_place(index))
+        is_file_of_run = place.name == WEIGHTS_FILE
+        return place.absolute().parent.name if is_file_of_run else place.name
+
     def _without_path(self, error: FdpsError) -> FdpsError:
         """Name the archive as clients know it."""
         path = str(Path(self.place)) if "://" not in self.place else self.place
@@ -83,6 +131,7 @@ class Archives:
     Args:
         places: Folders or addresses, at least one.
         load: Loads the model of an archive, given its stamp.
+        model: The place of the model, where it is not where the archives remember it.
 
     Raises:
         UsageError: No archive is named, or one twice.
@@ -90,16 +139,17 @@ class Archives:
         ArchiveError: An archive is damaged or of a newer format.
     """
 
-    def __init__(self, places: Sequence[str | Path], load: LoadModel) -> None:
+    def __init__(self, places: Sequence[str | Path], load: LoadModel, *, model: str = "") -> None:
         if not places:
             raise UsageError("no archive to serve", hint="fdps serve NAME.fdps, or --demo")
         self._archives: dict[str, ServedArchive] = {}
+        self._models = Models(load)
         for place in map(str, places):
             if any(place == archive.place for archive in self._archives.values()):
                 raise UsageError(f"{place} is named twice")
             Index.open(place).close()  # whatever is wrong with it is said before the start
             key = _free_key(place, self._archives)
-            self._archives[key] = ServedArchive(key, place, load)
+            self._archives[key] = ServedArchive(key, place, self._models, model)
 
     def __iter__(self) -> Iterator[ServedArchive]:
         return iter(self._archives.values())
@@ -126,6 +176,7 @@ class Archives:
         """Let go of all archives."""
         for archive in self._archives.values():
             archive.close()
+        self._models.close()
 
 
 def _free_key(place: str, taken: dict[str, ServedArchive]) -> str:

@@ -6,6 +6,9 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from fdps.serve.archives import Archives, ServedArchive
+from fdps.serve.looking.queries import Queries
+from fdps.serve.looking.scenes import ScenePictures
+from fdps.serve.looking.uploads import Uploads
 from fdps.serve.problems import problem
 from fdps.serve.security.users import Role, User
 from fdps.serve.settings import ServeSettings
@@ -23,16 +26,37 @@ def archives_of(request: Request) -> Archives:
     return archives
 
 
+def queries_of(request: Request) -> Queries:
+    """Return the query pictures."""
+    queries: Queries = request.app.state.queries
+    return queries
+
+
+def uploads_of(request: Request) -> Uploads:
+    """Return what looks at query pictures."""
+    uploads: Uploads = request.app.state.uploads
+    return uploads
+
+
+def scene_pictures_of(request: Request) -> ScenePictures:
+    """Return what decodes scenes."""
+    pictures: ScenePictures = request.app.state.scene_pictures
+    return pictures
+
+
+QueryPictures = Annotated[Queries, Depends(queries_of)]
+Looking = Annotated[Uploads, Depends(uploads_of)]
+Scenes = Annotated[ScenePictures, Depends(scene_pictures_of)]
 Settings = Annotated[ServeSettings, Depends(settings_of)]
 AllArchives = Annotated[Archives, Depends(archives_of)]
 ArchiveKey = Annotated[
-    str | None, Query(alias="archive", description="Id of the archive.", max_length=200)
+    str | None, Query(description="Id of the archive, where several are served.", max_length=200)
 ]
 
 
-def archive_of(archives: AllArchives, key: ArchiveKey = None) -> ServedArchive:
+def archive_of(archives: AllArchives, archive: ArchiveKey = None) -> ServedArchive:
     """Return the archive that the parameter ``archive`` names, or the only one."""
-    return archives.get(key)
+    return archives.get(archive)
 
 
 Archive = Annotated[ServedArchive, Depends(archive_of)]

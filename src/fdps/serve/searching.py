@@ -46,7 +46,7 @@ N_BINS, N_FINE = 40, 200
 """Bins of a histogram, and those that are counted: bins that nobody is in are left out."""
 _AT_ONCE = 64
 _MOST_WAITING = 128
-_WAIT_S = 60.0
+_WAIT_S = 300.0  # the first search of a large archive reads all of it
 
 
 class Gathering(Generic[Asked, Told]):
@@ -192,6 +192,10 @@ class Searches:
     def __init__(self, place: str) -> None:
         self.people: Gathering[_Search, Any] = Gathering(place, _search_all, "searches")
         self.notes: Gathering[Note, None] = Gathering(place, _note_all, "entries of the audit")
+
+    def warm(self, row: Float32[np.ndarray, " D"]) -> None:
+        """Let the thread read all embeddings, by a search that nobody sees."""
+        self.people.ask(_Search("people", row[np.newaxis], 1, EVERYBODY))
 
     def close(self) -> None:
         """End both threads."""
@@ -367,7 +371,7 @@ def _noted(shared: _Shared, hits: list[Hit], question: Question) -> str:
     except ProblemError:
         raise
     except TimeoutError:
-        return "another process has kept the archive for a minute"
+        return "another process has kept the archive for minutes"
 
 
 def _spreading(counts: Int64[np.ndarray, " _"], length: float) -> Spreading:

@@ -1,11 +1,11 @@
 """Probes: whether the service lives, whether it is ready, its version and its figures."""
 
-from fastapi import APIRouter, Response
-from starlette.requests import Request
+from fastapi import APIRouter, Request, Response
 
 from fdps import __version__
 from fdps.serve.dependencies import Viewer
 from fdps.serve.metrics import Metrics
+from fdps.serve.problems import problem
 
 router = APIRouter(tags=["probes"])
 
@@ -17,8 +17,10 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def readyz() -> dict[str, str]:
-    """Tell that the archives are open."""
+async def readyz(request: Request) -> dict[str, str]:
+    """Tell that the archives are read and their models are loaded."""
+    if not request.app.state.is_ready:
+        raise problem(503, "the archives are being read", code="not_ready")
     return {"status": "ok"}
 
 
