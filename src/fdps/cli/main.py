@@ -32,6 +32,7 @@ from fdps.cli.evaluate.evaluate import evaluate
 from fdps.cli.index.index import index
 from fdps.cli.models.app import app as models
 from fdps.cli.search.search import search
+from fdps.cli.serve.serve import serve
 from fdps.cli.train.predict import predict
 from fdps.cli.train.resume import resume
 from fdps.cli.train.train import train
@@ -104,6 +105,7 @@ app.command()(compare)
 app.command()(detect)
 app.command()(index)
 app.command()(search)
+app.command()(serve)
 app.add_typer(archive)
 app.add_typer(models)
 

@@ -1,6 +1,7 @@
 """The archives that are served: read by many threads, searched by one."""
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,15 +15,18 @@ from fdps.errors import FdpsError, UsageError
 from fdps.search.index import Index
 from fdps.search.results.calibration import Calibration
 from fdps.serve.looking.models import LoadModel, Models
-from fdps.serve.problems import not_found
+from fdps.serve.problems import not_found, problem
 from fdps.serve.readers import Readers
 from fdps.serve.searching import Answer, Question, Searches, answer
 from fdps.structures import Embedder
 from fdps.weights_file import WEIGHTS_FILE
 
+log = logging.getLogger("fdps.serve")
+
 T = TypeVar("T")
 Calibrated = tuple[Calibration | None, str]
 """A calibration, or the reason why there is none."""
+NO_MODEL = "the model of this archive is not at hand, so that no picture can be looked at"
 _REMEMBERED_S = 5.0  # the calibration of an archive, which changes hardly ever
 
 
@@ -79,16 +83,24 @@ class ServedArchive:
         """Return the model of the archive; it is loaded when it is first needed.
 
         Raises:
-            MissingDataError: It is no longer where the archive remembers it.
-            ArchiveError: What is there is another model.
-            ModelError: The weights are refused.
+            ProblemError: It cannot be loaded; the log tells why, as that may name a path.
         """
-        return await self._models.of(await self.read(lambda index: index.info))
+        info = await self.read(lambda index: index.info)
+        try:
+            return await self._models.of(info)
+        except FdpsError as error:
+            log.warning("%s: %s", self.name, error)
+            raise problem(
+                409, NO_MODEL, hint="people of the archive can be searched", code="no_model"
+            ) from error
 
     async def warm(self) -> None:
         """Load the model before anybody waits for it, and read the embeddings."""
         info = await self.read(lambda index: index.info)
-        self.why_blind = await self._models.why_missing(info)
+        why = await self._models.why_missing(info)
+        if why:
+            log.warning("%s cannot look at pictures: %s", self.name, why)
+        self.why_blind = NO_MODEL if why else ""
         first = np.zeros(info.dim, dtype=np.float32)
         first[0] = 1
         await self.read(lambda index: self._searches.warm(first))

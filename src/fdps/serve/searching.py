@@ -41,7 +41,8 @@ from fdps.serve.problems import ProblemError, busy
 from fdps.serve.readers import Opened
 from fdps.structures import Hit
 
-Asked, Told = TypeVar("Asked"), TypeVar("Told")
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
 N_BINS, N_FINE = 40, 200
 """Bins of a histogram, and those that are counted: bins that nobody is in are left out."""
 _AT_ONCE = 64

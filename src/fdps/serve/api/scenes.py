@@ -1,5 +1,6 @@
 """The scenes of an archive and their pictures."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated
 
@@ -81,7 +82,7 @@ async def picture(
     return Response(content, media_type=MEDIA_TYPE)
 
 
-def _of_scene(boxes: dict[int, object], text: str) -> int:
+def _of_scene(boxes: Mapping[int, object], text: str) -> int:
     item = item_of(text)
     if item not in boxes:
         raise UsageError(f"person {item} is not in this scene")

@@ -1,0 +1,1 @@
+"""``fdps serve``: archives in a browser and over REST."""
