@@ -51,6 +51,9 @@ BELOW = {
     "serve": FOUNDATION
     | {"boxes", "bundled", "pictures", "decoding", "query", "search", "embedders", "analysis"}
     | {"weights_file"},
+    # The top: it trains, scores and draws.
+    "reproduce": FOUNDATION
+    | {"analysis", "config", "data", "engine", "evaluation", "predictions", "searcher"},
 }
 """What each part may import besides itself; the command line may import everything."""
 

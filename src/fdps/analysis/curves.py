@@ -232,14 +232,14 @@ def legend_name(name: str) -> str:
     return ("\u200b" if name.startswith("_") else "") + printable(name)  # a space without width
 
 
-def finish(figure: Figure, axes: Axes, has_data: bool) -> Figure:
-    """Add the legend, or say that there is nothing to draw."""
+def finish(figure: Figure, axes: Axes, has_data: bool, *, columns: int = 3) -> Figure:
+    """Add the legend, in so many columns, or say that there is nothing to draw."""
     import matplotlib as mpl
 
     if has_data:
         # Below the axes no curve runs. A name with dollar signs is no formula.
         with mpl.rc_context({"text.parse_math": False}):
-            figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=12)
+            figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=12)
     else:
         axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)
     return figure

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from fdps.analysis.curves import finish, legend_name, line_style, new_figure
 from fdps.analysis.published import AT_100, GALLERY_SIZES, ONE_STEP, TWO_STEP
@@ -57,13 +58,18 @@ def compute_gallery_curve(
     return reports
 
 
+Reports = EvaluationReport | Sequence[EvaluationReport]
+"""One evaluation, or that of every seed of a system."""
+
+
 def plot_gallery_curve(
-    curves: Mapping[str, Mapping[int, EvaluationReport]], *, with_published: bool = False
+    curves: Mapping[str, Mapping[int, Reports]], *, with_published: bool = False
 ) -> Figure:
     """Plot mAP over gallery size, with 95 % intervals over queries.
 
     Args:
-        curves: Reports by gallery size, by name of the system.
+        curves: Reports by gallery size, by name of the system; of several seeds the mean is drawn,
+            and the interval is that of the mean.
         with_published: Whether to draw published curves behind; only right on CUHK-SYSU.
     """
     figure, axes = new_figure("Gallery size")
@@ -71,16 +77,16 @@ def plot_gallery_curve(
         _plot_published(axes)
     has_data = False
     for i, (name, reports) in enumerate(curves.items()):
-        points = [(n, report) for n, report in sorted(reports.items()) if len(report.search)]
+        points = [(n, values) for n, r in sorted(reports.items()) if len(values := _precisions(r))]
         if not points:
             continue
         has_data = True
         sizes = [n for n, _ in points]
-        ends = [bootstrap_intervals(query_values(r.search)[:, :1])[0] for _, r in points]
+        ends = [bootstrap_intervals(values)[0] for _, values in points]
         style = line_style(i)
         axes.plot(
             sizes,
-            [100 * r.search.mean_ap for _, r in points],
+            [100 * values.mean() for _, values in points],
             marker="o",
             label=legend_name(name),
             **style,
@@ -101,7 +107,14 @@ def plot_gallery_curve(
     return finish(figure, axes, has_data or with_published)
 
 
-def _limit(axes: Axes, curves: Mapping[str, Mapping[int, EvaluationReport]]) -> None:
+def _precisions(reports: Reports) -> Float64[np.ndarray, "Q 1"]:
+    """Return the average precision of every query, its mean over seeds."""
+    seeds = [reports] if isinstance(reports, EvaluationReport) else reports
+    stacked = np.stack([query_values(report.search)[:, :1] for report in seeds])
+    return np.asarray(stacked.mean(axis=0))
+
+
+def _limit(axes: Axes, curves: Mapping[str, Mapping[int, Reports]]) -> None:
     sizes = [n for reports in curves.values() for n in reports]
     axes.set_xlim(min(sizes) * 0.85, max(sizes) * 1.18)
     axes.set_ylim(0, 101)

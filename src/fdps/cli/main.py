@@ -31,6 +31,7 @@ from fdps.cli.evaluate.compare import compare
 from fdps.cli.evaluate.evaluate import evaluate
 from fdps.cli.index.index import index
 from fdps.cli.models.app import app as models
+from fdps.cli.reproduce.reproduce import reproduce
 from fdps.cli.search.search import search
 from fdps.cli.serve.serve import serve
 from fdps.cli.train.predict import predict
@@ -102,6 +103,7 @@ app.command()(resume)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(reproduce)
 app.command()(detect)
 app.command()(index)
 app.command()(search)

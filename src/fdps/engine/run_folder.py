@@ -114,7 +114,7 @@ def only_writer(run: Path) -> Iterator[None]:
 
 def _differences(kept: Recipe, given: Recipe) -> list[str]:
     """Describe the fields in which two recipes are not the same science."""
-    old, new = (_flat(_comparable(recipe)) for recipe in (kept, given))
+    old, new = (_flat(science_of(recipe)) for recipe in (kept, given))
     return [
         f"{name} is {new.get(name)!r} here and {old.get(name)!r} there"
         for name in [*old, *(name for name in new if name not in old)]
@@ -122,7 +122,8 @@ def _differences(kept: Recipe, given: Recipe) -> list[str]:
     ]
 
 
-def _comparable(recipe: Recipe) -> dict[str, object]:
+def science_of(recipe: Recipe) -> dict[str, object]:
+    """Return all of a recipe that decides what is learnt; places and the machine are left out."""
     values = dataclasses.asdict(recipe)
     # The places of data may change; the checkpoint tells whether they are the same data.
     values["data"] = {"train": [(source.kind, source.split) for source in recipe.data.train]}

@@ -96,7 +96,7 @@ def train(
     check_continuable(run, recipe)
     fabric = connect(config)
     _check_batches(recipe, len(scenes), fabric.world_size)
-    facts, data = SceneFacts.of(scenes, with_aspects=config.group_by_aspect), _data_hash(scenes)
+    facts, data = SceneFacts.of(scenes, with_aspects=config.group_by_aspect), training_hash(scenes)
     steps_per_epoch = -(-len(facts) // config.batch_size)
     with memory_explained(recipe), ExitStack() as stack:
         learner, progress, news = _begin(recipe, scenes, n_persons, fabric, run, data)
@@ -332,7 +332,7 @@ def _teacher(recipe: Recipe, scenes: SceneSet) -> Distillation | None:
     )
 
 
-def _data_hash(scenes: SceneSet) -> str:
+def training_hash(scenes: SceneSet) -> str:
     """Name all that a training learns from."""
     return data_hash(scenes) + teaching_hash(scenes)
 

@@ -8,7 +8,7 @@ Axes: Q queries, M figures.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -199,7 +199,8 @@ def _first_reason(first: EvaluationReport, other: EvaluationReport) -> str:
             f"one was scored on {first.data} with {first.n_scenes} scenes, the other on "
             f"{other.data} with {other.n_scenes}"
         )
-    if first.options != other.options:
+    # Whether a similarity is weighed by the detector's score is a part of a system, not a rule.
+    if first.options != replace(other.options, weight_by_score=first.options.weight_by_score):
         return f"one was scored with {first.options}, the other with {other.options}"
     ours, theirs = first.search, other.search
     if len(ours) != len(theirs):

@@ -46,7 +46,10 @@ app.command()(view)
 def synth(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
     preset: Annotated[
-        str, typer.Option(help="Settings that the other options change: demo or synthetic-1k.")
+        str,
+        typer.Option(
+            help="Settings that the other options change: demo, synthetic-small or synthetic-1k."
+        ),
     ] = "demo",
     scenes: Annotated[
         int | None, typer.Option(help="Training pictures. [default: 300; 1k: 8000]")

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,25 +72,14 @@ def draw(config: "SyntheticConfig", out: Path, *, quiet: bool) -> "tuple[SceneSe
         UsageError: The folder of the scenes holds something that fdps did not draw.
     """
     from fdps.data import load_scenes
-    from fdps.data.synthetic import draw_dataset
+    from fdps.data.synthetic import draw_dataset, is_drawn
 
     root = out / SCENES
-    if not _is_drawn(config, root):
+    if not is_drawn(config, root):
         with progress_bar("Draw", hidden=quiet) as progress:
             draw_dataset(config, root, progress=progress, workers=min(os.cpu_count() or 1, 4))
         shutil.rmtree(out / RUN, ignore_errors=True)
     return load_scenes("folder", root, "train"), load_scenes("folder", root, "test")
-
-
-def _is_drawn(config: "SyntheticConfig", root: Path) -> bool:
-    from fdps.data.folder import read_info
-    from fdps.errors import DataError
-
-    try:
-        kept = read_info(root).get("synthetic")
-    except DataError:
-        return False
-    return bool(kept == json.loads(json.dumps(asdict(config))))  # TOML has lists, no tuples
 
 
 def take_bundled(out: Path) -> Path:

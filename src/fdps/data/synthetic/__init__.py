@@ -8,7 +8,7 @@ files in reading order: ``config``, ``identity`` (who), ``body``, ``figure``, ``
 """
 
 from fdps.data.synthetic.config import PRESETS, SyntheticConfig
-from fdps.data.synthetic.dataset import draw_dataset
+from fdps.data.synthetic.dataset import draw_dataset, is_drawn
 from fdps.data.synthetic.scene import DrawnScene, draw_scene
 
-__all__ = ["PRESETS", "DrawnScene", "SyntheticConfig", "draw_dataset", "draw_scene"]
+__all__ = ["PRESETS", "DrawnScene", "SyntheticConfig", "draw_dataset", "draw_scene", "is_drawn"]

@@ -113,8 +113,16 @@ def stream(seed: int, purpose: str, *index: int) -> np.random.Generator:
 
 PRESETS = {
     "demo": SyntheticConfig(),
+    "synthetic-small": SyntheticConfig(
+        n_train_persons=90,
+        n_test_persons=60,
+        n_train_scenes=256,
+        n_test_scenes=160,
+        queries_per_person=3,
+    ),
     "synthetic-1k": SyntheticConfig(
         n_train_persons=1000, n_test_persons=300, n_train_scenes=8000, n_test_scenes=2000
     ),
 }
-"""Named sizes: the scenes of ``fdps demo``, and a bench with a thousand identities to learn."""
+"""Named sizes: the scenes of ``fdps demo``; those on which ``fdps reproduce`` trains many networks
+in a few hours; a bench with a thousand identities to learn."""

@@ -1,5 +1,6 @@
 """Draw a whole data set and write it in the folder format."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -8,11 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from fdps.data.drawn_folder import Progress, choose_queries, in_order, replaced_folder
-from fdps.data.folder import IMAGES, write_folder
+from fdps.data.folder import IMAGES, read_info, write_folder
 from fdps.data.synthetic.config import SPLITS, SyntheticConfig, stream
 from fdps.data.synthetic.scene import draw_scene
 from fdps.durable import named
-from fdps.errors import UsageError
+from fdps.errors import DataError, UsageError
 from fdps.pictures import StrPath
 from fdps.structures import Query, Scene, SceneSet
 
@@ -67,6 +68,15 @@ def draw_dataset(
             notes=_NOTES,
             tables={_TABLE: asdict(config)},
         )
+
+
+def is_drawn(config: SyntheticConfig, root: StrPath) -> bool:
+    """Tell whether a folder holds the data set of a config, as :func:`draw_dataset` wrote it."""
+    try:
+        kept = read_info(Path(root)).get(_TABLE)
+    except DataError:
+        return False
+    return bool(kept == json.loads(json.dumps(asdict(config))))  # TOML has lists, no tuples
 
 
 def _draw_files(config: SyntheticConfig, root: Path, split: str, workers: int) -> Iterator[Scene]:

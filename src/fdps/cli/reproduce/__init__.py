@@ -1,0 +1,1 @@
+"""``fdps reproduce``: the tables and figures of the paper."""
