@@ -23,6 +23,7 @@ def orders(tmp_path: Path) -> list[Order]:
     return [order for order in work.orders() if order.run.variant.key in kept]
 
 
+@pytest.mark.slow
 def test_a_failure_stops_what_begins_from_it_and_nothing_else(orders: list[Order]) -> None:
     events = Events()
     failed = perform_all(orders, 2, events, work=note_order)
@@ -37,6 +38,7 @@ def test_a_failure_stops_what_begins_from_it_and_nothing_else(orders: list[Order
     assert worked == {"nae", "fdps"}
 
 
+@pytest.mark.slow
 def test_an_interruption_asks_every_process_to_stop_and_waits_for_it(orders: list[Order]) -> None:
     chosen = [order for order in orders if order.run.variant.key != "nae_plus"]
     with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from fdps.errors import FdpsError, ResourceError, TrainingDiverged
 from fdps.reproduce.one_run import Order, perform
@@ -24,6 +24,7 @@ _PATIENCE_S = 120.0  # for a step and a checkpoint of the largest network
 Perform = Callable[[Order, Callable[[str, int, int], None]], None]
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Follows the runs, from one process."""
 
