@@ -62,7 +62,7 @@ ARCHIVE += ["ingest", "ray", "results", "care", "index"]
 """The rooms of ``fdps.search``, from the ground up; each may import what stands before it."""
 
 SERVE = ["settings", "problems", "security", "metrics", "readers", "searching", "looking"]
-SERVE += ["archives", "cases", "jobs", "dependencies", "api", "pages", "app", "server"]
+SERVE += ["archives", "database", "cases", "jobs", "dependencies", "api", "pages", "app", "server"]
 """The rooms of ``fdps.serve``, from the ground up, likewise."""
 
 OPTIONAL = [

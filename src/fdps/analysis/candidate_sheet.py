@@ -21,6 +21,8 @@ from fdps.analysis.tiles import (
     without_bystanders,
 )
 from fdps.errors import UsageError
+from fdps.search.results.candidates import Candidate
+from fdps.search.times import shown_time
 from fdps.structures import Picture
 
 LEVEL_COLOURS = {"strong": (0, 130, 80), "worth a look": (190, 120, 0), "weak": (110, 118, 128)}
@@ -46,6 +48,33 @@ class Shown:
     box: Float32[np.ndarray, " 4"]
     picture: Picture | str
     level: str = ""
+
+
+def shown_candidate(
+    candidate: Candidate,
+    picture: Picture | str,
+    box: Float32[np.ndarray, " 4"] | None = None,
+) -> Shown:
+    """Describe a candidate for a sheet: rank, similarity and level above, time and place below.
+
+    Args:
+        candidate: The candidate.
+        picture: The scene, or the reason why it cannot be shown.
+        box: Box of the candidate in ``picture``, where that is not as large as the scene.
+    """
+    hit, scene = candidate.hit, candidate.scene
+    known = [
+        (scene and scene.time and shown_time(scene.time)) or "",
+        (scene and scene.camera) or "",
+        hit.scene,
+    ]
+    return Shown(
+        f"{candidate.rank}   {hit.similarity:.2f}   {candidate.level or ''}   item {hit.item}",
+        "   ".join(filter(None, known)),
+        hit.box if box is None else box,
+        picture,
+        candidate.level or "",
+    )
 
 
 def candidate_sheet(

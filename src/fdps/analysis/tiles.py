@@ -49,6 +49,18 @@ def scene_panel(picture: Picture, box: Float32[np.ndarray, " 4"], height_px: int
     return scene
 
 
+def marked(picture: Picture, box: Float32[np.ndarray, " 4"]) -> Picture:
+    """Draw a frame around a person; every pixel inside the box stays as it is."""
+    line = max(3, len(picture) // 300)
+    inner = (*np.floor(box[:2]).astype(int).tolist(), *np.ceil(box[2:]).astype(int).tolist())
+    framed_picture = Image.fromarray(picture)
+    pen = ImageDraw.Draw(framed_picture)
+    for grown, colour in ((2 * line, PAPER), (line, _MARK)):
+        corners = (inner[0] - grown, inner[1] - grown, inner[2] + grown - 1, inner[3] + grown - 1)
+        pen.rectangle(corners, outline=colour, width=line)
+    return np.array(framed_picture)
+
+
 def shrunk(
     picture: Picture, box: Float32[np.ndarray, " 4"], height_px: int
 ) -> tuple[UInt8[np.ndarray, "_ _ 3"], Float32[np.ndarray, " 4"]]:

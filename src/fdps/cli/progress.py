@@ -1,8 +1,11 @@
 """Progress on stderr while a verb works: a sign of life, and a bar with the time left."""
 
 import itertools
+import json
+import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -10,6 +13,7 @@ from fdps.names import printable
 
 _DELAY_S = 0.2  # work that is done by then needs no word
 _FRAME_S = 0.1
+_LINE_S = 0.2
 _FRAMES = "|/-\\"  # in ASCII: every terminal has them
 _CLEAR_LINE = "\r\033[K"
 _SLOW_IMPORTS = frozenset({"torch", "onnxruntime", "ray", "pymilvus"})
@@ -108,6 +112,40 @@ def progress_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], N
     with Progress(*columns, console=console, disable=hidden) as bar:
         task = bar.add_task(escape(printable(title)), total=None)  # names may hold [brackets]
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def progress_lines(count: Callable[[], int]) -> Iterator[Callable[[int, int], None]]:
+    """Write on stderr how far something is, as JSON for programs: one object a line.
+
+    Lines come at most five times a second; the last state is always written. Where nobody reads
+    them any more, the next line fails, and the work ends with it.
+
+    Args:
+        count: Called for every line; tells how many people there are.
+
+    Yields:
+        What to call with the number that is done and the number of all.
+
+    Raises:
+        BrokenPipeError: The reader has gone.
+    """
+    last: dict[str, int] = {}
+    written_at = -math.inf
+
+    def write() -> None:
+        print(json.dumps({**last, "people": count()}), file=sys.stderr, flush=True)
+
+    def update(done: int, total: int) -> None:
+        nonlocal written_at, last
+        last = {"done": done, "total": total}
+        if time.monotonic() - written_at >= _LINE_S:
+            write()
+            written_at, last = time.monotonic(), {}
+
+    yield update
+    if last:
+        write()
 
 
 @contextmanager

@@ -102,6 +102,16 @@ def day_range(text: str) -> tuple[float, float]:
     raise UsageError(f"a time of day must be HH:MM-HH:MM, got {text!r}", hint="such as 22:00-06:00")
 
 
+def shown_time(text: str) -> str:
+    """Write an ISO 8601 time for people: on the clock of the camera, to the second.
+
+    Example:
+        >>> shown_time("2026-05-02T14:31:07.250+02:00")
+        '2026-05-02 14:31:07'
+    """
+    return text[:19].replace("T", " ")
+
+
 def later(text: str, seconds: float) -> str | None:
     """Return a time so much later, to the millisecond; ``None`` beyond the calendar.
 

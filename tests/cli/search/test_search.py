@@ -15,10 +15,10 @@ from fake.network import write_network
 from fake.photos import write_photos
 from fake.videos import walking_frames, write_video
 from fdps.cli.main import main
-from fdps.cli.search.answer import NOTE
 from fdps.cli.search.options import Where
 from fdps.search import Filters, Index
 from fdps.search.results.calibration import Calibration
+from fdps.search.results.candidates import NO_PROOF
 from fdps.search.store import FilterWords
 from fdps.searcher import load
 
@@ -89,7 +89,7 @@ def test_the_table_says_that_these_are_candidates(
     assert lines[1].endswith("event.fdps: 8 people in 4 pictures")
     assert lines[2].split() == ["rank", "similarity", "item", "camera", "scene", "box"]
     assert lines[3].split()[:5] == ["1", "1.000", best, "hall", "photos/002.png"]
-    assert lines[-1] == f"Note    {NOTE}"
+    assert lines[-1] == f"Note    {NO_PROOF}"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from fdps.cli.archive_model import ModelChoice, remembered_as, warn_of_limits
 from fdps.cli.index import options as option
 from fdps.cli.index.report import report
 from fdps.cli.option_groups import grouped
-from fdps.cli.progress import progress_bar
+from fdps.cli.progress import progress_bar, progress_lines
 from fdps.cli.reading import remember_calibration
 from fdps.errors import MissingDataError
 
@@ -32,6 +32,7 @@ def index(
     keep: option.Keep = None,
     strict: option.Strict = False,
     json_output: option.Json = False,
+    progress: option.Progress = "bar",
     quiet: option.Quiet = False,
 ) -> None:
     """Find everybody in pictures and videos and keep them in an archive to search."""
@@ -49,9 +50,12 @@ def index(
         if keep is not None:
             set_retention(archive.store, retention)
         try:
-            with progress_bar(f"Index {out}", hidden=quiet) as progress:
+            shown = progress_bar(f"Index {out}", hidden=quiet)
+            if progress == "json":
+                shown = progress_lines(lambda: len(archive))
+            with shown as tell:
                 cluster = _cluster(archive, ray, model)
-                summary = archive.add(found, options=options, progress=progress, cluster=cluster)
+                summary = archive.add(found, options=options, progress=tell, cluster=cluster)
             remember_calibration(archive, model.model)
         except KeyboardInterrupt:
             print("Interrupted; the same command continues where it was", file=sys.stderr)

@@ -1,7 +1,7 @@
 """The options of ``fdps index``: how files become scenes of an archive."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,10 @@ Keep = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 4 if a file was skipped.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object when done.")]
+Progress = Annotated[
+    Literal["bar", "json"],
+    typer.Option(help="How to tell on stderr how far it is: a bar, or one JSON object a line."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdps.cli.folders import make_folder
-from fdps.cli.search.hits_table import appearance_rows, show_appearances, show_hits, shown_time
+from fdps.cli.search.hits_table import appearance_rows, show_appearances, show_hits
 from fdps.cli.search.options import Format
 from fdps.errors import UsageError
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from fdps.search import Appearance, Index
     from fdps.search.results.candidates import Candidate
 
-NOTE = (
-    "Similarity is of appearance, mostly clothing; it is no proof of identity. "
-    "These are candidates: check each one yourself."
-)
 SHEET = "sheet.jpg"
 _FILES: dict[str, Format] = {
     "results.json": "json",
@@ -58,6 +54,8 @@ class Answer:
 
     def show(self) -> None:
         """Print the answer for people."""
+        from fdps.search.results.candidates import NO_PROOF
+
         for asked in self.asked:
             print(f"{'Unlike ' if asked.is_unlike else 'Query  '} {asked}")
         n_people = self.reading.n_people
@@ -70,7 +68,7 @@ class Answer:
         else:
             show_appearances(self.appearances, self.reading.calibration)
         print("\n".join(self.reading.lines([candidate.hit for candidate in self.found])))
-        print(f"Note    {NOTE}")
+        print(f"Note    {NO_PROOF}")
 
     def text(self, format_: Format) -> str:
         """Write the answer in one of the formats for programs.
@@ -113,7 +111,7 @@ class Answer:
         return [folder / name for name in contents]
 
     def _figures(self) -> dict[str, Any]:
-        from fdps.search.results.candidates import as_json
+        from fdps.search.results.candidates import NO_PROOF, as_json
 
         in_a_row = {}
         if self.appearances is not None:
@@ -125,11 +123,11 @@ class Answer:
             "n_scenes": self.index.n_scenes,
             "queries": [asked.figures() for asked in self.asked],
             **(in_a_row or {"hits": as_json(self.found)}),
-            "note": NOTE,
+            "note": NO_PROOF,
         } | self.reading.figures([candidate.hit for candidate in self.found])
 
     def _draw(self, bystanders: bool) -> "Image":
-        from fdps.analysis.candidate_sheet import candidate_sheet
+        from fdps.analysis.candidate_sheet import candidate_sheet, shown_candidate
         from fdps.search.care.scene_pictures import scene_pictures
 
         named = [getattr(asked.person, "scene", "") for asked in self.asked]
@@ -137,7 +135,10 @@ class Answer:
         pictures = scene_pictures(scene for scene in scenes if scene)
         return candidate_sheet(
             [_query(asked, pictures) for asked in self.asked],
-            [_candidate(candidate, pictures) for candidate in self.found],
+            [
+                shown_candidate(found, pictures.get(found.hit.scene, "removed from the archive"))
+                for found in self.found
+            ],
             bystanders=bystanders,
         )
 
@@ -152,21 +153,3 @@ def _query(asked: "Asked", pictures: dict[str, Any]) -> "Shown":
         picture = pictures.get(getattr(asked.person, "scene", ""), "removed from the archive")
     heading = "Unlike" if asked.is_unlike else "Query"
     return Shown(heading, Path(asked.name).name, asked.person.box, picture)
-
-
-def _candidate(candidate: "Candidate", pictures: dict[str, Any]) -> "Shown":
-    from fdps.analysis.candidate_sheet import Shown
-
-    hit, scene = candidate.hit, candidate.scene
-    known = [
-        (scene and scene.time and shown_time(scene.time)) or "",
-        (scene and scene.camera) or "",
-        hit.scene,
-    ]
-    return Shown(
-        f"{candidate.rank}   {hit.similarity:.2f}   {candidate.level or ''}   item {hit.item}",
-        "   ".join(filter(None, known)),
-        hit.box,
-        pictures.get(hit.scene, "removed from the archive"),
-        candidate.level or "",
-    )

@@ -16,6 +16,8 @@ UNKNOWN = "—"
 
 def show_hits(found: "Sequence[Candidate]") -> None:
     """Print candidates, best first, with what is known of them: level, time and camera."""
+    from fdps.search.times import shown_time
+
     columns = {
         "item": [str(candidate.hit.item) for candidate in found],
         "level": [candidate.level or UNKNOWN for candidate in found],
@@ -106,11 +108,6 @@ def _print_ranked(
         print(f"  {row + 1:>4}  {similarity:>10.3f}  {cells}  {place}")
 
 
-def shown_time(time: str) -> str:
-    """Write a time on the clock of the camera, to the second."""
-    return time[:19].replace("T", " ")
-
-
 def _level(found: "Appearance", calibration: "Calibration | None") -> str | None:
     return calibration.level(found.best.similarity) if calibration else None
 
@@ -126,6 +123,8 @@ def _end(scene: "SceneRecord") -> dict[str, Any]:
 
 def _when(found: "Appearance") -> str:
     """Write the times on the clock of the camera, with the date once if it is one day."""
+    from fdps.search.times import shown_time
+
     if not found.first.time:
         return ""
     start, end = shown_time(found.first.time), shown_time(found.last.time or found.first.time)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,12 @@ from fdps.structures import Hit
 
 if TYPE_CHECKING:
     from fdps.search.index import Index
+
+NO_PROOF = (
+    "Similarity is of appearance, mostly clothing; it is no proof of identity. "
+    "These are candidates: check each one yourself."
+)
+"""What stands below every list of candidates."""
 
 LOOKED_FOR = 1  # the one identity of a MOT file
 CSV_COLUMNS = (
@@ -64,7 +70,7 @@ def as_json(found: Sequence[Candidate]) -> list[dict[str, Any]]:
     """Return an object for each candidate: :data:`CSV_COLUMNS`, with the corners as ``box``."""
     rows = []
     for candidate in found:
-        row = _row(candidate)
+        row = candidate_row(candidate)
         row["box"] = [row.pop(corner) for corner in ("x1", "y1", "x2", "y2")]
         rows.append(row)
     return rows
@@ -72,10 +78,15 @@ def as_json(found: Sequence[Candidate]) -> list[dict[str, Any]]:
 
 def as_csv(found: Sequence[Candidate]) -> str:
     """Write one line for each candidate, under :data:`CSV_COLUMNS`; unknown values are empty."""
+    return csv_text(CSV_COLUMNS, map(candidate_row, found))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Write rows under a line with the names of the columns; ``None`` becomes an empty cell."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_row(candidate) for candidate in found)
+    writer.writerows(rows)
     return text.getvalue()
 
 
@@ -131,7 +142,8 @@ def as_mot(found: Sequence[Candidate]) -> str:
     )
 
 
-def _row(candidate: Candidate) -> dict[str, Any]:
+def candidate_row(candidate: Candidate) -> dict[str, Any]:
+    """Return the values of :data:`CSV_COLUMNS`; what is not known is ``None``."""
     hit, scene = candidate.hit, candidate.scene
     x1, y1, x2, y2 = hit.box.tolist()
     return {

@@ -1,0 +1,1 @@
+"""Cases: named searches with their purpose, notes, and verdicts on what was found."""

@@ -1,0 +1,443 @@
+"""Indexing for clients: a process of its own, one at a time, with a history.
+
+The process is ``fdps index``. It writes its progress as lines of JSON into a pipe of the server; a
+server that is killed breaks the pipe, which ends the process at its next line. Whatever ends it,
+every scene that it has added stays, and the next run goes on from there.
+"""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from fdps.decoding.sampling import DEFAULT_EVERY, Sampling
+from fdps.errors import ArchiveError, MissingDataError, UsageError
+from fdps.search.sqlite.schema import writer_lock
+from fdps.serve.cases.case import checked
+from fdps.serve.database import Database
+from fdps.serve.roots import Folder, Roots
+from fdps.serve.skipped import written_list
+
+State = Literal["running", "done", "failed", "cancelled", "interrupted"]
+
+JOBS_FILE = "jobs.sqlite"
+"""Name of the file of the history in the folder of an archive."""
+
+MOST_KEPT = 500
+"""Most jobs in the history of an archive; the oldest go first."""
+
+STOP_S = 30.0
+"""Time that a job has to end after it was asked to, in seconds."""
+
+_SAVED_EVERY_S = 2.0
+_MOST_LINES = 20  # of what the process says, for the message of a failure
+_MOST_OF_CAMERA = 100
+_EXIT_INTERRUPTED = 130
+_SCHEMA = """
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    body TEXT NOT NULL  -- JSON
+)
+"""
+_VERSION = 1
+
+# A server that was started in the background may have Ctrl-C ignored, and its children would
+# inherit that; they are to be stopped by it.
+_INDEX = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from fdps.cli.main import main; sys.exit(main())"
+)
+
+
+class JobRunningError(ArchiveError):
+    """Another job is running, and one runs at a time."""
+
+
+class UnknownJobError(MissingDataError):
+    """There is no job of this identifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What a client may say about the files.
+
+    Args:
+        every: Frames of videos to look at, as for ``fdps index``.
+        camera: Name of the camera; empty for none.
+        again: Whether known files are looked at again.
+
+    Raises:
+        UsageError: ``every`` or ``camera`` is malformed.
+    """
+
+    every: str = DEFAULT_EVERY
+    camera: str = ""
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        Sampling.parse(self.every)
+        checked(self.camera, "the camera", _MOST_OF_CAMERA)
+
+    def words(self) -> list[str]:
+        """Return them as options of the command line."""
+        camera = [f"--camera={self.camera.strip()}"] if self.camera.strip() else []
+        return [f"--every={self.every}", *camera, *(["--all"] if self.again else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of indexing.
+
+    Args:
+        id: Its identifier.
+        archive: Identifier of the archive.
+        folder: What is indexed, for people: the root, and the path below it.
+        options: What the client said about the files.
+        state: Whether it runs, or how it ended.
+        by: Name of the user.
+        created: Time of the start, ISO 8601, UTC.
+        ended: Time of the end; empty while it runs.
+        done: Number of pictures and frames that were looked at.
+        total: Number of all of them, as far as that is known.
+        people: Number of people in the archive.
+        added: Number of pictures and frames added; known at the end.
+        skipped: Number of files skipped; known at the end.
+        eta_s: Seconds to go, as far as that is known.
+        message: Why it failed, or what else there is to say.
+    """
+
+    id: str
+    archive: str
+    folder: str
+    options: JobOptions
+    state: State
+    by: str
+    created: str
+    ended: str = ""
+    done: int = 0
+    total: int = 0
+    people: int = 0
+    added: int | None = None
+    skipped: int | None = None
+    eta_s: float | None = None
+    message: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.state != "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The archive that a job writes into.
+
+    Args:
+        id: Identifier of the archive.
+        folder: Its folder.
+        model: The model, where it is not where the archive remembers it; else empty.
+        device: Device that the model runs on.
+    """
+
+    id: str
+    folder: Path
+    model: str = ""
+    device: str = "cpu"
+
+
+class JobHistory:
+    """The jobs of an archive, kept in a file.
+
+    Jobs that were running when the server ended are noted as interrupted.
+
+    Args:
+        path: The file, made where there is none.
+
+    Raises:
+        ArchiveError: The file is damaged, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, _SCHEMA, version=_VERSION)
+        for job in self.jobs():
+            if not job.is_over:
+                self.keep(replace(job, state="interrupted", message="the server ended"))
+
+    def jobs(self) -> list[Job]:
+        """Return the jobs, the newest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT body FROM jobs ORDER BY number DESC").fetchall()
+        return [_read_job(body) for (body,) in rows]
+
+    def keep(self, job: Job) -> None:
+        """Keep a job, in place of its earlier state; the oldest beyond the limit are forgotten."""
+        body = json.dumps(asdict(job))
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT INTO jobs (id, state, body) VALUES (?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body",
+                (job.id, job.state, body),
+            )
+            connection.execute(
+                "DELETE FROM jobs WHERE number <= (SELECT max(number) FROM jobs) - ?", (MOST_KEPT,)
+            )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A job at work, and the process that does it."""
+
+    job: Job
+    process: "subprocess.Popen[str]"
+    output: IO[str]
+    history: JobHistory
+    hidden: str  # path that no client learns of
+    shown: str  # what stands in its place
+    reason: State | None = None  # why it was asked to end
+    started: float = field(default_factory=time.monotonic)
+    lines: "deque[str]" = field(default_factory=lambda: deque(maxlen=_MOST_LINES))
+
+
+class Jobs:
+    """Starts jobs, watches them, and remembers them.
+
+    Args:
+        roots: The folders that may be indexed.
+        folders: Folders of the archives, by their identifiers.
+    """
+
+    def __init__(self, roots: Roots, folders: Mapping[str, Path]) -> None:
+        self.roots = roots
+        self._folders = dict(folders)
+        self._histories: dict[str, JobHistory] = {}
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+        self._watcher: threading.Thread | None = None
+
+    def start(
+        self, target: Target, folder: Folder, *, options: JobOptions | None = None, by: str
+    ) -> Job:
+        """Index a folder into an archive.
+
+        Args:
+            target: The archive.
+            folder: The folder, as :meth:`Roots.folder` found it.
+            options: What the client said about the files.
+            by: Name of the user.
+
+        Returns:
+            The job, which runs.
+
+        Raises:
+            JobRunningError: Another job runs.
+            ArchiveError: Another process writes into the archive.
+            ResourceError: The disk is full.
+        """
+        return self._start(target, str(folder.path), folder.name, options or JobOptions(), by)
+
+    def retry(self, target: Target, *, by: str) -> Job:
+        """Look once more at the files that were skipped, as far as they are below a root.
+
+        Raises:
+            UsageError: No file was skipped that may be indexed.
+            JobRunningError: Another job runs.
+            ArchiveError: Another process writes into the archive.
+            ResourceError: The disk is full.
+        """
+        names = written_list(target.folder, self.roots)
+        if names is None:
+            raise UsageError("no file was skipped that may be indexed from here")
+        return self._start(target, f"@{names}", "files that were skipped", JobOptions(), by)
+
+    def jobs(self) -> list[Job]:
+        """Return the jobs of all archives, the newest first."""
+        found = [job for archive in self._folders for job in self._history(archive).jobs()]
+        running = self._running
+        live = {running.job.id: running.job} if running else {}
+        return sorted(
+            (live.get(job.id, job) for job in found), key=lambda job: job.created, reverse=True
+        )
+
+    def job(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            UnknownJobError: There is none of this identifier.
+        """
+        running = self._running
+        if running and running.job.id == job_id:
+            return running.job
+        for job in self.jobs():
+            if job.id == job_id:
+                return job
+        raise UnknownJobError("there is no such job")
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job; what it has added stays. One that has ended stays as it is.
+
+        Raises:
+            UnknownJobError: There is none of this identifier.
+        """
+        running = self._running
+        if running and running.job.id == job_id:
+            self._stop(running, "cancelled")
+        return self.job(job_id)
+
+    def close(self) -> None:
+        """End the job that runs, and wait for it."""
+        running, watcher = self._running, self._watcher
+        if running:
+            self._stop(running, "interrupted")
+        if watcher:
+            watcher.join(STOP_S + 5)
+        for history in self._histories.values():
+            history.close()
+
+    def _history(self, archive: str) -> JobHistory:
+        with self._lock:
+            if archive not in self._histories:
+                self._histories[archive] = JobHistory(self._folders[archive] / JOBS_FILE)
+            return self._histories[archive]
+
+    def _start(self, target: Target, source: str, shown: str, options: JobOptions, by: str) -> Job:
+        history = self._history(target.id)
+        with self._lock:
+            if self._running:
+                raise JobRunningError(
+                    f"a job is running: {self._running.job.folder}; one runs at a time",
+                    hint="wait until it has ended, or cancel it",
+                )
+            with writer_lock(target.folder):  # whoever else writes is named at once
+                pass
+            job = Job(secrets.token_urlsafe(9), target.id, shown, options, "running", by, _now())
+            history.keep(job)
+            output = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - _watch closes it
+            process = subprocess.Popen(
+                _command(target, source, options),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,  # Ctrl-C in the server's terminal is for the server
+            )
+            self._running = _Running(
+                job, process, output, history, str(target.folder), target.folder.name
+            )
+            self._watcher = threading.Thread(target=self._watch, args=(self._running,), daemon=True)
+            self._watcher.start()
+        return job
+
+    def _stop(self, running: _Running, reason: State) -> None:
+        """Ask a process to end, and make it end if it does not."""
+        running.reason = running.reason or reason
+        with suppress(ProcessLookupError):
+            os.kill(running.process.pid, signal.SIGINT)
+
+        def insist() -> None:
+            with suppress(subprocess.TimeoutExpired):
+                running.process.wait(STOP_S)
+            running.process.kill()
+
+        threading.Thread(target=insist, daemon=True).start()
+
+    def _watch(self, running: _Running) -> None:
+        """Read what a process says until it has ended."""
+        assert running.process.stderr is not None
+        saved = time.monotonic()
+        try:
+            for line in running.process.stderr:
+                self._hear(running, line)
+                if time.monotonic() - saved >= _SAVED_EVERY_S:
+                    saved = time.monotonic()
+                    with suppress(Exception):  # a full disk must not end the watching
+                        running.history.keep(running.job)
+            running.job = self._ended(running, running.process.wait())
+        finally:
+            running.output.close()
+            with suppress(Exception):
+                running.history.keep(running.job)
+            self._running = None
+
+    def _hear(self, running: _Running, line: str) -> None:
+        heard = _progress(line)
+        if heard is None:
+            if line.strip():
+                running.lines.append(line.rstrip())
+            return
+        done, total = heard["done"], heard["total"]
+        elapsed = time.monotonic() - running.started
+        eta_s = round(elapsed * (total - done) / done, 1) if done else None
+        running.job = replace(
+            running.job, done=done, total=total, people=heard["people"], eta_s=eta_s
+        )
+
+    def _ended(self, running: _Running, code: int) -> Job:
+        job = replace(running.job, ended=_now(), eta_s=None)
+        said = self.roots.hide("\n".join(running.lines)).replace(running.hidden, running.shown)
+        if code == 0:
+            running.output.seek(0)
+            figures = json.loads(running.output.read() or "{}")
+            return replace(
+                job,
+                state="done",
+                done=max(job.done, job.total),
+                people=figures.get("n_people", job.people),
+                added=figures.get("n_added"),
+                skipped=len(figures.get("skipped", ())),
+                message=said,
+            )
+        if running.reason:
+            return replace(job, state=running.reason)
+        return replace(job, state="failed", message=said or f"it ended with status {code}")
+
+
+def _command(target: Target, source: str, options: JobOptions) -> list[str]:
+    model = [f"--model={target.model}"] if target.model else []
+    return [
+        *(sys.executable, "-P", "-c", _INDEX),
+        *("index", source, "-o", str(target.folder), "--progress", "json", "--json"),
+        *(f"--device={target.device}", *model, *options.words()),
+    ]
+
+
+def _progress(line: str) -> dict[str, int] | None:
+    """Read a line of progress; ``None`` for anything else."""
+    if not line.startswith("{"):
+        return None
+    try:
+        figures: Any = json.loads(line)
+    except ValueError:
+        return None
+    is_one = isinstance(figures, dict) and all(
+        isinstance(figures.get(key), int) for key in ("done", "total", "people")
+    )
+    return figures if is_one else None
+
+
+def _read_job(body: str) -> Job:
+    values = json.loads(body)
+    return Job(**{**values, "options": JobOptions(**values["options"])})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
