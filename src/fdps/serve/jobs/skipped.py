@@ -11,7 +11,7 @@ from fdps.errors import ResourceError
 from fdps.names import from_stored, printable, stored
 from fdps.search.ingest.lists import SKIPPED_COLUMNS
 from fdps.search.ingest.skipped import SKIPPED_FILE
-from fdps.serve.roots import Roots
+from fdps.serve.jobs.roots import Roots
 
 RETRY_FILE = "retry.csv"
 

@@ -1,0 +1,1 @@
+"""Indexing for clients: configured folders, one job at a time, with a history."""
