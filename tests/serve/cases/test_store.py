@@ -282,11 +282,9 @@ def kill_while_editing(folder: Path, n_kills: int) -> int:
     return len(acknowledged.read_text().splitlines())
 
 
-@pytest.mark.parametrize("n_kills", [4, pytest.param(30, marks=pytest.mark.slow)])
-def test_no_acknowledged_change_is_lost_when_the_editor_is_killed(
-    tmp_path: Path, n_kills: int
-) -> None:
-    assert kill_while_editing(tmp_path, n_kills) > 2 * n_kills
+@pytest.mark.slow
+def test_no_acknowledged_change_is_lost_when_the_editor_is_killed(tmp_path: Path) -> None:
+    assert kill_while_editing(tmp_path, 20) > 40
 
 
 def test_two_processes_share_a_file(store: CaseStore, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePath
-from typing import IO, Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -66,6 +66,20 @@ MOST_PICTURES = 500
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # how a cell begins that spreadsheets compute
 _MOST_OF_FILE_NAME = 80
 _SHEET_PX = 220  # height of the pictures on the contact sheet
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """A file that is written; it need not be one on a disk."""
+
+    def write(self, content: bytes, /) -> int:
+        """Write on; the number of bytes written."""
+
+    def flush(self) -> None:
+        """Hand on what is buffered."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +148,7 @@ def findings(case: Case, store: Store) -> Findings:
 
 
 def export(
-    case: Case, store: Store, format_: Format, file: IO[bytes], *, bystanders: Bystanders = "blur"
+    case: Case, store: Store, format_: Format, file: Sink, *, bystanders: Bystanders = "blur"
 ) -> Findings:
     """Write a case into a file.
 
@@ -270,7 +284,7 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-def _write_zip(case: Case, found: Findings, file: IO[bytes], bystanders: Bystanders) -> None:
+def _write_zip(case: Case, found: Findings, file: Sink, bystanders: Bystanders) -> None:
     shown: list[Shown] = []
     pictures: list[dict[str, Any]] = []
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
