@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
@@ -28,6 +29,9 @@ from fdps.serve.api import (
     timeline,
 )
 from fdps.serve.archives import Archives
+from fdps.serve.cases.book import CaseBook
+from fdps.serve.jobs.roots import Roots
+from fdps.serve.jobs.runner import Jobs
 from fdps.serve.looking.queries import Queries
 from fdps.serve.looking.scenes import ScenePictures
 from fdps.serve.looking.uploads import Uploads
@@ -38,6 +42,7 @@ from fdps.serve.settings import ServeSettings
 
 log = logging.getLogger("fdps.serve")
 
+_EXPORTS = 2  # at one time; each decodes pictures in a process of its own
 ROUTERS = (
     *(probes.router, login.router, queries.router, search.router, people.router, scenes.router),
     *(cameras.router, timeline.router, model.router, cases.router, jobs.router, privacy.router),
@@ -58,12 +63,15 @@ def create_app(settings: ServeSettings, archives: Archives) -> FastAPI:
     """
     settings.check()
 
+    folders = {one.key: Path(one.place) for one in archives if "://" not in one.place}
+    jobs, book = Jobs(Roots(settings.roots), folders), CaseBook(archives, settings.cases)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         warming = asyncio.create_task(_warm(app, archives))
         yield
         warming.cancel()
-        for part in (app.state.uploads, app.state.scene_pictures, archives):
+        for part in (jobs, book, app.state.uploads, app.state.scene_pictures, archives):
             await run_in_threadpool(part.close)
 
     app = FastAPI(
@@ -81,6 +89,8 @@ def create_app(settings: ServeSettings, archives: Archives) -> FastAPI:
     app.state.uploads = Uploads(settings.limits)
     app.state.scene_pictures = ScenePictures(settings.limits)
     app.state.is_ready = False
+    app.state.jobs, app.state.cases = jobs, book
+    app.state.exports = CapacityLimiter(_EXPORTS)
     app.state.error_page = pages.error_page
     problems.install(app)
     for router in ROUTERS:

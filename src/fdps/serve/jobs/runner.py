@@ -42,7 +42,7 @@ _INDEX = (
 
 
 class JobRunningError(ArchiveError):
-    """Another job is running, and one runs at a time."""
+    """Another job, or another process, writes; one writes at a time."""
 
 
 class UnknownJobError(MissingDataError):
@@ -190,8 +190,7 @@ class Jobs:
                     f"a job is running: {self._running.job.folder}; one runs at a time",
                     hint="wait until it has ended, or cancel it",
                 )
-            with writer_lock(target.folder):  # whoever else writes is named at once
-                pass
+            _check_free(target.folder)
             job = Job(secrets.token_urlsafe(9), target.id, shown, options, "running", by, _now())
             history.keep(job)
             output = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - _watch closes it
@@ -238,6 +237,7 @@ class Jobs:
                         running.history.keep(running.job)
             running.job = self._ended(running, running.process.wait())
         finally:
+            running.process.stderr.close()
             running.output.close()
             with suppress(Exception):
                 running.history.keep(running.job)
@@ -274,6 +274,16 @@ class Jobs:
         if running.reason:
             return replace(job, state=running.reason)
         return replace(job, state="failed", message=said or f"it ended with status {code}")
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse at once where another process writes; what is said names no folder above it."""
+    try:
+        with writer_lock(folder):
+            pass
+    except ArchiveError as error:
+        said = str(error).replace(str(folder), folder.name)
+        raise JobRunningError(said, hint="wait until it has finished") from error
 
 
 def _command(target: Target, source: str, options: JobOptions) -> list[str]:

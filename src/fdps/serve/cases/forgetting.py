@@ -1,0 +1,90 @@
+"""Whoever is forgotten in an archive is also erased from the cases."""
+
+from collections.abc import Sequence
+
+from fdps.search.care.forget import candidates_of_items, forget
+from fdps.search.sqlite.store import SqliteStore
+from fdps.search.store import Store
+from fdps.serve.cases.case import Place
+from fdps.serve.cases.places import places_of
+from fdps.serve.cases.store import CaseStore, ErasedFromCases
+
+NOTHING = ErasedFromCases({}, 0, 0)
+
+
+def archive_key(store: Store) -> str:
+    """Return what names an archive in a file of cases, wherever its folder is.
+
+    It is the hash of the first entry of its audit; an archive without one goes by its place.
+    """
+    if isinstance(store, SqliteStore):
+        with store.reading() as connection:
+            row = connection.execute("SELECT hash FROM audit WHERE seq = 1").fetchone()
+        if row:
+            return str(row[0])
+    return str(store.folder.resolve()) if store.folder else store.info.created
+
+
+def forget_everywhere(
+    store: Store,
+    cases: CaseStore | None,
+    items: Sequence[int],
+    *,
+    reason: str = "",
+    dry_run: bool = False,
+) -> tuple[int, ErasedFromCases]:
+    """Erase people for good, from an archive and from its cases.
+
+    The cases come first: whoever stops this half way finds the people in the archive again. What
+    the command line erases from the archive alone is erased from the cases by
+    :func:`erase_forgotten`.
+
+    Args:
+        store: The archive.
+        cases: Its cases, if there are any.
+        items: Numbers of people.
+        reason: The reason, noted in the audit.
+        dry_run: Whether to change nothing, and only to say what would be erased.
+
+    Returns:
+        The number of people erased from the archive, and what was erased from the cases.
+
+    Raises:
+        MissingDataError: Nobody has any of these numbers.
+        ArchiveError: Another process writes into the archive.
+    """
+    there = [one.item for one in candidates_of_items(store, items)]
+    places = list(places_of(store, there).values())
+    if dry_run:
+        found = cases.erase(archive_key(store), places, dry_run=True) if cases else NOTHING
+        return len(there), found
+    with store.writing():  # so that nothing is erased from the cases where the archive is in use
+        erased = cases.erase(archive_key(store), places) if cases else NOTHING
+        return forget(store, there, reason=reason), erased
+
+
+def erase_forgotten(store: Store, cases: CaseStore, *, after: int = 0) -> int:
+    """Erase from the cases whoever the archive has forgotten.
+
+    Args:
+        store: The archive; one on a server does not tell whom it has forgotten.
+        cases: Its cases.
+        after: Marks up to this number are passed over, as what an earlier call returned.
+
+    Returns:
+        The number of the newest mark.
+    """
+    if not isinstance(store, SqliteStore):
+        return after
+    with store.reading() as connection:
+        rows = connection.execute(
+            "SELECT id, sha256, frame, x1, y1, x2, y2 FROM forgotten WHERE id > ? ORDER BY id",
+            (after,),
+        ).fetchall()
+    if rows:
+        places = [
+            Place(sha256, frame, (x1, y1, x2, y2)) for _, sha256, frame, x1, y1, x2, y2 in rows
+        ]
+        cases.erase(archive_key(store), places)
+        after = rows[-1][0]
+    return after

@@ -1,0 +1,293 @@
+"""Cases over HTTP: who may, what is kept, what two editors see, what is exported."""
+
+import csv
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from fake.embedder import ColourEmbedder
+from fake.served import ADDRESS, BEARER, served
+from fdps.search import Index
+from fdps.search.audit import entries
+from fdps.search.care.forget import forget
+from fdps.search.open_store import open_folder
+from fdps.serve.security.users import Role, add_user
+
+API = "/api/v1"
+
+
+@pytest.fixture
+def archive(photos_archive: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change; the pictures stay where they are."""
+    shutil.copytree(photos_archive, tmp_path / "event.fdps")
+    return tmp_path / "event.fdps"
+
+
+@pytest.fixture
+def editor(archive: Path) -> Iterator[TestClient]:
+    with served(archive) as client:
+        client.headers.update(BEARER)
+        yield client
+
+
+def begun(client: TestClient, **more: Any) -> dict[str, Any]:
+    answer = client.post(f"{API}/cases", json={"name": "lost child", **more})
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["ETag"] == f'"{answer.json()["version"]}"'
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def judged(client: TestClient, case_id: str, item: int, verdict: str | None, **more: Any) -> Any:
+    answer = client.put(
+        f"{API}/cases/{case_id}/verdicts", json={"item": item, "verdict": verdict, **more}
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_case_from_its_beginning_to_its_end(editor: TestClient, archive: Path) -> None:
+    case = begun(editor, purpose="guardian asked", like=["item:1"], unlike=["item:2"])
+    assert [person["is_unlike"] for person in case["query"]] == [False, True]
+    crop = editor.get(case["query"][0]["crop"])
+    assert (crop.status_code, crop.headers["content-type"]) == (200, "image/webp")
+    assert crop.content[8:12] == b"WEBP"
+    judged(editor, case["id"], 3, "confirmed", note="at the gate")
+    found = judged(editor, case["id"], 4, "rejected")
+    assert [(hit["item"], hit["note"]) for hit in found["confirmed"]] == [(3, "at the gate")]
+    (rejected,) = found["rejected"]
+    assert rejected["item"] == 4
+    assert rejected["scene"]["path_name"].endswith(".png")
+    assert str(archive.parent) not in json.dumps(found)
+    (line,) = editor.get(f"{API}/cases").json()
+    assert (line["n_query"], line["n_confirmed"], line["n_rejected"]) == (2, 1, 1)
+    assert line["archive"] == "event"
+    version = {"If-Match": f'"{found["version"]}"'}
+    changed = editor.patch(f"{API}/cases/{case['id']}", json={"notes": "x"}, headers=version)
+    assert changed.json()["notes"] == "x"
+    assert len(changed.json()["query"]) == 2
+    assert editor.delete(f"{API}/cases/{case['id']}").status_code == 204
+    assert editor.get(f"{API}/cases/{case['id']}").status_code == 404
+    assert editor.get(f"{API}/cases").json() == []
+
+
+def test_the_second_of_two_editors_gets_412(editor: TestClient) -> None:
+    case = begun(editor)
+    url, seen = f"{API}/cases/{case['id']}", {"If-Match": '"1"'}
+    assert editor.patch(url, json={"notes": "ann's"}, headers=seen).status_code == 200
+    late = editor.patch(url, json={"notes": "bob's"}, headers=seen)
+    assert late.status_code == 412
+    assert late.headers["ETag"] == '"2"'
+    assert late.json()["code"] == "outdated"
+    verdict = {"item": 1, "verdict": "confirmed"}
+    assert editor.put(f"{url}/verdicts", json=verdict, headers=seen).status_code == 412
+    assert editor.delete(url, headers=seen).status_code == 412
+    assert editor.get(url).json()["notes"] == "ann's"
+    assert editor.patch(url, json={"notes": "y"}).status_code == 428
+    assert editor.patch(url, json={"notes": "y"}, headers={"If-Match": "x"}).status_code == 422
+    assert editor.patch(url, json={"notes": "y"}, headers={"If-Match": "*"}).status_code == 200
+
+
+def test_whom_a_case_looks_for_can_be_changed(editor: TestClient) -> None:
+    case = begun(editor, like=["item:1"], unlike=["item:2"])
+    url = f"{API}/cases/{case['id']}"
+    more = {"like": ["query:1", "item:3"]}
+    answer = editor.patch(url, json=more, headers={"If-Match": '"1"'})
+    assert [person["is_unlike"] for person in answer.json()["query"]] == [False, False, True]
+    none = editor.patch(url, json={"like": [], "unlike": []}, headers={"If-Match": "*"})
+    assert none.json()["query"] == []
+    for word in ("item:0", "item:99999", "query:9", "query:x"):
+        wrong = editor.patch(url, json={"like": [word]}, headers={"If-Match": "*"})
+        assert wrong.status_code == 422, word
+
+
+def test_a_verdict_survives_indexing_anew(editor: TestClient, archive: Path) -> None:
+    case = begun(editor, like=["item:1"])
+    before = judged(editor, case["id"], 3, "rejected", note="not this person")
+    with Index.open(archive, ColourEmbedder()) as index:
+        sources = {Path(scene.path).parent for scene in index.store.find_all()}
+        for source in sorted(sources):
+            index.add(source, again=True)
+        n_people = len(index)
+    after = editor.get(f"{API}/cases/{case['id']}").json()
+    (old,), (new,) = before["rejected"], after["rejected"]
+    assert new["item"] > n_people >= old["item"]
+    assert (new["note"], new["box"]) == ("not this person", old["box"])
+    taken_back = judged(editor, case["id"], new["item"], None)
+    assert taken_back["rejected"] == taken_back["missing"] == []
+
+
+def test_an_export_is_complete_and_in_the_audit(editor: TestClient, archive: Path) -> None:
+    case = begun(editor, like=["item:1"], purpose="guardian asked")
+    judged(editor, case["id"], 3, "confirmed")
+    judged(editor, case["id"], 4, "rejected")
+    for format_, media_type in (("csv", "text/csv"), ("json", "application/json")):
+        answer = editor.post(f"{API}/cases/{case['id']}/export", json={"format": format_})
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(media_type)
+        name = f'attachment; filename="lost_child.{format_}"'
+        assert answer.headers["content-disposition"] == name
+    rows = list(csv.DictReader(io.StringIO(answer.text))) if format_ == "csv" else answer.json()
+    assert [hit["item"] for hit in rows["confirmed"]] == [3]
+    answer = editor.post(f"{API}/cases/{case['id']}/export", json={"format": "zip"})
+    content = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert json.loads(content.read("manifest.json"))["bystanders"] == "blurred"
+    refused = editor.post(f"{API}/cases/{case['id']}/export", json={"format": "mot"})
+    assert refused.status_code == 422
+    with open_folder(archive, "audit") as store, store.reading() as connection:
+        notes = [entry for entry in entries(connection) if entry.action == "export"]
+    assert [json.loads(note.details)["format"] for note in notes] == ["csv", "json", "zip"]
+    assert {note.purpose for note in notes} == {"guardian asked"}
+    assert json.loads(notes[0].details) == {
+        "case": case["id"],
+        "user": "local",
+        "format": "csv",
+        "bystanders": "blur",
+        "items": [3, 4],
+    }
+
+
+def test_whoever_the_command_line_forgets_leaves_the_cases(
+    editor: TestClient, archive: Path
+) -> None:
+    case = begun(editor, like=["item:3"])
+    judged(editor, case["id"], 3, "confirmed", note="gone soon")
+    with Index.open(archive) as index:
+        forget(index.store, [3])
+    found = editor.get(f"{API}/cases/{case['id']}").json()
+    assert found["query"] == found["confirmed"] == found["missing"] == []
+    assert b"gone soon" not in (archive / "cases.sqlite").read_bytes()
+
+
+def test_forgetting_over_http_erases_from_archive_and_cases(
+    editor: TestClient, archive: Path
+) -> None:
+    with Index.open(archive) as index:
+        gone, stays = (index.person(item) for item in (3, 4))
+    case = begun(editor, like=["item:3"])
+    judged(editor, case["id"], 3, "confirmed", note="secret note")
+    crop = editor.get(f"{API}/cases/{case['id']}/query/1/crop").content
+    body = {"items": [3, 99999], "reason": "art. 17"}
+    dry = editor.post(f"{API}/forget", json=body).json()
+    assert (dry["dry_run"], dry["n_people"], dry["items"]) == (True, 1, [3])
+    assert dry["scenes"] == [gone.scene]
+    assert dry["cases"] == [{"id": case["id"], "name": "lost child"}]
+    assert editor.get(f"{API}/cases/{case['id']}").json()["version"] == 2
+    done = editor.post(f"{API}/forget", json={**body, "dry_run": False}).json()
+    assert {**done, "dry_run": True} == dry
+    assert done["log_is_empty"]
+    content = b"\0".join(path.read_bytes() for path in archive.iterdir())
+    assert gone.embedding.tobytes() not in content
+    assert crop not in content
+    assert b"secret note" not in content
+    assert stays.embedding.tobytes() in content
+    assert editor.post(f"{API}/forget", json=body).status_code == 404
+    audit = editor.get(f"{API}/audit").json()
+    (entry,) = (one for one in audit["entries"] if one["action"] == "forget")
+    assert entry["purpose"] == "art. 17 (by local)"
+
+
+def test_one_file_may_hold_the_cases_of_several_archives(
+    photos_archive: Path, archive: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.fdps"
+    with Index.create(other, ColourEmbedder()) as index:
+        index.add(next(photos_archive.parent.glob("gate/*.png")))
+    file = tmp_path / "all.sqlite"
+    with served(archive, other, cases=file) as client:
+        client.headers.update(BEARER)
+        first, second = begun(client, archive="event"), begun(client, archive="other")
+        assert client.post(f"{API}/cases", json={"name": "x"}).status_code == 422
+        assert client.post(f"{API}/cases", json={"name": "x", "archive": "y"}).status_code == 404
+        assert {line["archive"] for line in client.get(f"{API}/cases").json()} == {
+            *("event", "other")
+        }
+    with served(other, cases=file) as client:
+        client.headers.update(BEARER)
+        assert [line["id"] for line in client.get(f"{API}/cases").json()] == [second["id"]]
+        assert client.get(f"{API}/cases/{first['id']}").status_code == 404
+    assert not (archive / "cases.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": ""},
+        {"name": "x" * 201},
+        {"name": "a", "notes": "\u0000"},
+        {"name": "a", "path": "/etc"},
+        {"name": "a", "like": ["item:1"] * 51},
+        {},
+    ],
+)
+def test_malformed_cases_are_refused(client: TestClient, body: dict[str, Any]) -> None:
+    answer = client.post(f"{API}/cases", json=body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+REQUESTS = [
+    ("GET", "/cases", None, Role.VIEWER),
+    ("POST", "/cases", {"name": "a"}, Role.EDITOR),
+    ("PATCH", "/cases/x", {"notes": "a"}, Role.EDITOR),
+    ("DELETE", "/cases/x", None, Role.EDITOR),
+    ("PUT", "/cases/x/verdicts", {"item": 1, "verdict": None}, Role.EDITOR),
+    ("POST", "/cases/x/export", {"format": "csv"}, Role.EDITOR),
+    ("GET", "/roots", None, Role.EDITOR),
+    ("GET", "/jobs", None, Role.VIEWER),
+    ("POST", "/jobs", {"root": "x"}, Role.EDITOR),
+    ("DELETE", "/jobs/x", None, Role.EDITOR),
+    ("GET", "/skipped", None, Role.VIEWER),
+    ("POST", "/skipped/retry", None, Role.EDITOR),
+    ("POST", "/forget", {"items": [1]}, Role.ADMIN),
+    ("GET", "/audit", None, Role.ADMIN),
+    ("GET", "/retention", None, Role.VIEWER),
+    ("PUT", "/retention", {"keep": "30d"}, Role.ADMIN),
+    ("GET", "/connections", None, Role.VIEWER),
+]
+
+
+@pytest.fixture(scope="module")
+def of_roles(
+    photos_archive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Role, TestClient]]:
+    """A client for each role, who has logged in."""
+    folder, password = tmp_path_factory.mktemp("roles"), "a long password"
+    users, copy = folder / "users.toml", folder / "event.fdps"
+    shutil.copytree(photos_archive, copy)
+    for role in Role:
+        add_user(users, role.name.lower(), role.name.lower(), password)
+    with served(copy, users=users, token="") as client:
+        clients = {}
+        for role in Role:
+            form = {"username": role.name.lower(), "password": password}
+            answer = client.post("/login", data=form, headers={"Origin": ADDRESS})
+            assert answer.status_code == 303, answer.text
+            clients[role] = TestClient(client.app, base_url=ADDRESS, headers={"Origin": ADDRESS})
+            clients[role].cookies.update(answer.cookies)
+            client.cookies.clear()
+        yield clients
+
+
+@pytest.mark.parametrize(("method", "path", "body", "least"), REQUESTS)
+def test_who_may(
+    of_roles: dict[Role, TestClient],
+    stranger: TestClient,
+    method: str,
+    path: str,
+    body: Any,
+    least: Role,
+) -> None:
+    assert stranger.request(method, API + path, json=body).status_code in (401, 403)
+    for role, client in of_roles.items():
+        answer = client.request(method, API + path, json=body)
+        is_refused = answer.status_code == 403 and answer.json()["code"] == "wrong_role"
+        assert is_refused == (role < least), (role, answer.text)
+        assert answer.status_code < 500
