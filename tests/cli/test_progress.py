@@ -1,5 +1,6 @@
 """Signs of life: at once before a slow import, soon for slow work, never for quick work."""
 
+import json
 import os
 import pty
 import select
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from fdps.cli.progress import progress_bar, working
+from fdps.cli.progress import progress_bar, progress_lines, working
 
 HALF_A_SECOND = 0.5
 
@@ -112,3 +113,35 @@ def _source() -> str:
     import fdps
 
     return os.path.dirname(os.path.dirname(fdps.__file__))  # noqa: PTH120 - as PYTHONPATH wants it
+
+
+def test_lines_for_programs_say_the_last_state_and_come_seldom(capsys):
+    with progress_lines(lambda: 7) as tell:
+        for done in range(1, 101):
+            tell(done, 100)
+    printed = capsys.readouterr()
+    lines = [json.loads(line) for line in printed.err.splitlines()]
+    assert printed.out == ""
+    assert lines[0] == {"done": 1, "total": 100, "people": 7}
+    assert lines[-1] == {"done": 100, "total": 100, "people": 7}
+    assert len(lines) < 20
+
+
+def test_work_that_tells_nothing_writes_no_line(capsys):
+    with progress_lines(lambda: 7):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_reader_that_has_gone_ends_the_work():
+    code = (
+        "from fdps.cli.progress import progress_lines\n"
+        "with progress_lines(lambda: 1) as tell:\n"
+        "    while True:\n"
+        "        tell(1, 2)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.stderr.close()
+    assert process.wait(60) != 0

@@ -16,6 +16,9 @@ from fdps.cli.main import main
 from fdps.search import Index
 from fdps.search.audit import Note
 from fdps.search.open_store import open_folder
+from fdps.serve.cases.forgetting import archive_key
+from fdps.serve.cases.places import places_of
+from fdps.serve.cases.store import CaseStore
 
 PEOPLE = 2
 
@@ -225,6 +228,19 @@ def test_an_audit_names_few_of_many_and_json_all(
     listed = printed(capsys, "audit", archive)["entries"]
     assert isinstance(listed, list)
     assert json.loads(listed[-1]["details"])["scenes"] == names
+
+
+def test_whoever_is_forgotten_leaves_the_cases_of_the_web_service(archive: str) -> None:
+    folder = Path(archive)
+    with closing(CaseStore(folder / "cases.sqlite")) as cases, Index.open(archive) as index:
+        key, places = archive_key(index.store), places_of(index.store, [1, 3])
+        case = cases.create(key, "a", by="ann").line.id
+        for item in (1, 3):
+            cases.judge(case, places[item], "confirmed", by="ann", note=f"note on {item}")
+    assert run("forget", archive, "--item", 1, "--yes") == 0
+    assert b"note on 1" not in (folder / "cases.sqlite").read_bytes()
+    with closing(CaseStore(folder / "cases.sqlite")) as cases:
+        assert [judged.note for judged in cases.case(case).judged] == ["note on 3"]
 
 
 def test_forget_by_number(archive: str, capsys: pytest.CaptureFixture[str]) -> None:

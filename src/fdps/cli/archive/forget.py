@@ -1,6 +1,7 @@
 """``fdps archive forget``: erase a person for good."""
 
 import json
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -69,7 +70,6 @@ def forget(
     """
     from fdps.search import Index
     from fdps.search.care.forget import candidates_of_items, read_items, write_candidates
-    from fdps.search.care.forget import forget as forget_people
 
     if [like is not None, bool(items), ids_file is not None].count(True) != 1:
         raise UsageError("say whom to forget", hint="one of --like, --item and --ids-file")
@@ -97,10 +97,21 @@ def forget(
             _say_dry(archive, found, json_output)
             return
         confirm(f"Erase {len(found)} people from {archive} for good?", yes)
-        n_people = forget_people(index.store, [one.item for one in found], reason=reason)
+        n_people = _erase(index, [one.item for one in found], reason)
         report_erased(archive, index.store, n_people, 0, json_output=json_output)
     if not json_output:
         print(f"Note    the files were not touched; {printable(folder)}/originals.csv names them")
+
+
+def _erase(index: "Index", items: list[int], reason: str) -> int:
+    """Erase people from the archive, and from the cases in its folder."""
+    from fdps.serve.cases.forgetting import forget_everywhere
+    from fdps.serve.cases.store import CASES_FILE, CaseStore
+
+    path = index.folder / CASES_FILE if index.folder else None
+    with closing(CaseStore(path)) if path and path.is_file() else nullcontext() as cases:
+        n_people, _ = forget_everywhere(index.store, cases, items, reason=reason)
+    return n_people
 
 
 def _alike(index: "Index", embedding: "np.ndarray", min_similarity: float) -> "list[ToForget]":
