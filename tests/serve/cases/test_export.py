@@ -204,8 +204,8 @@ def test_in_the_pictures_of_a_zip_nobody_else_can_be_told(
                 continue
             inside = (slice(y1 + 8, y2 - 8), slice(x1 + 8, x2 - 8))  # off the frame of the hit
             change = np.abs(shown[inside] - original[inside]).mean()
-            assert np.abs(open_[inside] - original[inside]).mean() < 4  # JPEG
-            assert change < 4 if is_hit else change > ENOUGH
+            assert np.abs(open_[inside] - original[inside]).mean() < 6  # JPEG
+            assert change < 6 if is_hit else change > ENOUGH
             n_bystanders += not is_hit
     assert n_bystanders >= 3
 
