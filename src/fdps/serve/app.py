@@ -81,6 +81,7 @@ def create_app(settings: ServeSettings, archives: Archives) -> FastAPI:
         docs_url=None,  # these pages take their scripts from other hosts
         redoc_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,  # an address is right or wrong; none leads elsewhere
     )
     door, metrics = Door(settings), Metrics()
     app.state.settings, app.state.archives = settings, archives

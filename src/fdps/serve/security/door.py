@@ -40,7 +40,7 @@ class Door:
         self._users = UsersFile(settings.users) if settings.users else None
         self.sessions = Sessions(settings.limits.session_s)
         self._by_address = Failures(20, _WINDOW_S)
-        self._by_name = Failures(5, _WINDOW_S)
+        self._by_name = Failures(10, _WINDOW_S)
         # Whoever has the token of a service with users may look, such as a monitor.
         self._of_token = User("token", Role.VIEWER) if self._users else User("local", Role.ADMIN)
 
