@@ -53,6 +53,8 @@ def folder(tmp_path: Path) -> Path:
             2,
             "index photos -o milvus://localhost:1/new --model weights.safetensors",
         ),
+        ("serve", "fastapi", 2, "serve event.fdps"),
+        ("serve", "argon2", 2, "serve --add-user anna --users users.toml"),
         ("video", "av", 3, "detect clips --model weights.safetensors"),
         ("heic", "pillow_heif", 3, "detect phone --model weights.safetensors"),
     ],

@@ -57,9 +57,10 @@ class Readers:
 
     def close(self) -> None:
         """End the threads; what waits is answered before."""
-        for _ in self._threads:
+        threads, self._threads = self._threads, []
+        for _ in threads:
             self._jobs.put(None)
-        for thread in self._threads:
+        for thread in threads:
             thread.join()
 
     def _work(self) -> None:

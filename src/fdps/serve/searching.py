@@ -92,9 +92,10 @@ class Gathering(Generic[Asked, Told]):
         return future
 
     def close(self) -> None:
-        """End the thread; what waits is answered before."""
-        self._waiting.put(None)
-        self._thread.join()
+        """End the thread; what waits is answered before. Closing twice is allowed."""
+        if self._thread.is_alive():
+            self._waiting.put(None)
+            self._thread.join()
 
     def _run(self) -> None:
         opened, goes_on = Opened(self._place), True
@@ -335,9 +336,10 @@ def answer(index: Index, searches: Searches, question: Question) -> Answer:
     if counting is None:
         n_looked_at = index.store.count(question.filters)
         return Answer(hits, len(index), n_looked_at, None, found, unrecorded)
-    counts = counting.result()
-    spread = _spreading(counts, wanted.length)
-    return Answer(hits, len(index), int(counts.sum()), spread, found, unrecorded)
+    counts = counting.result(_WAIT_S)
+    spread, n_looked_at = _spreading(counts, wanted.length), int(counts.sum())
+    n_people = n_looked_at if question.filters == EVERYBODY else len(index)
+    return Answer(hits, n_people, n_looked_at, spread, found, unrecorded)
 
 
 def _found(

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -79,21 +80,29 @@ def _serve(
     settings = settings_of(access, rules, access.port)
     settings.check()
     served = Archives(places, load, model=str(model.model or ""))
-    bound = listen(settings.host, settings.port)
-    settings = replace(settings, port=bound.getsockname()[1])
-    app = create_app(settings, served)
+    try:
+        with listen(settings.host, settings.port) as bound:
+            settings = replace(settings, port=bound.getsockname()[1])
+            app = create_app(settings, served)
+            serve_app(
+                app, settings, bound, partial(_started, places, settings, open_browser, json_output)
+            )
+    finally:
+        served.close()
 
-    def started() -> None:
-        if json_output:
-            _print_json(places, settings)
-        else:
-            _print_banner(places, settings)
-        if open_browser:
-            import webbrowser
 
-            webbrowser.open(address(settings))
+def _started(
+    places: Sequence[str], settings: "ServeSettings", open_browser: bool, json_output: bool
+) -> None:
+    """Say where the service listens, as soon as it does."""
+    if json_output:
+        _print_json(places, settings)
+    else:
+        _print_banner(places, settings)
+    if open_browser:
+        import webbrowser
 
-    serve_app(app, settings, bound, started)
+        webbrowser.open(address(settings))
 
 
 def address(settings: "ServeSettings") -> str:
@@ -144,7 +153,7 @@ def _need_packages() -> None:
     except ImportError as error:
         raise UsageError(
             f"fdps serve needs {error.name}, which is not installed",
-            hint='pip install "fdps[serve]"',
+            hint="pip install 'fdps[serve]'",
         ) from error
     del argon2, fastapi, prometheus_client, python_multipart, uvicorn
 
