@@ -1,7 +1,6 @@
 """The OpenAPI description: valid, complete, and true whatever is drawn from it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from schemathesis import checks
 from starlette.testclient import TestClient
 
 from fake.live_server import live
-from fake.served import BEARER
+from fake.served import BEARER, write_archive
 from fdps.serve.settings import Limits
 
 EXAMPLES = 6
@@ -19,8 +18,9 @@ EXAMPLES = 6
 
 
 @pytest.fixture(scope="module")
-def port(photos_archive: Path) -> Iterator[int]:
-    with live(photos_archive, Limits()) as port:
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    archive = write_archive(tmp_path_factory.mktemp("drawn"))  # requests may erase people of it
+    with live(archive, Limits()) as port:
         yield port
 
 

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from fake.embedder import ColourEmbedder
 from fake.hostile_texts import addresses, scripts, traversals
-from fake.served import BEARER, served
+from fake.served import BEARER, served, write_archive
 from fake.stores import DIM, people_of
 from fdps.search.sqlite.store import SqliteStore
 from fdps.structures import SceneRecord
@@ -28,8 +28,8 @@ Field = tuple[str, str, str, str]
 
 
 @pytest.fixture(scope="module")
-def attacked(photos_archive: Path) -> Iterator[TestClient]:
-    with served(photos_archive) as client:
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with served(write_archive(tmp_path_factory.mktemp("attacked"))) as client:
         client.headers.update(BEARER)
         yield client
 
