@@ -10,7 +10,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from fake.embedder import ColourEmbedder
+from fake.served import ADDRESS, BEARER, served, write_archive
 from fdps.search import Index
+from fdps.search.audit import entries
+from fdps.search.sqlite.store import SqliteStore
+from fdps.serve.security.users import add_user
 from fdps.structures import Hit
 
 
@@ -202,3 +206,62 @@ def test_figures_for_monitors(client: TestClient) -> None:
     text = client.get("/metrics").text
     assert 'route="/api/v1/people/{item}"' in text
     assert "/api/v1/people/1" not in text
+
+
+def test_a_service_that_asks_for_the_purpose_notes_it(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path)
+    with served(archive, purpose_required=True) as client:
+        client.headers.update(BEARER)
+        body: dict[str, object] = {"like": ["item:1"]}
+        for given, headers in ((body, {}), (body | {"purpose": "  "}, {})):
+            answer = client.post("/api/v1/search", json=given, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (422, "purpose_required")
+        client.post("/api/v1/search", json=body | {"purpose": "a lost child"})
+        client.post("/api/v1/people/2/similar", headers={"X-Purpose": "the same child"})
+    with SqliteStore(archive) as store, store.reading() as connection:
+        noted = [entry for entry in entries(connection) if entry.action == "search"]
+    assert [entry.purpose for entry in noted] == ["a lost child", "the same child"]
+    assert all('"user": "local"' in entry.details for entry in noted)
+    assert '"asked": ["item:1"]' in noted[0].details
+
+
+def test_several_archives_are_told_apart(tmp_path: Path) -> None:
+    one, two = (write_archive(tmp_path / name, n_scenes=2) for name in ("one", "two"))
+    with served(one, two) as client:
+        client.headers.update(BEARER)
+        keys = [archive["id"] for archive in client.get("/api/v1/archives").json()]
+        assert keys == ["event", "event-2"]
+        assert client.get("/api/v1/people/1").status_code == 422
+        assert client.get("/api/v1/people/1", params={"archive": "event-3"}).status_code == 404
+        person = client.get("/api/v1/people/1", params={"archive": "event-2"}).json()
+        assert person["crop"].endswith("archive=event-2")
+        picture = {"picture": some_picture(one).read_bytes()}
+        query = client.post("/api/v1/queries", files=picture, data={"archive": "event"}).json()
+        body = {"like": [f"{query['id']}:1"], "archive": "event-2"}
+        assert client.post("/api/v1/search", json=body).status_code == 422
+        assert client.post("/api/v1/search", json=body | {"archive": "event"}).status_code == 200
+
+
+def test_a_query_picture_is_its_owners_alone(photos_archive: Path, tmp_path: Path) -> None:
+    users, password = tmp_path / "users.toml", "correct horse battery"
+    for name in ("anna", "bert"):
+        add_user(users, name, "viewer", password)
+    own = {"Origin": ADDRESS}
+    with served(photos_archive, users=users, token="") as client:
+
+        def become(name: str) -> None:
+            client.cookies.clear()
+            form = {"username": name, "password": password}
+            assert client.post("/login", data=form, headers=own).status_code == 303
+
+        become("anna")
+        picture = {"picture": some_picture(photos_archive).read_bytes()}
+        query = client.post("/api/v1/queries", files=picture, headers=own).json()
+        assert client.get(query["picture"]).status_code == 200
+        become("bert")
+        assert client.get(query["picture"]).status_code == 404
+        url = f"/api/v1/queries/{query['id']}"
+        assert client.post(f"{url}/select", json={"person": 1}, headers=own).status_code == 404
+        assert client.delete(url, headers=own).status_code == 404
+        body = {"like": [f"{query['id']}:1"]}
+        assert client.post("/api/v1/search", json=body, headers=own).status_code == 404
