@@ -36,6 +36,7 @@ from fdps.serve.looking.queries import Queries
 from fdps.serve.looking.scenes import ScenePictures
 from fdps.serve.looking.uploads import Uploads
 from fdps.serve.metrics import Metrics
+from fdps.serve.problems import ProblemError
 from fdps.serve.security.door import Door
 from fdps.serve.security.guard import Guard
 from fdps.serve.settings import ServeSettings
@@ -106,6 +107,9 @@ async def _warm(app: FastAPI, archives: Archives) -> None:
     for archive in archives:
         try:
             await archive.warm()
-        except FdpsError as error:  # it is served all the same, and says so to whoever asks
+        except (
+            FdpsError,
+            ProblemError,
+        ) as error:  # it is served all the same, and says so to whoever asks
             log.warning("%s: %s", archive.name, error)
     app.state.is_ready = True
