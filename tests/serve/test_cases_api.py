@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from fake.embedder import ColourEmbedder
@@ -106,6 +107,39 @@ def test_whom_a_case_looks_for_can_be_changed(editor: TestClient) -> None:
     for word in ("item:0", "item:99999", "query:9", "query:x"):
         wrong = editor.patch(url, json={"like": [word]}, headers={"If-Match": "*"})
         assert wrong.status_code == 422, word
+
+
+def test_a_case_looks_for_somebody_of_a_picture_that_was_brought(
+    editor: TestClient, photos_archive: Path
+) -> None:
+    picture = next(photos_archive.parent.glob("gate/*.png")).read_bytes()
+    brought = editor.post(f"{API}/queries", files={"picture": ("a.png", picture)}).json()
+    choice = editor.post(f"{API}/queries/{brought['id']}/select", json={"person": 1}).json()
+    case = begun(editor, like=[choice["selection"]])
+    (person,) = case["query"]
+    assert person["box"] == brought["people"][0]["box"]
+    shown = Image.open(io.BytesIO(editor.get(person["crop"]).content))
+    x1, y1, x2, y2 = person["box"]
+    assert shown.width / shown.height == pytest.approx((x2 - x1) / (y2 - y1), rel=0.1)
+    assert editor.delete(f"{API}/queries/{brought['id']}").status_code == 204
+    assert editor.get(person["crop"]).status_code == 200  # the case keeps it
+    gone = editor.post(f"{API}/cases", json={"name": "b", "like": [choice["selection"]]})
+    assert gone.status_code == 404
+    for word in ("x", "q:1:2", "item:", "item:-1", "query:1", "item:1e3", ""):
+        assert editor.post(f"{API}/cases", json={"name": "b", "like": [word]}).status_code in (
+            *(404, 422),
+        ), word
+
+
+def test_a_service_may_ask_for_purposes(archive: Path) -> None:
+    with served(archive, purpose_required=True) as client:
+        client.headers.update(BEARER)
+        refused = client.post(f"{API}/cases", json={"name": "a"})
+        assert refused.json()["code"] == "purpose_required"
+        stated = {"X-Purpose": "guardian asked"}
+        case = client.post(f"{API}/cases", json={"name": "a"}, headers=stated).json()
+        assert case["purpose"] == "guardian asked"
+        assert client.post(f"{API}/cases/{case['id']}/export", json={"format": "csv"}).is_success
 
 
 def test_a_verdict_survives_indexing_anew(editor: TestClient, archive: Path) -> None:

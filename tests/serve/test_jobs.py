@@ -13,12 +13,12 @@ from starlette.testclient import TestClient
 
 from fake.network import write_network
 from fake.photos import write_photos
-from fake.processes import hold_the_lock, pipe, running
 from fake.served import BEARER, served
 from fdps.embedders import load
 from fdps.errors import UsageError
 from fdps.search import Index
 from fdps.search.care.verify import verify
+from fdps.search.sqlite.schema import writer_lock
 from fdps.serve.jobs import job as limits
 from fdps.serve.jobs.job import Job, JobHistory, JobOptions
 from fdps.serve.jobs.roots import Roots
@@ -144,12 +144,10 @@ def test_malformed_options_are_refused_before_anything_starts(editor: TestClient
     assert editor.get(f"{API}/jobs").json() == []
 
 
-def test_an_archive_that_another_process_writes_is_said_at_once(
+def test_an_archive_that_somebody_else_writes_is_said_at_once(
     editor: TestClient, archive: Path
 ) -> None:
-    receiver, sender = pipe()
-    with running(hold_the_lock, archive, sender):
-        receiver.recv()
+    with writer_lock(archive):
         answer = editor.post(f"{API}/jobs", json=folder_of(editor))
     assert answer.status_code == 409
     assert "event.fdps is being written by process" in answer.json()["detail"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fake.cases import ARCHIVE, edit_for_ever, person, place
-from fdps.errors import ArchiveError, UsageError
+from fdps.errors import ArchiveError, ResourceError, UsageError
 from fdps.serve.cases import case as limits
 from fdps.serve.cases.case import QueryPerson
 from fdps.serve.cases.store import CaseStore, OutdatedError, UnknownCaseError
@@ -239,6 +239,18 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         CaseStore(newer)
     with pytest.raises(ArchiveError, match="cannot use"):
         CaseStore(tmp_path / "no such folder" / "cases.sqlite")
+
+
+def test_a_full_disk_keeps_what_was_acknowledged(store: CaseStore, tmp_path: Path) -> None:
+    case_id = store.create(ARCHIVE, "a", by="ann", notes="kept").line.id
+    connection = store._database._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite then reports a full disk
+    with pytest.raises(ResourceError, match="earlier ones are safe"):
+        store.create(ARCHIVE, "b", by="ann", query=[person(number) for number in range(50)])
+    assert [line.id for line in store.lines()] == [case_id]
+    connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
+    assert store.change(case_id, by="ann", notes="again").line.notes == "again"
 
 
 def missing(path: Path, acknowledged: Path) -> list[str]:

@@ -1,19 +1,17 @@
 """REST of indexing: folders by identifiers, jobs with their progress, files that were skipped."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from fdps.decoding.sampling import DEFAULT_EVERY
 from fdps.errors import UsageError
+from fdps.serve.api.schemas_of_work import FolderOut, JobIn, JobOut, RootOut, SkippedOut
 from fdps.serve.archives import ServedArchive
 from fdps.serve.dependencies import AllArchives, Archive, Editor, Settings, Viewer
 from fdps.serve.jobs.job import Job, JobOptions
@@ -30,19 +28,6 @@ _LOOK_S = 0.25  # how often a stream of events looks for news
 _BREATH_S = 15.0  # a line after so long, so that no proxy takes the stream for dead
 
 
-class NewJob(BaseModel):
-    """A folder to index. Clients name it by the identifiers of ``GET /roots``, never by a path."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    root: str = Field(max_length=100)
-    folder: str = Field("", max_length=100, description="Folder below the root; empty for all.")
-    archive: str | None = Field(None, max_length=200)
-    every: str = Field(DEFAULT_EVERY, max_length=50, description="Frames of videos to look at.")
-    camera: str = Field("", description="Camera that took these pictures.")
-    again: bool = Field(False, description="Look at known files again.")
-
-
 def jobs_of(request: Request) -> Jobs:
     """Return the jobs of the service."""
     jobs: Jobs = request.app.state.jobs
@@ -53,40 +38,40 @@ AllJobs = Annotated[Jobs, Depends(jobs_of)]
 
 
 @router.get("/roots")
-def roots(user: Editor, jobs: AllJobs) -> list[dict[str, Any]]:
+def roots(user: Editor, jobs: AllJobs) -> list[RootOut]:
     """List the folders that may be indexed."""
     return [
-        {
-            "id": root.id,
-            "name": root.name,
-            "is_there": root.is_there,
-            "folders": [{"id": folder.id, "name": folder.name} for folder in root.folders],
-        }
+        RootOut(
+            id=root.id,
+            name=root.name,
+            is_there=root.is_there,
+            folders=[FolderOut(id=folder.id, name=folder.name) for folder in root.folders],
+        )
         for root in jobs.roots.listed()
     ]
 
 
 @router.get("/jobs")
-def all_jobs(user: Viewer, jobs: AllJobs) -> list[dict[str, Any]]:
+def all_jobs(user: Viewer, jobs: AllJobs) -> list[JobOut]:
     """List the jobs, the newest first."""
-    return [_figures(job) for job in jobs.jobs()]
+    return [_shown(job) for job in jobs.jobs()]
 
 
 @router.post("/jobs", status_code=202)
 def start(
-    body: NewJob, user: Editor, jobs: AllJobs, archives: AllArchives, settings: Settings
-) -> dict[str, Any]:
+    body: JobIn, user: Editor, jobs: AllJobs, archives: AllArchives, settings: Settings
+) -> JobOut:
     """Index a folder into an archive, in a process of its own; one job runs at a time."""
     target = _target(archives.get(body.archive), settings)
     folder = jobs.roots.folder(body.root, body.folder)
     options = JobOptions(body.every, body.camera, body.again)
-    return _figures(jobs.start(target, folder, options=options, by=user.name))
+    return _shown(jobs.start(target, folder, options=options, by=user.name))
 
 
 @router.get("/jobs/{job_id}")
-def job(job_id: str, user: Viewer, jobs: AllJobs) -> dict[str, Any]:
+def job(job_id: str, user: Viewer, jobs: AllJobs) -> JobOut:
     """Return a job."""
-    return _figures(jobs.job(job_id))
+    return _shown(jobs.job(job_id))
 
 
 @router.get("/jobs/{job_id}/events", response_class=StreamingResponse)
@@ -98,22 +83,22 @@ async def events(job_id: str, user: Viewer, jobs: AllJobs) -> StreamingResponse:
 
 
 @router.delete("/jobs/{job_id}")
-def cancel(job_id: str, user: Editor, jobs: AllJobs) -> dict[str, Any]:
+def cancel(job_id: str, user: Editor, jobs: AllJobs) -> JobOut:
     """End a job; what it has added stays in the archive, and another job goes on from there."""
-    return _figures(jobs.cancel(job_id))
+    return _shown(jobs.cancel(job_id))
 
 
 @router.get("/skipped")
-def skipped(user: Viewer, archive: Archive, jobs: AllJobs) -> list[dict[str, Any]]:
+def skipped(user: Viewer, archive: Archive, jobs: AllJobs) -> list[SkippedOut]:
     """List the files that the archive has skipped, with the reasons."""
     found = skipped_files(_folder(archive), jobs.roots)[:MOST_SKIPPED]
-    return [{"file": f.file, "reason": f.reason, "may_retry": f.may_retry} for f in found]
+    return [SkippedOut(file=f.file, reason=f.reason, may_retry=f.may_retry) for f in found]
 
 
 @router.post("/skipped/retry", status_code=202)
-def retry(user: Editor, archive: Archive, jobs: AllJobs, settings: Settings) -> dict[str, Any]:
+def retry(user: Editor, archive: Archive, jobs: AllJobs, settings: Settings) -> JobOut:
     """Look once more at the files that were skipped."""
-    return _figures(jobs.retry(_target(archive, settings), by=user.name))
+    return _shown(jobs.retry(_target(archive, settings), by=user.name))
 
 
 async def _events(jobs: Jobs, job_id: str) -> AsyncIterator[str]:
@@ -123,7 +108,7 @@ async def _events(jobs: Jobs, job_id: str) -> AsyncIterator[str]:
         if job != told:
             told, silent_s = job, 0.0
             name = "end" if job.is_over else "progress"
-            yield f"event: {name}\ndata: {json.dumps(_figures(job))}\n\n"
+            yield f"event: {name}\ndata: {_shown(job).model_dump_json()}\n\n"
         elif silent_s >= _BREATH_S:
             silent_s = 0.0
             yield ":\n\n"
@@ -133,9 +118,9 @@ async def _events(jobs: Jobs, job_id: str) -> AsyncIterator[str]:
         silent_s += _LOOK_S
 
 
-def _figures(job: Job) -> dict[str, Any]:
+def _shown(job: Job) -> JobOut:
     figures = asdict(job)
-    return {**figures, **figures.pop("options")}
+    return JobOut(**figures.pop("options"), **figures)
 
 
 def _folder(archive: ServedArchive) -> Path:
