@@ -168,19 +168,17 @@ def serve(archive: Path, photos: Path) -> tuple["subprocess.Popen[bytes]", int]:
 
 
 def disturb(port: int, kept: list[Kept], moments: random.Random, seed: int) -> int:
-    """Let people work for a random time; whether a job was started."""
-    ends = time.monotonic() + moments.uniform(0.3, LONGEST_S)
+    """Let people work for a random time after the first of them was heard; whether a job began."""
     client = Client(port)
-    status = 0
     (root,) = client.send("GET", f"{API}/roots")[1]
     status, _ = client.send("POST", f"{API}/jobs", {"root": root["id"]})
-    editors = [
-        threading.Thread(target=edit, args=(port, one, random.Random(seed + number)), daemon=True)
-        for number, one in enumerate(kept)
-    ]
-    for editor in editors:
-        editor.start()
-    time.sleep(max(0.0, ends - time.monotonic()))
+    n_before, end = sum(one.n for one in kept), time.monotonic() + 120
+    for number, one in enumerate(kept):
+        rng = random.Random(seed + number)
+        threading.Thread(target=edit, args=(port, one, rng), daemon=True).start()
+    while sum(one.n for one in kept) == n_before and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(moments.uniform(0, LONGEST_S))
     return status == 202
 
 
