@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from fake.embedder import ColourEmbedder
-from fake.served import ADDRESS, BEARER, served
+from fake.served import ADDRESS, BEARER, served, write_archive
 from fdps.search import Index
 from fdps.search.audit import entries
 from fdps.search.care.forget import forget
@@ -104,9 +104,9 @@ def test_whom_a_case_looks_for_can_be_changed(editor: TestClient) -> None:
     assert [person["is_unlike"] for person in answer.json()["query"]] == [False, False, True]
     none = editor.patch(url, json={"like": [], "unlike": []}, headers={"If-Match": "*"})
     assert none.json()["query"] == []
-    for word in ("item:0", "item:99999", "query:9", "query:x"):
+    for word, status in (("item:99999", 404), ("item:x", 422), ("query:9", 422), ("query:x", 422)):
         wrong = editor.patch(url, json={"like": [word]}, headers={"If-Match": "*"})
-        assert wrong.status_code == 422, word
+        assert wrong.status_code == status, word
 
 
 def test_a_case_looks_for_somebody_of_a_picture_that_was_brought(
@@ -129,6 +129,16 @@ def test_a_case_looks_for_somebody_of_a_picture_that_was_brought(
         assert editor.post(f"{API}/cases", json={"name": "b", "like": [word]}).status_code in (
             *(404, 422),
         ), word
+
+
+def test_a_case_does_without_the_picture_of_a_file_that_is_gone(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path)
+    for path in (*(tmp_path / "gate").iterdir(), *(tmp_path / "hall").iterdir()):
+        path.unlink()
+    with served(archive) as client:
+        client.headers.update(BEARER)
+        (person,) = begun(client, like=["item:1"])["query"]
+    assert person["crop"] is None
 
 
 def test_a_service_may_ask_for_purposes(archive: Path) -> None:

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, Annotated, Any
 
@@ -32,10 +33,11 @@ from fdps.serve.cases.case import Case, QueryPerson, opinion
 from fdps.serve.cases.export import MEDIA_TYPES, file_name
 from fdps.serve.cases.exporting import exported, record
 from fdps.serve.cases.places import boxes_of_people, place_of
-from fdps.serve.cases.query import people_of_items, person_of_picture
+from fdps.serve.cases.query import person_of_item, person_of_picture
 from fdps.serve.cases.store import OutdatedError
-from fdps.serve.dependencies import AllArchives, Editor, Viewer
+from fdps.serve.dependencies import AllArchives, Editor, QueryPictures, Scenes, Viewer
 from fdps.serve.looking.queries import Queries
+from fdps.serve.looking.scenes import ScenePictures
 from fdps.serve.problems import Problem, ProblemError, busy, not_found, problem
 from fdps.serve.security.users import User
 
@@ -68,6 +70,29 @@ def version_of(if_match: Annotated[str | None, Header()] = None) -> int | None:
 Version = Annotated[int | None, Depends(version_of)]
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Where the people are found whom a client names.
+
+    Args:
+        user: The client.
+        queries: The query pictures.
+        scenes: The pictures of scenes.
+    """
+
+    user: User
+    queries: Queries
+    scenes: ScenePictures
+
+
+def named_by(user: Viewer, queries: QueryPictures, scenes: Scenes) -> Named:
+    """Return where the people are found whom a client names."""
+    return Named(user, queries, scenes)
+
+
+Naming = Annotated[Named, Depends(named_by)]
+
+
 @router.get("/cases")
 async def cases(user: Viewer, book: Book) -> list[CaseLineOut]:
     """List the cases, the one changed last first."""
@@ -80,6 +105,7 @@ async def begin(
     response: Response,
     user: Editor,
     asker: Asking,
+    naming: Naming,
     book: Book,
     archives: AllArchives,
 ) -> CaseOut:
@@ -88,7 +114,7 @@ async def begin(
     _demand_purpose(asker.settings.purpose_required, purpose)
     archive = archives.get(body.archive)
     store = await book.enter(archive)
-    query = await _people(asker.queries, archive, user, body.like, body.unlike)
+    query = await _people(naming, archive, body.like, body.unlike)
     create = partial(store.create, book.key(archive), body.name, purpose=purpose, notes=body.notes)
     return await _answer(
         response, archive, await run_in_threadpool(partial(create, by=user.name, query=query))
@@ -109,7 +135,7 @@ async def change(
     request: Request,
     response: Response,
     user: Editor,
-    asker: Asking,
+    naming: Naming,
     book: Book,
     version: Version,
 ) -> CaseOut:
@@ -128,8 +154,7 @@ async def change(
     query = None
     if body.like is not None or body.unlike is not None:
         kept = found.query
-        named = (body.like or [], body.unlike or [])
-        query = await _people(asker.queries, archive, user, *named, kept)
+        query = await _people(naming, archive, body.like or [], body.unlike or [], kept)
         query += [p for p in kept if (body.unlike if p.is_unlike else body.like) is None]
     changed = await _unless_outdated(
         store.change,
@@ -248,9 +273,8 @@ def _outdated(error: OutdatedError) -> ProblemError:
 
 
 async def _people(
-    queries: Queries,
+    naming: Named,
     archive: ServedArchive,
-    user: User,
     like: Sequence[str],
     unlike: Sequence[str],
     kept: Sequence[QueryPerson] = (),
@@ -261,12 +285,11 @@ async def _people(
         for word in words:
             kind, _, number = word.partition(":")
             if kind == "item":
-                take = partial(people_of_items, items=[item_of(number)], is_unlike=is_unlike)
-                found += await archive.read(take)
+                found.append(await _archived(naming, archive, item_of(number), is_unlike))
             elif kind == "query":
                 found.append(_kept(number, kept, is_unlike))
             else:
-                found.append(await _selected(queries, archive, word, user, is_unlike))
+                found.append(await _selected(naming, archive, word, is_unlike))
     return found
 
 
@@ -277,10 +300,21 @@ def _kept(number: str, kept: Sequence[QueryPerson], is_unlike: bool) -> QueryPer
     return replace(kept[int(number) - 1], is_unlike=is_unlike)
 
 
-async def _selected(
-    queries: Queries, archive: ServedArchive, word: str, user: User, is_unlike: bool
+async def _archived(
+    naming: Named, archive: ServedArchive, item: int, is_unlike: bool
 ) -> QueryPerson:
-    chosen = queries.select(word, user.name)
+    person, scene = await archive.read(lambda index: person_of(index, item))
+    picture = None
+    with suppress(ProblemError):  # the file is gone: the case does without the picture
+        picture = await naming.scenes.picture(scene)
+    take = partial(person_of_item, person, scene, picture, is_unlike=is_unlike)
+    return await run_in_threadpool(take)
+
+
+async def _selected(
+    naming: Named, archive: ServedArchive, word: str, is_unlike: bool
+) -> QueryPerson:
+    chosen = naming.queries.select(word, naming.user.name)
     picture, person = chosen.picture, chosen.person
     if picture.archive != archive.key:
         raise UsageError(

@@ -4,15 +4,12 @@ Axes in shapes: H rows, W columns.
 """
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from fdps.errors import UsageError
-from fdps.search.care.scene_pictures import scene_pictures
-from fdps.search.index import Index
+from fdps.search.store import ArchivedPerson, SceneRecord
 from fdps.serve.cases.case import QueryPerson
 from fdps.serve.cases.places import place_of
 from fdps.structures import Picture
@@ -38,35 +35,27 @@ def cut_out(picture: Picture, box: Float32[np.ndarray, " 4"]) -> bytes:
     return content.getvalue()
 
 
-def people_of_items(
-    index: Index, items: Sequence[int], *, is_unlike: bool = False
-) -> list[QueryPerson]:
-    """Take people of the archive into a case, with their pictures where the files are there.
+def person_of_item(
+    person: ArchivedPerson, scene: SceneRecord, picture: Picture | None, *, is_unlike: bool = False
+) -> QueryPerson:
+    """Take somebody of the archive into a case.
 
-    Raises:
-        UsageError: Nobody has one of these numbers.
+    Args:
+        person: The person.
+        scene: The scene that shows them.
+        picture: The scene's pixels; ``None`` where the file is gone.
+        is_unlike: Whether this is somebody else who looks similar.
     """
-    people = [index.person(item) for item in items]
-    scenes = {person.scene: index.scene(person.scene) for person in people}
-    pictures = scene_pictures(scene for scene in scenes.values() if scene)
-    taken = []
-    for person in people:
-        scene, picture = scenes[person.scene], pictures.get(person.scene, "")
-        if scene is None:
-            raise UsageError(f"the scene of {person.item} is not in the archive")
-        x1, y1, x2, y2 = person.box.tolist()
-        taken.append(
-            QueryPerson(
-                person.scene,
-                (x1, y1, x2, y2),
-                person.score,
-                person.embedding,
-                b"" if isinstance(picture, str) else cut_out(picture, person.box),
-                is_unlike,
-                place_of(scene, person),
-            )
-        )
-    return taken
+    x1, y1, x2, y2 = person.box.tolist()
+    return QueryPerson(
+        person.scene,
+        (x1, y1, x2, y2),
+        person.score,
+        person.embedding,
+        b"" if picture is None else cut_out(picture, person.box),
+        is_unlike,
+        place_of(scene, person),
+    )
 
 
 def person_of_picture(
