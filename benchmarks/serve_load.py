@@ -155,11 +155,12 @@ def flood(port: int, end: float) -> None:
         f"Authorization: Bearer {TOKEN}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         "Transfer-Encoding: chunked\r\n\r\n"
     )
+    part = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
     chunk = b"%x\r\n" % 100_000 + b"\0" * 100_000 + b"\r\n"
     while time.monotonic() < end:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=5) as upload:
-                upload.sendall(head.encode())
+                upload.sendall(head.encode() + b"%x\r\n" % len(part) + part + b"\r\n")
                 for _ in range(10_000):
                     upload.sendall(chunk)
         except OSError:

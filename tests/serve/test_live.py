@@ -61,6 +61,15 @@ def test_a_length_beyond_the_limit_is_refused_before_the_body_comes(port: int) -
     assert answer.startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/queries", "/login"])
+def test_what_nobody_wants_to_read_is_not_read(port: int, path: str) -> None:
+    lines = ("Content-Type: multipart/form-data; boundary=x", "Transfer-Encoding: chunked")
+    chunk = b"186a0\r\n" + b"\0" * 100_000 + b"\r\n"
+    answer = said(port, head(port, f"POST {path} HTTP/1.1", *lines) + chunk)
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert b"connection: close" in answer.lower()
+
+
 def test_a_crowd_of_slow_clients_leaves_room_for_others(port: int) -> None:
     crowd = []
     try:

@@ -1,5 +1,6 @@
 """Listen on a socket and serve an application there, until a signal ends it."""
 
+import logging
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -65,7 +66,7 @@ def serve(
         http=protocol,
         ws="none",
         lifespan="on",
-        log_level="warning",
+        log_level="error",  # what clients do wrong is no matter for the log
         access_log=False,
         server_header=False,
         proxy_headers=settings.behind_proxy,
@@ -76,6 +77,7 @@ def serve(
         ssl_certfile=settings.certificate,
         ssl_keyfile=str(settings.key) if settings.key else None,
     )
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     server = _Server(config)
     server.started_by = started
     server.run(sockets=[bound])

@@ -49,11 +49,10 @@ async def bring(
     user: Viewer,
 ) -> QueryOut:
     """Bring a picture, and find everybody in it. It is kept in memory for a while."""
-    uploads.pool.refuse_when_full()  # before anything is read: what waits must not hold memory
-    content, key = await _picture_of(request, settings.limits.upload_bytes)
-    archive = archives.get(key)
-    model = await archive.model()
-    preview, size, people = await uploads.look(content, model)
+    with uploads.taking():
+        content, key = await _picture_of(request, settings.limits.upload_bytes)
+        archive = archives.get(key)
+        preview, size, people = await uploads.look(content, await archive.model())
     kept = queries.keep(
         owner=user.name,
         archive=archive.key,

@@ -24,22 +24,14 @@ class Pool:
         self._most, self._what = most, what
         self.n_tasks = 0
 
-    def refuse_when_full(self) -> None:
-        """Refuse what cannot be taken, before anything is read of it.
-
-        Raises:
-            ProblemError: Too many tasks wait already.
-        """
-        if self.n_tasks >= self._most:
-            raise busy(self._what)
-
     async def run(self, function: Callable[[], T]) -> T:
         """Call a function on one of the threads; to be called on the event loop.
 
         Raises:
             ProblemError: Too many tasks wait already.
         """
-        self.refuse_when_full()
+        if self.n_tasks >= self._most:
+            raise busy(self._what)
         self.n_tasks += 1
         future = self._executor.submit(function)
         # Counted until it has ended, also where nobody waits for it any more.

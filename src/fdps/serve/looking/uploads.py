@@ -15,6 +15,7 @@ from fdps.errors import PictureError
 from fdps.query import QueryPerson
 from fdps.serve.looking.encoding import preview
 from fdps.serve.looking.pool import Pool
+from fdps.serve.problems import busy
 from fdps.serve.settings import Limits
 from fdps.structures import Embedder, Picture
 
@@ -32,6 +33,22 @@ class Uploads:
         self._limits = limits
         self._decoders = Decoders()
         self.pool = Pool(1, limits.looks, "pictures")
+        self._n_taken = 0
+
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        """Take a picture while the context lasts: what is being received holds memory, too.
+
+        Raises:
+            ProblemError: Too many are being taken already.
+        """
+        if self._n_taken >= self._limits.looks:
+            raise busy("pictures")
+        self._n_taken += 1
+        try:
+            yield
+        finally:
+            self._n_taken -= 1
 
     async def look(
         self, content: bytes, model: Embedder

@@ -78,17 +78,22 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         start, status, request = time.perf_counter(), 0, Request(scope)
+        most = self._most_bytes(scope["path"])
+        body = _Body(receive, request, most, self._settings.limits.read_s)
 
         async def guarded(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableHeaders(scope=message), scope["path"], status)
+                headers = MutableHeaders(scope=message)
+                self._add_headers(headers, scope["path"])
+                if not body.is_complete:  # what is left of it is not worth reading
+                    headers["Connection"] = "close"
             await send(message)
 
         self._n_requests += 1
         try:
-            await self._answer(scope, self._bounded(scope, receive), guarded)
+            await self._answer(scope, body.receive, guarded)
         except ClientDisconnect:
             status = status or 499  # as web servers note a client that has gone
         except Exception as error:
@@ -152,28 +157,6 @@ class Guard:
         if text is not None and (not text.isascii() or not text.isdigit() or int(text) > most):
             raise _too_long(most)
 
-    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """Hand on a body as long as it is neither too long nor too slow."""
-        most, n_bytes = self._most_bytes(scope["path"]), 0
-        deadline: float | None = time.monotonic() + self._settings.limits.read_s
-
-        async def bounded() -> Message:
-            nonlocal n_bytes, deadline
-            if deadline is None:  # the whole body is here; what comes is that the client has gone
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), deadline - time.monotonic())
-            except TimeoutError as error:
-                raise HTTPException(408, "the body did not arrive in time") from error
-            n_bytes += len(message.get("body", b""))
-            if n_bytes > most:
-                raise _too_long(most)
-            if not message.get("more_body", False):
-                deadline = None
-            return message
-
-        return bounded
-
     def _closed(self, request: Request) -> ProblemError:
         headers = {"WWW-Authenticate": 'Bearer realm="fdps"'}
         hint = "open the whole address that fdps serve printed, or send Authorization: Bearer TOKEN"
@@ -185,15 +168,47 @@ class Guard:
             Problem(401, "this service does not know you", hint=hint, headers=headers)
         )
 
-    def _add_headers(self, headers: MutableHeaders, path: str, status: int) -> None:
+    def _add_headers(self, headers: MutableHeaders, path: str) -> None:
         for name, value in HEADERS.items():
             headers[name] = value
         if "cache-control" not in headers:
             headers["Cache-Control"] = _STATIC if path.startswith("/static/") else _NO_STORE
         if self._settings.is_secure:
             headers["Strict-Transport-Security"] = _HSTS
-        if status in (408, 413):  # what is left of the body is not read
-            headers["Connection"] = "close"
+
+
+class _Body:
+    """The body of a request, handed on as long as it is neither too long nor too slow.
+
+    Args:
+        receive: Gives its parts.
+        request: The request.
+        most: Most bytes.
+        seconds: Time within which all of it must arrive.
+
+    Attributes:
+        is_complete: Whether nothing of it is still to come.
+    """
+
+    def __init__(self, receive: Receive, request: Request, most: int, seconds: float) -> None:
+        self._receive, self._most, self._n_bytes = receive, most, 0
+        self._deadline = time.monotonic() + seconds
+        has_length = request.headers.get("content-length", "0") != "0"
+        self.is_complete = not has_length and "transfer-encoding" not in request.headers
+
+    async def receive(self) -> Message:
+        """Return the next part; after the last, wait until the client has gone."""
+        if self.is_complete:
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), self._deadline - time.monotonic())
+        except TimeoutError as error:
+            raise HTTPException(408, "the body did not arrive in time") from error
+        self._n_bytes += len(message.get("body", b""))
+        if self._n_bytes > self._most:
+            raise _too_long(self._most)
+        self.is_complete = not message.get("more_body", False)
+        return message
 
 
 def is_open(path: str) -> bool:
