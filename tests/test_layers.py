@@ -43,6 +43,10 @@ BELOW = {
     # Above the network of ours and those of others: the one place where a path becomes an embedder.
     "embedders": FOUNDATION
     | {"bundled", "pictures", "config", "query", "runtime", "search", "searcher", "weights_file"},
+    # A network of ours for other runtimes, compared with itself in PyTorch on drawn scenes.
+    "export": FOUNDATION
+    | {"data", "embedders", "models", "pictures", "boxes", "query", "runtime", "search", "searcher"}
+    | {"weights_file"},
     # The one part that fetches files, and only when somebody asks for them.
     "downloads": FOUNDATION | {"bundled", "config", "embedders", "runtime"},
     "analysis": FOUNDATION

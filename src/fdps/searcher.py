@@ -48,6 +48,11 @@ class PersonSearcher:
             model.roi_heads.min_score = min_score
 
     @property
+    def network(self) -> PersonSearchNet:
+        """The network itself."""
+        return self._model
+
+    @property
     def min_score(self) -> float:
         """Detections below are dropped, in [0, 1]."""
         return self._model.roi_heads.min_score

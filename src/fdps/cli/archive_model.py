@@ -3,12 +3,13 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fdps.cli.progress import working
 from fdps.errors import MissingDataError, ModelError
+from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.query import Searcher
@@ -20,6 +21,8 @@ MODEL_HELP = (
 )
 MIN_SCORE_HELP = "Leave out detections of a lower score. [default: the recipe's]"
 DEVICE_HELP = "Device to run on: cpu, cuda, cuda:1, mps or auto."
+RUNTIME_HELP = "What runs a network of fdps on the CPU; auto takes the quickest on this machine."
+Runtime = Literal["pytorch", "onnx", "openvino", "auto"]
 
 
 def remembered_as(model: Path) -> str:
@@ -45,6 +48,40 @@ def warn_of_limits(model_hash: str) -> None:
             print(f"Warning {name} {card.warning}", file=sys.stderr)
 
 
+def load_model(
+    place: str | Path,
+    *,
+    min_score: float | None,
+    device: str,
+    runtime: Runtime,
+    quiet: bool = False,
+) -> "Searcher":
+    """Load a model in a runtime, and say on stderr which one was chosen.
+
+    Args:
+        place: Its run folder, weights, card, export or name.
+        min_score: Least score of a detection.
+        device: Device to run on.
+        runtime: What runs the model.
+        quiet: Show no sign of life while it is loaded, and not what was chosen.
+
+    Raises:
+        FdpsError: Those of :func:`fdps.embedders.load` and :func:`fdps.export.choice.load_in`.
+    """
+    chosen: list[str] = []
+    with working(f"Loading {place}", hidden=quiet):
+        if runtime == "pytorch":
+            from fdps.embedders import load
+
+            return load(place, min_score=min_score, device=device)
+        from fdps.export.choice import load_in
+
+        searcher = load_in(runtime, place, min_score=min_score, device=device, tell=chosen.append)
+    for text in chosen if not quiet else ():
+        print(f"Runtime {printable(text)}", file=sys.stderr)
+    return searcher
+
+
 @dataclass(frozen=True)
 class ModelChoice:
     """The options that say which model looks at pictures, where, and what it leaves out."""
@@ -52,6 +89,7 @@ class ModelChoice:
     model: Annotated[Path | None, typer.Option(metavar="RUN|WEIGHTS|CARD", help=MODEL_HELP)] = None
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu"
+    runtime: Annotated[Runtime, typer.Option(help=RUNTIME_HELP)] = "pytorch"
 
     def place(self, info: "IndexInfo") -> str:
         """Where the model of an archive is: as given, else as the archive remembers it."""
@@ -68,10 +106,13 @@ class ModelChoice:
             MissingDataError: There is no model.
             ModelError: The weights are refused.
         """
-        from fdps.embedders import load
-
-        with working(f"Loading {place}", hidden=quiet):
-            return load(place, min_score=self.min_score, device=self.device)
+        return load_model(
+            place,
+            min_score=self.min_score,
+            device=self.device,
+            runtime=self.runtime,
+            quiet=quiet,
+        )
 
     def load_for(self, archive: str, info: "IndexInfo", *, quiet: bool = False) -> "Searcher":
         """Load the model that made an archive.

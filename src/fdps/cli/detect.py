@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fdps.cli.archive_model import DEVICE_HELP, MIN_SCORE_HELP, warn_of_limits
-from fdps.cli.progress import progress_bar, working
+from fdps.cli.archive_model import (
+    DEVICE_HELP,
+    MIN_SCORE_HELP,
+    RUNTIME_HELP,
+    Runtime,
+    load_model,
+    warn_of_limits,
+)
+from fdps.cli.progress import progress_bar
 from fdps.errors import DataError, UsageError
 from fdps.names import printable, stored
 
@@ -56,6 +63,7 @@ def detect(
     ] = None,
     min_score: Annotated[float | None, typer.Option(help=MIN_SCORE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
+    runtime: Annotated[Runtime, typer.Option(help=RUNTIME_HELP)] = "pytorch",
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, nothing else.")
     ] = False,
@@ -66,7 +74,6 @@ def detect(
 
     from fdps.bundled import DEFAULT
     from fdps.decoding.sampling import Sampling
-    from fdps.embedders import load
     from fdps.search import find_pictures
     from fdps.search.results.people import as_json, check_one_sequence, embedding_rows, find_people
 
@@ -77,8 +84,13 @@ def detect(
     if picture is not None:
         _check_one_picture(found)
     place = model or DEFAULT
-    with working(f"Loading {place}", hidden=quiet or json_output):
-        searcher = load(place, min_score=min_score, device=device)
+    searcher = load_model(
+        place,
+        min_score=min_score,
+        device=device,
+        runtime=runtime,
+        quiet=quiet or json_output,
+    )
     warn_of_limits(searcher.model_hash)
     with progress_bar("Detect", hidden=quiet) as progress:
         pictures, skipped = find_people(searcher, found, every=every, progress=progress)

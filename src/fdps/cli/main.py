@@ -29,6 +29,8 @@ from fdps.cli.detect import detect
 from fdps.cli.doctor.doctor import doctor
 from fdps.cli.evaluate.compare import compare
 from fdps.cli.evaluate.evaluate import evaluate
+from fdps.cli.export.bench import bench
+from fdps.cli.export.export import export
 from fdps.cli.index.index import index
 from fdps.cli.models.app import app as models
 from fdps.cli.reproduce.reproduce import reproduce
@@ -110,6 +112,8 @@ app.command()(search)
 app.command()(serve)
 app.add_typer(archive)
 app.add_typer(models)
+app.command()(export)
+app.command()(bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,14 @@ Public are the names in ``__all__``; the modules behind them are internal and ma
 from pathlib import Path
 
 from fdps.embedders.licences import check_licence, licence_of
-from fdps.embedders.places import calibration_file, find_model, is_bundled, is_card, models_folder
+from fdps.embedders.places import (
+    calibration_file,
+    find_model,
+    is_bundled,
+    is_card,
+    is_exported,
+    models_folder,
+)
 from fdps.embedders.regions import read_regions
 from fdps.errors import MissingDataError
 from fdps.query import Searcher, check_min_score
@@ -21,6 +28,7 @@ __all__ = [
     "find_model",
     "is_bundled",
     "is_card",
+    "is_exported",
     "licence_of",
     "load",
     "models_folder",
@@ -31,8 +39,8 @@ def load(path: Path | str, *, min_score: float | None = None, device: str = "cpu
     """Load a model that finds and embeds people.
 
     Args:
-        path: A run folder, a weights file, the card of a two-step embedder, or a name that
-            ``fdps models list`` shows, such as ``drawn-people``.
+        path: A run folder, a weights file, the card of a two-step embedder, the folder of an
+            exported network, or a name that ``fdps models list`` shows, such as ``drawn-people``.
         min_score: Least score of a detection, in [0, 1]; the default is that of the recipe or card.
         device: Device to run on, as :func:`~fdps.devices.check_device` takes it.
 
@@ -54,6 +62,10 @@ def load(path: Path | str, *, min_score: float | None = None, device: str = "cpu
         from fdps.runtime.card import load_card  # does not need torch
 
         return load_card(place, min_score=min_score, device=device)
+    if is_exported(place):
+        from fdps.runtime.exported import load_exported  # nor does this
+
+        return load_exported(place, min_score=min_score, device=device)
     from fdps.searcher import load as load_network
 
     searcher = load_network(place, min_score=min_score, device=device)

@@ -31,11 +31,13 @@ from fdps.embedders.places import (
     calibration_file,
     find_model,
     is_card,
+    is_exported,
     models_folder,
 )
 from fdps.errors import FdpsError, ModelError
 from fdps.query import Searcher
 from fdps.runtime.card import card_hash, check_files, read_card
+from fdps.runtime.exported import EXPORTED_FILE, check_exported, read_exported
 from fdps.search.results.calibration import Calibration, from_json
 from fdps.weights_file import WEIGHTS_FILE, describe_weights, file_hash
 
@@ -52,7 +54,8 @@ class ModelInfo:
 
     Args:
         name: Name of the model in lists.
-        kind: ``network`` for one of ours, ``two_step``, or empty for a file that cannot be read.
+        kind: ``network`` for one of ours, ``two_step``, the runtime and the precision of an export,
+            or empty for a file that cannot be read.
         place: Path of the weights or the card.
         licence: Licence of the model: its SPDX name, ``research-only`` or ``unknown``.
         data: Data that it was trained on, as far as known.
@@ -87,9 +90,19 @@ def describe(model: Path | str) -> ModelInfo:
     """
     place = find_model(model)
     info = _read_header(place)
-    model_hash = card_hash(read_card(place), place.parent) if is_card(place) else file_hash(place)
+    model_hash = _hash_of(place)
     is_calibrated = info.is_calibrated and _is_calibrated(place, model_hash)
     return dataclasses.replace(info, model_hash=model_hash, is_calibrated=is_calibrated)
+
+
+def _hash_of(place: Path) -> str:
+    if is_card(place):
+        return card_hash(read_card(place), place.parent)
+    if is_exported(place):
+        exported = read_exported(place)
+        check_exported(place, exported)
+        return exported.model_hash
+    return file_hash(place)
 
 
 def list_models(folders: Iterable[Path] = ()) -> list[ModelInfo]:
@@ -179,6 +192,16 @@ def _read_header(place: Path) -> ModelInfo:
             notes=card.notes,
             is_calibrated=_is_calibrated(place),
         )
+    if is_exported(place):
+        exported = read_exported(place)
+        return ModelInfo(
+            name=place.absolute().parent.name,
+            kind=f"{exported.runtime} {exported.precision}",
+            place=place,
+            licence=exported.licence,
+            notes=f"exported from {exported.source} ({exported.source_hash})",
+            is_calibrated=_is_calibrated(place),
+        )
     describe_weights(place)  # refuses a file that is not weights
     name = bundled_name(place)
     if name:
@@ -237,7 +260,8 @@ def _models_in(folder: Path) -> list[Path]:
         if path.name.startswith(".") and path != folder:
             continue  # a download that has not ended
         if path.is_dir():
-            found += [path / name for name in (CARD_FILE, WEIGHTS_FILE) if (path / name).is_file()]
+            names = (CARD_FILE, EXPORTED_FILE, WEIGHTS_FILE)
+            found += [path / name for name in names if (path / name).is_file()]
         elif path.suffix == WEIGHTS_SUFFIX or (path.suffix == CARD_SUFFIX and _says_card(path)):
             found.append(path)
     return found

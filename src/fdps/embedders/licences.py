@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fdps.bundled import bundled_card, bundled_name
 from fdps.config import DataConfig, Recipe, load_recipe
-from fdps.embedders.places import is_card
+from fdps.embedders.places import is_card, is_exported
 from fdps.errors import FdpsError, ModelError
 from fdps.weights_file import Origin, describe_weights, weights_file
 
@@ -38,6 +38,10 @@ def licence_of(place: Path) -> str:
 
         card = read_card(place)
         return RESEARCH_ONLY if card.data_licence == RESEARCH_ONLY else card.licence
+    if is_exported(place) and place.is_file():
+        from fdps.runtime.exported import read_exported
+
+        return read_exported(place).licence
     licence = origin_of(place).licence
     if licence:
         return licence

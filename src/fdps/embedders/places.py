@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from fdps.bundled import NAMES, bundled_name, bundled_weights
+from fdps.runtime.exported import EXPORTED_FILE
 from fdps.weights_file import WEIGHTS_FILE
 
 MODELS_VARIABLE = "FDPS_MODELS"
@@ -52,6 +53,11 @@ def is_card(place: Path) -> bool:
     return place.suffix == CARD_SUFFIX
 
 
+def is_exported(place: Path) -> bool:
+    """Tell by its name whether a file describes an exported network."""
+    return place.name == EXPORTED_FILE
+
+
 def calibration_file(place: Path) -> Path:
     """Return where a calibration is kept: beside the model, or for bundled ones in their folder.
 
@@ -69,14 +75,16 @@ def regions_file(place: Path) -> Path:
 def _beside(place: Path, name: str) -> Path:
     if bundled_name(place):
         return models_folder() / f"{place.stem}.{name}"
-    if place.name in (WEIGHTS_FILE, CARD_FILE):
+    if place.name in (WEIGHTS_FILE, CARD_FILE, EXPORTED_FILE):
         return place.with_name(name)
     return place.with_name(f"{place.stem}.{name}")
 
 
 def _within(place: Path) -> Path:
-    """Return the weights or the card in a folder."""
+    """Return the weights, the card or the description of an export in a folder."""
     if not place.is_dir():
         return place
-    card = place / CARD_FILE
-    return card if card.is_file() else place / WEIGHTS_FILE
+    for name in (CARD_FILE, EXPORTED_FILE):
+        if (place / name).is_file():
+            return place / name
+    return place / WEIGHTS_FILE

@@ -6,7 +6,7 @@ from fdps.errors import ConfigError
 from fdps.evaluation import evaluate
 from fdps.models import PersonSearchNet
 from fdps.searcher import PersonSearcher
-from fdps.structures import SceneSet
+from fdps.structures import Embedder, SceneSet
 
 FIGURES = ("recall", "ap", "mAP", "top1")
 
@@ -51,7 +51,7 @@ class Validation:
         return search_figures(PersonSearcher(net, f"epoch {epoch}"), self._scenes)
 
 
-def search_figures(searcher: PersonSearcher, scenes: SceneSet) -> dict[str, float]:
+def search_figures(searcher: Embedder, scenes: SceneSet) -> dict[str, float]:
     """Measure detection and search by the reference protocol.
 
     Returns:

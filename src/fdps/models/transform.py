@@ -103,8 +103,15 @@ class PictureTransform(nn.Module):
         return height, width
 
     @property
+    def test_side(self) -> GeneralizedRCNNTransform:
+        """What resizes and normalises pictures in tests."""
+        return self._last
+
+    @property
     def _last(self) -> GeneralizedRCNNTransform:
-        return self.sides[-1]
+        side = self.sides[-1]
+        assert isinstance(side, GeneralizedRCNNTransform)
+        return side
 
     def _side(self, target: dict[str, Tensor] | None) -> GeneralizedRCNNTransform:
         if not self.training or len(self.sides) == 1:
