@@ -44,6 +44,7 @@ def folder(tmp_path: Path) -> Path:
         ("runtime", "onnxruntime", 2, "detect photos --model two.toml"),
         ("runtime", "onnxruntime", 2, "index photos -o new.fdps --model two.toml"),
         ("runtime", "onnxruntime", 2, "models verify two.toml"),
+        ("export", "onnx", 2, "export weights.safetensors -o new"),
         ("ray", "ray", 2, "index photos -o new.fdps --model weights.safetensors --ray local"),
         ("milvus", "pymilvus", 2, "archive info milvus://localhost:1/new"),
         ("milvus", "pymilvus", 2, "search milvus://localhost:1/new --item 1"),

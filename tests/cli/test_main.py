@@ -261,6 +261,8 @@ VERBS = [
     "detect",
     "index",
     "search",
+    "export",
+    "bench",
     "data",
     "archive",
     "models",

@@ -110,10 +110,10 @@ app.command()(detect)
 app.command()(index)
 app.command()(search)
 app.command()(serve)
-app.add_typer(archive)
-app.add_typer(models)
 app.command()(export)
 app.command()(bench)
+app.add_typer(archive)
+app.add_typer(models)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

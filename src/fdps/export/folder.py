@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from fdps.durable import write_folder
 from fdps.embedders import find_model, is_card, is_exported, licence_of, load
 from fdps.embedders.licences import check_licence
 from fdps.errors import UsageError
+from fdps.export.given import PeopleInPictures, Pictures
 from fdps.export.graphs import check_exportable, write_graphs
 from fdps.export.int8 import quantise
 from fdps.export.openvino import convert
@@ -28,7 +28,6 @@ from fdps.runtime.exported import (
 )
 from fdps.runtime.graph import SUFFIXES
 from fdps.searcher import PersonSearcher
-from fdps.structures import Boxes, Picture
 
 Runtime = Literal["onnx", "openvino"]
 
@@ -45,7 +44,7 @@ class ExportOptions:
     """
 
     runtime: Runtime
-    calibrate: Sequence[Picture] = ()
+    calibrate: Pictures = ()
     threads: int = 1
 
 
@@ -53,8 +52,8 @@ def export_network(
     model: Path | str,
     out: Path,
     options: ExportOptions,
-    pictures: Iterable[Picture],
-    boxes: Iterable[Boxes] | None = None,
+    pictures: Pictures,
+    boxes: PeopleInPictures | None = None,
 ) -> Exported:
     """Write an exported network into a folder, whole or not at all.
 

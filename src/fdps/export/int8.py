@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 
 from fdps.errors import UsageError
+from fdps.export.given import Pictures
 from fdps.export.recorded import Inputs, recorded_inputs
 from fdps.runtime.exported import ExportedNetwork
 from fdps.runtime.onnx_session import open_session, run_all
-from fdps.structures import Picture
 
 LARGEST_ERROR = 0.05
 """Of the outputs of a graph: root of the mean squared difference, as a share of their deviation."""
 _KINDS = ["Conv", "Gemm", "MatMul"]
-_JUDGED = 4  # inputs on which a block is judged
+_JUDGED, _JUDGED_REGIONS = 3, 24  # inputs on which a block is judged, and regions of each
 _MOST_INPUTS = 64  # inputs whose ranges are kept for one graph
 _QUANTISED = ("trunk", "first", "regions", "embed")
 
 
 def quantise(
-    graphs: dict[str, Path], reference: ExportedNetwork, pictures: Sequence[Picture]
+    graphs: dict[str, Path], reference: ExportedNetwork, pictures: Pictures
 ) -> dict[str, list[str]]:
     """Replace graphs by quantised ones.
 
@@ -73,8 +73,9 @@ class _Quantiser:
         self._path, self._inputs, self._onnx, self._tools = path, inputs, onnx, quantization
         self._ready = path.with_suffix(".ready.onnx")
         shape_inference.quant_pre_process(str(path), str(self._ready), skip_symbolic_shape=True)
+        self._judged = [_few_regions(given) for given in inputs[:_JUDGED]]
         self._wanted = [
-            run_all(open_session(self._ready, threads=1), given) for given in inputs[:_JUDGED]
+            run_all(open_session(self._ready, threads=1), given) for given in self._judged
         ]
         self._ranges = self._measured()
 
@@ -135,12 +136,17 @@ class _Quantiser:
     def _error(self, path: Path) -> float:
         session = open_session(path, threads=1)
         errors = []
-        for given, wanted in zip(self._inputs, self._wanted, strict=False):
+        for given, wanted in zip(self._judged, self._wanted, strict=True):
             for name, found in run_all(session, given).items():
                 spread = max(float(wanted[name].std()), 1e-6)
                 difference = np.sqrt(np.mean(np.square(found - wanted[name])))
                 errors.append(float(difference) / spread)
         return max(errors)
+
+
+def _few_regions(given: Inputs) -> Inputs:
+    """Keep the first regions of an input, if it has regions."""
+    return {name: a[:_JUDGED_REGIONS] if name == "boxes" else a for name, a in given.items()}
 
 
 def _Reader(tools: Any, inputs: list[Inputs]) -> Any:  # noqa: N802 - it makes a class of theirs

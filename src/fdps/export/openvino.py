@@ -1,19 +1,18 @@
 """Turn graphs of ONNX into networks of OpenVINO, in float32 or quantised by NNCF."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fdps.errors import UsageError
+from fdps.export.given import Pictures
 from fdps.export.recorded import recorded_inputs
 from fdps.runtime.exported import ExportedNetwork
-from fdps.structures import Picture
 
 QUANTISED = ("trunk", "first", "regions", "embed")
 
 
 def convert(
-    graphs: dict[str, Path], reference: ExportedNetwork | None, calibrate: Sequence[Picture]
+    graphs: dict[str, Path], reference: ExportedNetwork | None, calibrate: Pictures
 ) -> dict[str, Path]:
     """Write an ``.xml`` and a ``.bin`` beside every ONNX file.
 

@@ -1,15 +1,15 @@
 """Compare an exported network with the one in PyTorch, picture by picture."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import repeat
 
 import numpy as np
 
 from fdps.boxes import iou
+from fdps.export.given import PeopleInPictures, Pictures
 from fdps.query import Searcher
 from fdps.runtime.exported import Parity
-from fdps.structures import Boxes, Detections, Picture, empty_boxes
+from fdps.structures import Detections, empty_boxes
 
 SAME_IOU = 0.9
 LARGEST_BOX_PX, LARGEST_SCORE, LEAST_COSINE = 1.0, 0.01, 0.999
@@ -19,8 +19,8 @@ LARGEST_BOX_PX, LARGEST_SCORE, LEAST_COSINE = 1.0, 0.01, 0.999
 def compare(
     source: Searcher,
     exported: Searcher,
-    pictures: Iterable[Picture],
-    boxes: Iterable[Boxes] | None = None,
+    pictures: Pictures,
+    boxes: PeopleInPictures | None = None,
 ) -> Parity:
     """Let both look at the same pictures.
 

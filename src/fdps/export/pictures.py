@@ -7,15 +7,15 @@ import numpy as np
 
 from fdps.data.synthetic import SyntheticConfig, draw_scene
 from fdps.errors import MissingDataError
+from fdps.export.given import PeopleInPictures, Pictures
 from fdps.pictures import read_picture
 from fdps.search import find_pictures
-from fdps.structures import Boxes, Picture
 
 DRAWN = 6
 """Drawn scenes that stand for pictures where none are given; one more is empty."""
 
 
-def pictures_in(folder: Path, *, most: int = 200) -> list[Picture]:
+def pictures_in(folder: Path, *, most: int = 200) -> Pictures:
     """Read the pictures of a folder and its folders, spread over all of them.
 
     Args:
@@ -46,11 +46,11 @@ def picture_paths(sources: Sequence[str]) -> list[Path]:
     return files
 
 
-def drawn_pictures() -> tuple[list[Picture], list[Boxes]]:
+def drawn_pictures() -> tuple[Pictures, PeopleInPictures]:
     """Draw scenes with people, whose boxes are known, and a picture with nobody."""
     config = SyntheticConfig(width=640, height=480)
     scenes = [draw_scene(config, "test", index) for index in range(DRAWN)]
     grey = np.full((480, 640, 3), 127, dtype=np.uint8)
-    pictures: Sequence[Picture] = [scene.picture for scene in scenes]
+    pictures = [scene.picture for scene in scenes]
     boxes = [scene.boxes.astype(np.float32) for scene in scenes]
     return [*pictures, grey], [*boxes, np.zeros((0, 4), dtype=np.float32)]

@@ -1,19 +1,17 @@
 """What goes into every graph of an exported network while it looks at pictures."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
+from fdps.export.given import Pictures
 from fdps.runtime.exported import ExportedNetwork
-from fdps.structures import Picture
 
 Inputs = dict[str, np.ndarray]
 
 
-def recorded_inputs(
-    network: ExportedNetwork, pictures: Iterable[Picture]
-) -> dict[str, list[Inputs]]:
+def recorded_inputs(network: ExportedNetwork, pictures: Pictures) -> dict[str, list[Inputs]]:
     """Let a network look at pictures, and keep what went into each of its graphs.
 
     Args:

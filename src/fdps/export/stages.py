@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fdps.export.given import Pictures
 from fdps.pictures import read_picture
 from fdps.query import Searcher
 from fdps.runtime.exported import ExportedNetwork
@@ -45,7 +46,7 @@ class Timed:
 
 
 def time_in_turns(
-    models: Mapping[str, Searcher], pictures: Sequence[Path | Picture], *, rounds: int = 1
+    models: Mapping[str, Searcher], pictures: Sequence[Path] | Pictures, *, rounds: int = 1
 ) -> dict[str, Timed]:
     """Let models look at every picture one after another, so that a busy machine slows all alike.
 
@@ -56,7 +57,7 @@ def time_in_turns(
     """
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in models}
     people: dict[str, list[int]] = {name: [] for name in models}
-    for picture in [pictures[0], *list(pictures) * rounds]:
+    for picture in (pictures[0], *[*pictures] * rounds):
         for name, model in models.items():
             stages, found = _timed(model, picture)
             taken[name].append(stages)

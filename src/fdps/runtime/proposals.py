@@ -99,7 +99,9 @@ def propose(
     return np.asarray(boxes[kept])
 
 
-def select(boxes: Boxes, scores: Rows, size: Size, rules: Suppression) -> Int64[np.ndarray, " N"]:
+def select(
+    boxes: Float32[np.ndarray, "R 4"], scores: Rows, size: Size, rules: Suppression
+) -> Int64[np.ndarray, " N"]:
     """Drop weak and tiny boxes, which are clipped already, and suppress overlaps.
 
     Returns:
@@ -118,7 +120,9 @@ def clipped(boxes: Boxes, size: Size) -> Boxes:
     return np.asarray(np.clip(boxes, 0, limits))
 
 
-def suppress(boxes: Boxes, ranks: Rows, *, max_iou: float, most: int) -> Int64[np.ndarray, " N"]:
+def suppress(
+    boxes: Float32[np.ndarray, "R 4"], ranks: Rows, *, max_iou: float, most: int
+) -> Int64[np.ndarray, " N"]:
     """Suppress overlaps greedily: the box of the highest rank stays, until there are enough.
 
     Candidates are taken in small lots, so that a picture full of proposals needs no table of all
