@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torchvision.models.detection.image_list import ImageList
 
 from fake.tiny import CONFIG, LOSS, N_PERSONS
 from fdps.models import build_system
+from fdps.models.scores import SoftmaxScore
 from fdps.models.weights import save_weights
 
 SYSTEMS: dict[str, dict[str, Any]] = {
@@ -30,21 +33,29 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 
 
 def write_system(path: Path, **change: Any) -> Path:
-    """Write the weights of a system that nobody trained.
+    """Write the weights of a system that nobody trained, and that tells regions apart.
 
-    The layers that tell regions apart begin with large weights, and norms of rows have statistics,
-    so that scores, boxes and embeddings of regions differ.
+    As it is built, a network makes nearly the same of all regions, and rounding alone would say who
+    is found: norms take the statistics of noise here, and layers that score begin with larger
+    weights.
     """
     config = replace(CONFIG, **change)
     torch.manual_seed(0)
     net, _ = build_system(config, LOSS, N_PERSONS)
+    norms = [norm for norm in net.modules() if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    net.train()
+    boxes = torch.rand(4, 24, 2) * 80
+    regions = [*torch.cat([boxes, boxes + torch.rand(4, 24, 2) * 40 + 8], dim=2)]
     with torch.no_grad():
-        for name, parameter in net.roi_heads.named_parameters():
-            if name.split(".")[-2] in ("vertical", "horizontal", "person"):
-                parameter.normal_(std=0.5)
-        # A trunk that nobody trained makes nearly the same of everything.
-        for name, buffer in net.named_buffers():
-            if name.endswith("running_var"):
-                buffer.fill_(0.05)
-    save_weights(net, config, LOSS, N_PERSONS, path)
+        net.rpn.head.cls_logits.weight.normal_(std=0.5)  # type: ignore[operator, union-attr]
+        features = net.features(ImageList(torch.randn(4, 3, 128, 128), [(128, 128)] * 4))
+        net.roi_heads.embed(features, regions)
+        heads = net.roi_heads.heads
+        if isinstance(heads.person, SoftmaxScore):
+            heads.person.weight.normal_(std=0.1)
+    for norm in norms:
+        norm.momentum = 0.1
+    save_weights(net.eval(), config, LOSS, N_PERSONS, path)
     return path

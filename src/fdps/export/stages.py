@@ -40,7 +40,7 @@ class Timed:
         """Pictures in a second."""
         return len(self.seconds) / sum(self.seconds)
 
-    def percentile(self, share: float) -> float:
+    def percentile(self, share: int) -> float:
         """Seconds within which so many pictures of a hundred are done."""
         return float(np.percentile(self.seconds, share))
 
