@@ -77,10 +77,10 @@ def test_the_verb_writes_what_loading_follows(
     assert main(["models", "regions", "drawn-people", *data]) == 0
     limited = fdps.load("drawn-people")
     assert isinstance(limited, PersonSearcher)
-    assert limited.regions == RegionLimits(0.5, 0.5)
+    assert limited.regions == RegionLimits(0.9, 0.4)
     file = tmp_path / "drawn-people.regions.json"
     text = file.read_text()
-    for bad in ("{}", "no JSON", text.replace("0.5", "7")):
+    for bad in ("{}", "no JSON", text.replace("0.9", "7")):
         file.write_text(bad)
         with pytest.raises(fdps.ModelError, match=r"regions\.json"):
             fdps.load("drawn-people")

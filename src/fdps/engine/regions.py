@@ -17,8 +17,8 @@ from fdps.pictures import read_picture
 from fdps.searcher import PersonSearcher
 from fdps.structures import RegionLimits, SceneSet
 
-MIN_SCORES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
-MAX_IOUS = (0.7, 0.6, 0.5)
+MIN_SCORES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9)
+MAX_IOUS = (0.7, 0.6, 0.5, 0.4)
 LARGEST_LOSS = 0.001
 _COUNTED = 100  # pictures whose proposals are counted, spread over all of them
 _DIFFERENT = 0.85  # of two limits with nearly as many regions, one is tried

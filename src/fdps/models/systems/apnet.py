@@ -453,7 +453,8 @@ def part_means(
     """
     height, width = maps.shape[-2:]
     left, top, right, bottom = missing.unbind(1)
-    part, row, column = (_pieces(n, maps.device) for n in (n_parts, height, width))
+    # Who traces the network gets sizes as tensors; that of a region map never changes.
+    part, row, column = (_pieces(int(n), maps.device) for n in (n_parts, height, width))
     # Intervals overlap from the largest of their beginnings to the least of their ends.
     begin = torch.maximum(torch.maximum(part[0][:, None], row[0]), top[:, None, None])
     end = torch.minimum(torch.minimum(part[1][:, None], row[1]), 1 - bottom[:, None, None])
