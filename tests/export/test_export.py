@@ -68,7 +68,7 @@ def test_every_system_keeps_parity_in_onnx(tmp_path: Path, name: str) -> None:
     for image in pictures():
         found, wanted = ours.detect(image), theirs.detect(image)
         np.testing.assert_allclose(found.boxes, wanted.boxes, atol=1e-2)
-        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=2e-3)
         np.testing.assert_allclose(found.embeddings, wanted.embeddings, atol=1e-3)
 
 
@@ -113,7 +113,7 @@ def test_an_export_is_an_embedder(made: tuple[Path, Path]) -> None:
     assert ours.embed(image, boxes[:0]).shape == (0, ours.dim)
     with pytest.raises(UsageError, match="no area inside the picture"):
         ours.embed(image, np.array([[500, 0, 600, 50]], dtype=np.float32))
-    chosen = ours.query(image, box=(5, 5, 60, 80))
+    chosen = ours.query(image, box=(5.0, 5.0, 60.0, 80.0))
     np.testing.assert_allclose(chosen.embedding, rows[0], atol=1e-6)
     together = ours.detect_batch([image, picture(90, 120, 1)])  # type: ignore[attr-defined]
     np.testing.assert_array_equal(together[0].boxes, ours.detect(image).boxes)
@@ -128,7 +128,7 @@ def test_a_least_score_leaves_out_people_and_makes_no_other_model(
     assert len(few.detect(picture(64, 80))) == 0
     assert few.model_hash == every.model_hash
     with pytest.raises(UsageError, match="min_score"):
-        fdps.load(out, min_score=2)
+        fdps.load(out, min_score=2.0)
     with pytest.raises(UsageError, match="run on the CPU"):
         fdps.load(out, device="cuda")
 
