@@ -80,7 +80,19 @@ OPTIONAL = [
     "onnxruntime",
     "pillow_heif",
 ]
-OPTIONAL += ["pydantic", "pymilvus", "ray", "rich", "tensorboard", "timm", "tomli_w", "typer"]
+OPTIONAL += [
+    "nncf",
+    "onnx",
+    "openvino",
+    "pydantic",
+    "pymilvus",
+    "ray",
+    "rich",
+    "tensorboard",
+    "timm",
+    "tomli_w",
+    "typer",
+]
 WITHOUT_OPTIONAL = [
     "durable",
     "names",
