@@ -172,9 +172,9 @@ def check_exported(place: Path, exported: Exported) -> None:
         ModelError: A file was changed, or lies elsewhere.
     """
     for name, sha256 in exported.graphs.items():
-        file = place.with_name(name)
         if Path(name).name != name:
             raise ModelError(f"{place} names {name!r}, which is not in its own folder")
+        file = place.with_name(name)
         if not file.is_file():
             raise MissingDataError(f"no graph at {file}", hint="export the network again")
         with file.open("rb") as opened:
