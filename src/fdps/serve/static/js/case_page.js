@@ -1,0 +1,86 @@
+// @ts-check
+/** The page of a case: what was confirmed and rejected, notes, export. */
+import { get, patch, remove } from "./api.js";
+import { exportCase, writeVerdict } from "./casework.js";
+import { formDialog } from "./dialogs.js";
+import { button, byId, field, h, icon, show } from "./dom.js";
+import { time, when } from "./format.js";
+import { listen } from "./keys.js";
+import { t } from "./messages.js";
+import { complain, failed, note, nothing } from "./notes.js";
+import { scenePage } from "./scenes.js";
+import { shot } from "./pictures.js";
+import { sized } from "./cards.js";
+
+const SCENE_PX = 480;
+
+/** @type {any} */
+let now = null;
+const id = byId("case").dataset.id;
+
+function draw() {
+  document.title = `${now.name} · fdps`;
+  byId("case-name").textContent = now.name;
+  byId("case-facts").textContent = t("case.facts", { by: now.by, created: time(now.created), archive: now.archive });
+  show(byId("case-tools"), h("a", { class: "button", href: `/?${new URLSearchParams({ archive: now.archive, case: id })}` }, icon("search"), t("case.search")), button({ icon: "download", text: t("export.button"), class: "main", onclick: () => exportCase(id) }));
+  show(byId("case-body"), h("div", { class: "panels" }, aims(), notes()), people("confirmed"), people("rejected"), h("div", { class: "row" }, button({ icon: "trash", text: t("case.delete"), class: "danger", onclick: erase })));
+}
+
+function aims() {
+  const name = h("input", { class: "input", value: now.name, maxlength: 200, required: true });
+  const why = h("textarea", { class: "input", maxlength: 500 }, now.purpose);
+  return h("section", { class: "panel stack" }, field(t("case.name"), name), field(t("case.purpose"), why), h("div", { class: "row" }, button({ text: t("save"), onclick: () => save({ name: name.value, purpose: why.value }) })));
+}
+
+function notes() {
+  const text = h("textarea", { class: "input tall" }, now.notes);
+  return h("section", { class: "panel stack" }, field(t("case.notes"), text, t("case.notes_hint")), h("div", { class: "row" }, button({ text: t("save"), onclick: () => save({ notes: text.value }) })));
+}
+
+/** @param {Record<string, string>} changes */
+async function save(changes) {
+  try {
+    now = await patch(`/cases/${id}`, changes, { headers: { "If-Match": String(now.version) } });
+    draw();
+    note(t("saved"));
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** @param {"confirmed" | "rejected"} verdict */
+function people(verdict) {
+  const all = now[verdict];
+  return h("section", { class: "stack" }, h("h2", {}, t(`verdict.${verdict}`, { n: all.length })), all.length ? h("ol", { class: "cards" }, all.map((/** @type {any} */ one) => entry(one))) : nothing("people", `case.none_${verdict}`));
+}
+
+/** @param {any} one */
+function entry(one) {
+  if (!one.scene) return h("li", { class: "card" }, h("p", { class: "hint-box" }, t("case.gone")));
+  const where = [one.scene.camera, one.scene.path_name].filter(Boolean).join(" · ");
+  return h("li", { class: "card" }, h("a", { class: "look", href: scenePage(one.scene.name, now.archive, one.item), "aria-label": t("scene.open", { scene: where }) }, shot({ src: sized(one.picture, SCENE_PX), size: one.scene, box: one.box, alt: "" })), h("div", { class: "card-words" }, h("p", { class: "small" }, when(one.scene)), h("p", { class: "small soft card-where" }, where), one.note && h("p", { class: "small" }, one.note)), h("div", { class: "card-tools" }, button({ icon: "no", text: t("case.take_out"), class: "tight bare", onclick: () => takeOut(one.item) })));
+}
+
+/** @param {number} item */
+async function takeOut(item) {
+  try {
+    now = await writeVerdict(id, item, null, now.version);
+    draw();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function erase() {
+  formDialog(t("case.delete"), [h("p", {}, t("case.delete_sure", { name: now.name }))], {
+    go: t("case.delete"),
+    danger: true,
+    submit: async () => {
+      await remove(`/cases/${id}`);
+      location.assign("/cases");
+    },
+  });
+}
+
+listen({ key: "e", text: "keys.export", run: () => exportCase(id) });
+get(`/cases/${id}`).then((found) => ((now = found), draw()), (error) => show(byId("case-body"), failed(error, () => location.reload())));

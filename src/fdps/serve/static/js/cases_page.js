@@ -1,0 +1,35 @@
+// @ts-check
+/** The list of cases. */
+import { get } from "./api.js";
+import { newCase } from "./casework.js";
+import { button, byId, h, show } from "./dom.js";
+import { time } from "./format.js";
+import { t } from "./messages.js";
+import { complain, failed, nothing } from "./notes.js";
+import { cropOf } from "./tray.js";
+
+const FACES = 5;
+
+async function load() {
+  const cases = await get("/cases");
+  if (!cases.length) return show(byId("case-list"), nothing("cases", "cases.empty", button({ icon: "plus", text: t("cases.new"), onclick: begin })));
+  show(byId("case-list"), cases.map(entry));
+}
+
+/** @param {any} one */
+function entry(one) {
+  const crops = one.confirmed.slice(0, FACES).map((/** @type {any} */ person) => h("img", { src: cropOf(person.item, one.archive), alt: "" }));
+  return h("article", { class: "panel case-entry" }, h("div", { class: "stack-tight" }, h("h2", {}, h("a", { href: `/cases/${one.id}` }, one.name)), h("p", { class: "soft" }, one.purpose), h("p", { class: "small soft" }, t("cases.facts", { by: one.by, created: time(one.created), confirmed: one.confirmed.length, rejected: one.rejected.length }))), h("div", { class: "case-crops" }, crops));
+}
+
+async function begin() {
+  try {
+    const made = await newCase();
+    location.assign(`/cases/${made.id}`);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+byId("new-case").addEventListener("click", begin);
+load().catch((error) => show(byId("case-list"), failed(error, () => location.reload())));

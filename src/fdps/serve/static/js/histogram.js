@@ -1,0 +1,71 @@
+// @ts-check
+/** The slider of similarity over a histogram of everybody who was looked at. */
+import { h, icon, s, show } from "./dom.js";
+import { expected, similarity } from "./format.js";
+import { t } from "./messages.js";
+
+const WIDTH = 240;
+const HEIGHT = 64;
+
+/** @typedef {{histogram: {edges: number[], counts: number[]}, marks: {strong: number, worth_a_look: number} | null, expected_wrong: {strong: number, worth_a_look: number} | null}} Scale */
+
+export class SimilaritySlider {
+  /** @param {(least: number | null) => void} onleast called while the slider moves; `null` is its left end */
+  constructor(onleast) {
+    this.onleast = onleast;
+    this.chart = h("div", { class: "histogram" });
+    this.input = h("input", { type: "range", id: "least", min: -1, max: 1, step: 0.005, value: -1, "aria-describedby": "least-said" });
+    this.said = h("output", { class: "number small", id: "least-said", for: "least" }, " ");
+    this.legend = h("div", { class: "legend small" });
+    this.input.addEventListener("input", () => this.moved());
+    this.element = h("section", { class: "slider stack-tight" }, h("div", { class: "row" }, h("label", { for: "least", class: "label" }, t("slider.label")), h("span", { class: "push" }), this.said), h("div", { class: "slider-box" }, this.chart, this.input), this.legend);
+  }
+
+  /** @param {Scale} scale @param {number | null} least @param {{isJudged: boolean}} options */
+  show(scale, least, { isJudged }) {
+    this.scale = scale;
+    const { edges } = scale.histogram;
+    this.input.min = edges[0];
+    this.input.max = edges[edges.length - 1];
+    this.input.value = least ?? edges[0];
+    show(this.legend, legend(scale, isJudged));
+    this.draw();
+  }
+
+  get least() {
+    const value = Number(this.input.value);
+    return value <= Number(this.input.min) + 1e-9 ? null : value;
+  }
+
+  moved() {
+    this.draw();
+    this.onleast(this.least);
+  }
+
+  draw() {
+    if (!this.scale) return;
+    const { edges, counts } = this.scale.histogram;
+    const x = (/** @type {number} */ value) => (WIDTH * (value - edges[0])) / (edges[edges.length - 1] - edges[0]);
+    // Most people are unlike: on a linear scale the few who count would not be seen.
+    const most = Math.log1p(Math.max(1, ...counts));
+    const bars = counts.map((count, at) => {
+      const height = (HEIGHT * Math.log1p(count)) / most;
+      return s("rect", { class: edges[at + 1] > Number(this.input.value) ? "in" : "out", x: x(edges[at]) + 0.5, y: HEIGHT - height, width: Math.max(1, x(edges[at + 1]) - x(edges[at]) - 1), height });
+    });
+    const marks = Object.entries(this.scale.marks ?? {}).filter(([, value]) => value >= edges[0] && value <= edges[edges.length - 1]);
+    const lines = marks.map(([name, value]) => s("g", {}, s("line", { class: `mark ${name}`, x1: x(value), x2: x(value), y1: 0, y2: HEIGHT }), s("title", {}, t(`level.${name}`))));
+    show(this.chart, s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": t("slider.chart") }, bars, lines));
+    this.said.textContent = this.least === null ? t("slider.all") : t("slider.from", { similarity: similarity(this.least) });
+  }
+}
+
+/** What the marks mean, with the wrong candidates to expect. @param {Scale} scale @param {boolean} isJudged */
+function legend({ marks, expected_wrong: wrong }, isJudged) {
+  const box = (/** @type {string} */ text) => h("div", { class: "hint-box" }, icon("info"), h("p", {}, text, " ", h("a", { href: "/model#calibration" }, t("slider.how"))));
+  if (!marks) return box(t("slider.unknown"));
+  if (isJudged) return box(t("slider.judged"));
+  return h("dl", { class: "marks-list" }, ["strong", "worth_a_look"].map((name) => {
+    const key = /** @type {"strong" | "worth_a_look"} */ (name);
+    return [h("dt", {}, icon(name === "strong" ? "level-3" : "level-2"), t(`level.${name}`)), h("dd", { class: "soft" }, t("slider.mark", { from: similarity(marks[key]), wrong: wrong ? expected(wrong[key]) : "?" }))];
+  }));
+}

@@ -1,0 +1,102 @@
+// @ts-check
+/** Privacy: how long people are kept, whom to forget, who searched, and where data goes. */
+import { get, post, put } from "./api.js";
+import { archive } from "./archive.js";
+import { button, byId, field, h, icon, show } from "./dom.js";
+import { time } from "./format.js";
+import { t } from "./messages.js";
+import { complain, failed, note, nothing } from "./notes.js";
+import { cropOf } from "./tray.js";
+
+const ENTRIES = 25;
+const KEEP = ["12h", "1d", "7d", "30d", "90d", "365d", "forever"];
+
+const here = await archive();
+/** People who are to be forgotten. @type {number[]} */
+let items = (new URLSearchParams(location.search).get("items") ?? "").split(",").filter(Boolean).map(Number);
+
+async function showRetention() {
+  const now = await get(`/retention?archive=${here.id}`);
+  const choices = KEEP.includes(now.keep) || !now.keep ? KEEP : [...KEEP, now.keep];
+  const keep = h("select", { class: "input" }, choices.map((value) => h("option", { value, selected: value === (now.keep || "forever") }, KEEP.includes(value) ? t(`retention.${value}`) : value)));
+  const by = h("select", { class: "input" }, ["indexed", "taken"].map((value) => h("option", { value, selected: value === now.by }, t(`retention.by_${value}`))));
+  const save = async () => {
+    try {
+      await put(`/retention?archive=${here.id}`, { keep: keep.value, by: by.value });
+      note(t("saved"));
+    } catch (error) {
+      complain(error);
+    }
+  };
+  show(byId("retention"), h("p", { class: "small soft" }, t("retention.lead")), field(t("retention.keep"), keep), field(t("retention.by"), by), h("div", { class: "row" }, button({ text: t("save"), onclick: save })));
+}
+
+async function showConnections() {
+  const all = await get("/connections");
+  const list = all.length ? h("ul", { class: "stack-tight" }, all.map((/** @type {any} */ one) => h("li", {}, typeof one === "string" ? one : (one.name ?? JSON.stringify(one))))) : h("div", { class: "hint-box good" }, icon("privacy"), h("p", {}, h("strong", {}, t("connections.none")), h("br"), t("connections.none_text")));
+  show(byId("connections"), h("p", { class: "small soft" }, t("connections.lead")), list);
+}
+
+/** @param {any} [would] the answer of a dry run */
+function showForget(would) {
+  if (!items.length) return show(byId("forget"), nothing("person", "forget.empty", h("a", { class: "button", href: "/" }, icon("search"), t("forget.find"))));
+  const people = h("ul", { class: "judged-list" }, items.map((item) => h("li", {}, h("button", { type: "button", class: "judged", title: t("forget.leave", { item: String(item) }), "aria-label": t("forget.leave", { item: String(item) }), onclick: () => ((items = items.filter((one) => one !== item)), showForget()) }, h("img", { src: cropOf(item, here.id), alt: "" }), icon("no")))));
+  show(byId("forget"), h("p", { class: "soft" }, t("forget.lead")), people, would ? sure(would) : h("div", { class: "row" }, button({ icon: "info", text: t("forget.dry_run"), onclick: dryRun })));
+}
+
+/** @param {any} would */
+function sure(would) {
+  const why = h("input", { class: "input", required: true, maxlength: 500 });
+  const go = button({ icon: "trash", text: t("forget.go", { n: would.people ?? items.length }), class: "danger main", type: "submit" });
+  const form = h("form", { class: "stack" }, h("div", { class: "hint-box bad", role: "status" }, icon("warning"), h("p", {}, told(would))), field(t("forget.reason"), why, t("forget.reason_hint")), h("div", { class: "row" }, go, button({ text: t("cancel"), class: "bare", onclick: () => showForget() })));
+  form.addEventListener("submit", async (/** @type {SubmitEvent} */ event) => {
+    event.preventDefault();
+    go.disabled = true;
+    try {
+      const erased = await post("/forget", { archive: here.id, items, reason: why.value, dry_run: false });
+      items = [];
+      history.replaceState(null, "", `/privacy?archive=${here.id}`);
+      show(byId("forget"), h("div", { class: "hint-box good", role: "status" }, icon("yes"), h("p", {}, t("forget.done", { n: erased.people ?? 0, scenes: erased.scenes ?? 0 }))));
+      await showAudit(0);
+    } catch (error) {
+      go.disabled = false;
+      complain(error);
+    }
+  });
+  return form;
+}
+
+/** @param {any} would */
+const told = (would) => t("forget.would", { n: would.people ?? items.length, scenes: would.scenes ?? 0 });
+
+async function dryRun() {
+  try {
+    showForget(await post("/forget", { archive: here.id, items, reason: "", dry_run: true }));
+    document.querySelector("#forget input")?.focus();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** @param {number} offset */
+async function showAudit(offset) {
+  const { verified, total, entries } = await get(`/audit?${new URLSearchParams({ archive: here.id, offset: String(offset), limit: String(ENTRIES) })}`);
+  show(byId("audit-state"), h("span", { class: `chain ${verified ? "good" : "bad"}` }, icon(verified ? "chain" : "warning"), t(verified ? "audit.verified" : "audit.broken")));
+  if (!entries.length) return show(byId("audit"), h("p", { class: "soft" }, t("audit.empty")));
+  const page = (/** @type {number} */ to, /** @type {string} */ name, /** @type {boolean} */ can) => button({ icon: name, title: t(`audit.${name}`), class: "tight", disabled: !can, onclick: () => showAudit(to).catch(complain) });
+  show(byId("audit"), h("div", { class: "table-box" }, h("table", {}, h("caption", { class: "unseen" }, t("audit.title")), h("thead", {}, h("tr", {}, ["when", "what", "by", "purpose", "detail"].map((name) => h("th", { scope: "col" }, t(`audit.${name}`))))), h("tbody", {}, entries.map((/** @type {any} */ one) => h("tr", {}, h("td", { class: "number" }, time(one.time, { seconds: true })), h("td", {}, one.what ?? one.event), h("td", {}, one.by ?? one.user ?? ""), h("td", {}, one.purpose ?? ""), h("td", {}, one.detail ?? "")))))), h("div", { class: "row" }, page(offset - ENTRIES, "left", offset > 0), page(offset + ENTRIES, "right", offset + entries.length < total), h("span", { class: "small soft number" }, t("audit.range", { from: offset + 1, to: offset + entries.length, total }))));
+}
+
+/** @param {string} id @param {() => any} load */
+const load = async (id, load) => {
+  try {
+    await load();
+  } catch (error) {
+    show(byId(id), failed(error, () => location.reload()));
+  }
+};
+
+load("retention", showRetention);
+load("connections", showConnections);
+load("forget", () => showForget());
+load("audit", () => showAudit(0));
