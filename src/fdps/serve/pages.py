@@ -201,7 +201,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: printable(value) if isinstance(value, str) else value,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # not Markup
     )
     environment.globals["t"] = text
     return environment

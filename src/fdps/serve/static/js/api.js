@@ -1,16 +1,18 @@
 // @ts-check
 /** The REST interface; every refusal becomes a `Problem` with the words of the server. */
+import { sentence } from "./format.js";
 import { t } from "./messages.js";
+import { patiently } from "./patience.js";
 
 const ROOT = "/api/v1";
 
 export class Problem extends Error {
   /** @param {{status: number, title?: string, detail?: string, hint?: string, code?: string}} said */
   constructor(said) {
-    super(said.detail || said.title || t("problem.other", { status: said.status }));
+    super(sentence(said.detail ?? "") || said.title || t("problem.other", { status: said.status }));
     this.status = said.status;
     this.title = said.title || "";
-    this.hint = said.hint || "";
+    this.hint = sentence(said.hint ?? "");
     this.code = said.code || "";
   }
 }
@@ -60,7 +62,7 @@ async function answer(method, path, body, { signal, headers = {} } = {}) {
   /** @type {Response} */
   let response;
   try {
-    response = await fetch(ROOT + path, { method, body: sent, signal, headers: { Accept: "application/json", ...typed, ...headers } });
+    response = await patiently(() => fetch(ROOT + path, { method, body: sent, signal, headers: { Accept: "application/json", ...typed, ...headers } }));
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Problem({ status: 0, title: t("problem.away.title"), detail: t("problem.away.detail"), hint: t("problem.away.hint") });

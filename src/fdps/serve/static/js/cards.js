@@ -10,7 +10,7 @@ import { shot } from "./pictures.js";
  *   scene: {key?: string, name: string, width: number, height: number, camera: string | null, time: string | null, offset_s: number | null, path_name: string},
  *   crop: string, picture: string, appearance: {n: number, first: any, last: any, items: number[]} | null}} Hit
  */
-/** @typedef {{look: (hit: Hit) => void, judge: (hit: Hit, verdict: "confirmed" | "rejected") => void, more: (hit: Hit, at: {x: number, y: number}) => void}} Actions */
+/** @typedef {{look: (hit: Hit) => void, judge?: (hit: Hit, verdict: "confirmed" | "rejected") => void, more?: (hit: Hit, at: {x: number, y: number}) => void}} Actions what can be done with a card */
 
 const SCENE_PX = 480;
 
@@ -30,19 +30,26 @@ export function words(hit) {
  */
 export function card(hit, view, actions) {
   const look = h("button", { type: "button", class: "look", "aria-label": t("card.look", { words: words(hit) }), onclick: () => actions.look(hit) }, picture(hit, view));
-  const more = button({ icon: "more", title: t("card.more"), class: "bare tight", "aria-haspopup": "menu" });
-  more.addEventListener("click", () => {
-    const { left, bottom } = more.getBoundingClientRect();
-    actions.more(hit, { x: left, y: bottom + 4 });
-  });
-  const yes = button({ icon: "yes", title: t("verdict.confirm"), class: "tight yes", "aria-keyshortcuts": "y", onclick: () => actions.judge(hit, "confirmed") });
-  const no = button({ icon: "no", title: t("verdict.reject"), class: "tight no", "aria-keyshortcuts": "n", onclick: () => actions.judge(hit, "rejected") });
-  const element = h("li", { class: "card", "data-item": hit.item }, look, h("div", { class: "card-words" }, levelBadge(hit.level, hit.similarity), h("p", { class: "small card-when" }, seen(hit)), h("p", { class: "small soft card-where" }, [hit.scene.camera, hit.scene.path_name].filter(Boolean).join(" · "))), h("div", { class: "card-tools" }, yes, no, more));
+  const element = h("li", { class: "card", "data-item": hit.item }, look, h("div", { class: "card-words" }, levelBadge(hit.level, hit.similarity), h("p", { class: "small card-when" }, seen(hit)), h("p", { class: "small soft card-where" }, [hit.scene.camera, hit.scene.path_name].filter(Boolean).join(" · "))), (actions.judge || actions.more) && h("div", { class: "card-tools" }, tools(hit, actions)));
   element.addEventListener("contextmenu", (/** @type {MouseEvent} */ event) => {
+    if (!actions.more) return;
     event.preventDefault();
     actions.more(hit, { x: event.clientX, y: event.clientY });
   });
   return element;
+}
+
+/** @param {Hit} hit @param {Actions} actions */
+function tools(hit, { judge, more }) {
+  const below = (/** @type {Element} */ element) => {
+    const { left, bottom } = element.getBoundingClientRect();
+    return { x: left, y: bottom + 4 };
+  };
+  return [
+    judge && button({ icon: "yes", title: t("verdict.confirm"), class: "tight yes", "aria-keyshortcuts": "y", onclick: () => judge(hit, "confirmed") }),
+    judge && button({ icon: "no", title: t("verdict.reject"), class: "tight no", "aria-keyshortcuts": "n", onclick: () => judge(hit, "rejected") }),
+    more && button({ icon: "more", title: t("card.more"), class: "bare tight", "aria-haspopup": "menu", onclick: (/** @type {Event} */ event) => more(hit, below(/** @type {Element} */ (event.currentTarget))) }),
+  ];
 }
 
 /** @param {Hit} hit @param {"scenes" | "crops"} view */

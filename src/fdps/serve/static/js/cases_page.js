@@ -6,7 +6,6 @@ import { button, byId, h, show } from "./dom.js";
 import { time } from "./format.js";
 import { t } from "./messages.js";
 import { complain, failed, nothing } from "./notes.js";
-import { cropOf } from "./tray.js";
 
 const FACES = 5;
 
@@ -18,8 +17,8 @@ async function load() {
 
 /** @param {any} one */
 function entry(one) {
-  const crops = one.confirmed.slice(0, FACES).map((/** @type {any} */ person) => h("img", { src: cropOf(person.item, one.archive), alt: "" }));
-  return h("article", { class: "panel case-entry" }, h("div", { class: "stack-tight" }, h("h2", {}, h("a", { href: `/cases/${one.id}` }, one.name)), h("p", { class: "soft" }, one.purpose), h("p", { class: "small soft" }, t("cases.facts", { by: one.by, created: time(one.created), confirmed: one.confirmed.length, rejected: one.rejected.length }))), h("div", { class: "case-crops" }, crops));
+  const crops = Array.from({ length: Math.min(FACES, one.n_query) }, (_, at) => h("img", { src: `/api/v1/cases/${one.id}/query/${at + 1}/crop`, alt: "" }));
+  return h("article", { class: "panel case-entry" }, h("div", { class: "stack-tight" }, h("h2", {}, h("a", { href: `/cases/${one.id}` }, one.name)), h("p", { class: "soft" }, one.purpose), h("p", { class: "small soft" }, t("cases.facts", { by: one.by, created: time(one.created), confirmed: one.n_confirmed, rejected: one.n_rejected }))), h("div", { class: "case-crops" }, crops));
 }
 
 async function begin() {

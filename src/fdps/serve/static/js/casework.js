@@ -46,7 +46,7 @@ export function writeVerdict(id, item, verdict, version) {
 
 /** Ask how to export a case, and save the file. @param {string} id */
 export function exportCase(id) {
-  const formats = FORMATS.map((format, at) => h("label", { class: "choice" }, h("input", { type: "radio", name: "format", value: format, checked: at === 0 }), h("span", {}, t(`export.${format}`), h("br"), h("span", { class: "small soft" }, t(`export.${format}_hint`)))));
+  const formats = FORMATS.map((format, at) => h("label", { class: "choice" }, h("input", { type: "radio", name: "format", value: format, checked: at === 0, autofocus: at === 0 }), h("span", {}, t(`export.${format}`), h("br"), h("span", { class: "small soft" }, t(`export.${format}_hint`)))));
   const others = ["blur", "keep"].map((value, at) => h("label", { class: "choice" }, h("input", { type: "radio", name: "bystanders", value, checked: at === 0 }), t(`export.${value}`)));
   formDialog(t("export.title"), [h("fieldset", { class: "stack-tight" }, h("legend", { class: "label" }, t("export.format")), formats), h("fieldset", { class: "stack-tight" }, h("legend", { class: "label" }, t("export.bystanders")), others), h("p", { class: "hint-box" }, t("export.note"))], {
     go: t("export.go"),

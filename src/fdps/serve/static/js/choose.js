@@ -21,8 +21,8 @@ export function chooser({ picture, size, people, onperson, onbox, pressed }) {
   const area = (/** @type {Person} */ { box }) => (box[2] - box[0]) * (box[3] - box[1]);
   const drawnLast = new Map([...people].sort((a, b) => area(b) - area(a)).map((one, order) => [one, order]));
   for (const person of people) {
-    const said = person.label ?? t("choose.person", { n: person.n + 1, score: Math.round(100 * person.score) });
-    board.append(h("button", { type: "button", class: "person-box", title: said, "aria-label": said, "aria-pressed": pressed === undefined ? null : String(pressed === person.n), "data-n": person.n, vars: { ...place(size, person.box), "--order": drawnLast.get(person) ?? 0 }, onclick: () => onperson(person.n) }, h("span", { class: "tag", "aria-hidden": "true" }, person.n + 1)));
+    const said = person.label ?? t("choose.person", { n: person.n, score: Math.round(100 * person.score) });
+    board.append(h("button", { type: "button", class: "person-box", title: said, "aria-label": said, "aria-pressed": pressed === undefined ? null : String(pressed === person.n), "data-n": person.n, vars: { ...place(size, person.box), "--order": drawnLast.get(person) ?? 0 }, onclick: () => onperson(person.n) }, h("span", { class: "tag", "aria-hidden": "true" }, person.n)));
   }
   if (onbox) drawable(board, size, onbox);
   return board;
@@ -122,6 +122,6 @@ export function showChooser(section, { picture, size, people, waits = false, onp
   const byKeys = button({ icon: "crop", text: t("choose.by_keys"), disabled: waits, onclick: () => boxByKeys(board, size, onbox) });
   show(section, h("header", { class: "choose-head" }, h("div", { class: "stack-tight", "aria-live": "polite" }, h("h2", { id: "choose-title", tabindex: "-1" }, title), h("p", { class: "soft" }, lead)), h("div", { class: "row" }, byKeys, button({ text: t("cancel"), class: "bare", onclick: oncancel }))), h("div", { class: "board-frame" }, board));
   section.hidden = false;
-  if (!waits) (board.querySelector(".person-box") ?? byKeys).focus();
+  if (!waits) section.querySelector("h2")?.focus();
   return board;
 }

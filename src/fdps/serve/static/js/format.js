@@ -14,7 +14,7 @@ export const similarity = (value) => value.toFixed(2);
  */
 export function expected(value) {
   if (value < 0.01) return t("format.under", { value: "0.01" });
-  return value < 10 ? Number(value.toPrecision(2)).toLocaleString(language) : Math.round(value).toLocaleString(language);
+  return t("format.about", { value: value < 10 ? Number(value.toPrecision(2)) : Math.round(value) });
 }
 
 /**
@@ -45,6 +45,12 @@ export function clock(seconds) {
 export function when(scene) {
   if (scene.time) return time(scene.time, { seconds: true });
   return scene.offset_s === null || scene.offset_s === undefined ? t("format.no_time") : t("format.in_video", { at: clock(scene.offset_s) });
+}
+
+/** The words of an error as a sentence. @param {string} words */
+export function sentence(words) {
+  if (!words) return "";
+  return words[0].toUpperCase() + words.slice(1) + (/[.!?:…]$/.test(words) ? "" : ".");
 }
 
 const SIGNS = { strong: "level-3", "worth a look": "level-2", weak: "level-1" };

@@ -7,7 +7,7 @@ import { t } from "./messages.js";
 const WIDTH = 240;
 const HEIGHT = 64;
 
-/** @typedef {{histogram: {edges: number[], counts: number[]}, marks: {strong: number, worth_a_look: number} | null, expected_wrong: {strong: number, worth_a_look: number} | null}} Scale */
+/** @typedef {{histogram: {edges: number[], counts: number[]} | null, marks: {strong: number, worth_a_look: number} | null, expected_wrong: {strong: number, worth_a_look: number} | null}} Scale */
 
 export class SimilaritySlider {
   /** @param {(least: number | null) => void} onleast called while the slider moves; `null` is its left end */
@@ -21,14 +21,14 @@ export class SimilaritySlider {
     this.element = h("section", { class: "slider stack-tight" }, h("div", { class: "row" }, h("label", { for: "least", class: "label" }, t("slider.label")), h("span", { class: "push" }), this.said), h("div", { class: "slider-box" }, this.chart, this.input), this.legend);
   }
 
-  /** @param {Scale} scale @param {number | null} least @param {{isJudged: boolean}} options */
-  show(scale, least, { isJudged }) {
-    this.scale = scale;
-    const { edges } = scale.histogram;
+  /** @param {Scale} scale @param {number | null} least @param {{isCalibrated: boolean}} options */
+  show(scale, least, { isCalibrated }) {
+    const { edges, counts } = scale.histogram ?? { edges: [-1, 1], counts: [0] };
+    this.scale = { ...scale, histogram: { edges, counts } };
     this.input.min = edges[0];
     this.input.max = edges[edges.length - 1];
     this.input.value = least ?? edges[0];
-    show(this.legend, legend(scale, isJudged));
+    show(this.legend, legend(scale, isCalibrated));
     this.draw();
   }
 
@@ -59,11 +59,10 @@ export class SimilaritySlider {
   }
 }
 
-/** What the marks mean, with the wrong candidates to expect. @param {Scale} scale @param {boolean} isJudged */
-function legend({ marks, expected_wrong: wrong }, isJudged) {
+/** What the marks mean, with the wrong candidates to expect. @param {Scale} scale @param {boolean} isCalibrated */
+function legend({ marks, expected_wrong: wrong }, isCalibrated) {
   const box = (/** @type {string} */ text) => h("div", { class: "hint-box" }, icon("info"), h("p", {}, text, " ", h("a", { href: "/model#calibration" }, t("slider.how"))));
-  if (!marks) return box(t("slider.unknown"));
-  if (isJudged) return box(t("slider.judged"));
+  if (!marks) return box(t(isCalibrated ? "slider.several" : "slider.unknown"));
   return h("dl", { class: "marks-list" }, ["strong", "worth_a_look"].map((name) => {
     const key = /** @type {"strong" | "worth_a_look"} */ (name);
     return [h("dt", {}, icon(name === "strong" ? "level-3" : "level-2"), t(`level.${name}`)), h("dd", { class: "soft" }, t("slider.mark", { from: similarity(marks[key]), wrong: wrong ? expected(wrong[key]) : "?" }))];

@@ -4,19 +4,21 @@ import { eventsOf, get, post, remove } from "./api.js";
 import { archive, archives } from "./archive.js";
 import { formDialog } from "./dialogs.js";
 import { button, byId, field, h, icon, show } from "./dom.js";
-import { time } from "./format.js";
+import { sentence, time } from "./format.js";
 import { t } from "./messages.js";
-import { complain, failed, note, nothing } from "./notes.js";
+import { complain, note, nothing } from "./notes.js";
+import { filled, panelOf } from "./panels.js";
 
 const here = await archive();
+const panel = (/** @type {string} */ name) => panelOf(name, t(`library.${name}`));
 
 async function showSources() {
   const all = await archives();
   const cameras = await get(`/cameras?archive=${here.id}`);
   show(
-    byId("sources"),
+    sources.body,
     all.map((one) => h("div", { class: "stack-tight" }, h("h3", {}, one.name), h("dl", { class: "figures" }, figure("library.people", one.n_people), figure("library.scenes", one.n_scenes), figure("library.cameras", one.cameras.length)), h("p", { class: "small soft" }, one.first ? t("library.span", { first: time(one.first), last: time(one.last) }) : t("format.no_time")))),
-    cameras.length > 0 && h("div", { class: "table-box" }, h("table", {}, h("caption", { class: "unseen" }, t("library.cameras_of", { name: here.name })), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("library.camera")), ["n_scenes", "n_people"].filter((name) => name in cameras[0]).map((name) => h("th", { scope: "col", class: "number" }, t(`library.${name}`))))), h("tbody", {}, cameras.map((/** @type {any} */ one) => h("tr", {}, h("th", { scope: "row" }, one.name ?? t("library.no_camera")), ["n_scenes", "n_people"].filter((name) => name in one).map((name) => h("td", { class: "number" }, Number(one[name]).toLocaleString()))))))),
+    cameras.length > 0 && h("div", { class: "table-box" }, h("table", {}, h("caption", { class: "unseen" }, t("library.cameras_of", { name: here.name })), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("library.camera")), ["n_scenes", "n_people"].filter((name) => name in cameras[0]).map((name) => h("th", { scope: "col", class: "number" }, t(`library.${name}`))))), h("tbody", {}, cameras.map((/** @type {any} */ one) => h("tr", {}, h("th", { scope: "row" }, one.name || t("library.no_camera")), ["n_scenes", "n_people"].filter((name) => name in one).map((name) => h("td", { class: "number" }, Number(one[name]).toLocaleString()))))))),
   );
 }
 
@@ -24,15 +26,15 @@ async function showSources() {
 const figure = (key, value) => h("div", {}, h("dt", {}, t(key)), h("dd", {}, value.toLocaleString()));
 
 async function showSkipped() {
-  const skipped = await get(`/skipped?archive=${here.id}`);
-  if (!skipped.length) return show(byId("skipped"), h("p", { class: "soft row" }, icon("yes"), t("library.none_skipped")));
-  show(byId("skipped-tools"), button({ icon: "retry", text: t("library.retry"), class: "tight", onclick: retry }));
-  show(byId("skipped"), h("div", { class: "table-box" }, h("table", {}, h("caption", {}, t("library.n_skipped", { n: skipped.length })), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("library.file")), h("th", { scope: "col" }, t("library.reason")))), h("tbody", {}, skipped.map((/** @type {any} */ one) => h("tr", {}, h("td", {}, one.file), h("td", {}, one.reason)))))));
+  const left = await get(`/skipped?archive=${here.id}`);
+  if (!left.length) return show(skipped.body, h("p", { class: "soft row" }, icon("yes"), t("library.none_skipped")));
+  show(skipped.tools, button({ icon: "retry", text: t("library.retry"), class: "tight", onclick: retry }));
+  show(skipped.body, h("div", { class: "table-box" }, h("table", {}, h("caption", {}, t("library.n_skipped", { n: left.length })), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("library.file")), h("th", { scope: "col" }, t("library.reason")))), h("tbody", {}, left.map((/** @type {any} */ one) => h("tr", {}, h("td", {}, one.file), h("td", {}, sentence(one.reason))))))));
 }
 
 async function retry() {
   try {
-    await post("/skipped/retry", { archive: here.id });
+    await post(`/skipped/retry?archive=${here.id}`, {});
     await showJobs();
     note(t("library.retrying"));
   } catch (error) {
@@ -42,8 +44,8 @@ async function retry() {
 
 async function showJobs() {
   const jobs = await get("/jobs");
-  if (!jobs.length) return show(byId("jobs"), nothing("library", "library.no_jobs"));
-  show(byId("jobs"), h("ul", { class: "job-list" }, jobs.map(jobEntry)));
+  if (!jobs.length) return show(running.body, nothing("library", "library.no_jobs"));
+  show(running.body, h("ul", { class: "job-list" }, jobs.map(jobEntry)));
 }
 
 /** @param {any} job */
@@ -55,7 +57,7 @@ function jobEntry(job) {
 }
 
 /** @param {any} job */
-const isOver = (job) => !["running", "waiting", "queued"].includes(job.state);
+const isOver = (job) => job.state !== "running";
 
 /** Draw how a job goes. @param {HTMLElement} element @param {any} job */
 function drawJob(element, job) {
@@ -63,7 +65,7 @@ function drawJob(element, job) {
   const cancel = !done && button({ text: t("cancel"), class: "tight", onclick: () => remove(`/jobs/${job.id}`).then(showJobs, complain) });
   const figures = t("library.progress", { done: job.done ?? 0, total: job.total ?? 0, people: job.people ?? 0, skipped: job.skipped ?? 0 });
   const left = !done && job.eta_s !== null && job.eta_s !== undefined ? t("library.eta", { n: Math.ceil(job.eta_s) }) : "";
-  show(element, h("div", { class: "row" }, h("strong", {}, job.source ?? job.root ?? job.id), h("span", { class: `state ${job.state}` }, done && icon(job.state === "done" ? "yes" : "warning"), t(`job.${job.state}`)), h("span", { class: "push" }), cancel), h("progress", { class: "bar", max: job.total || 1, value: job.total ? job.done : done ? 1 : 0, "aria-label": figures }), h("p", { class: "small soft number" }, [figures, left].filter(Boolean).join(" · ")), job.error && h("p", { class: "small" }, job.error));
+  show(element, h("div", { class: "row" }, h("strong", {}, job.folder || job.id), h("span", { class: `state ${job.state}` }, done && icon(job.state === "done" ? "yes" : "warning"), t(`job.${job.state}`)), h("span", { class: "push" }), cancel), h("progress", { class: "bar", max: job.total || 1, value: job.total ? job.done : done ? 1 : 0, "aria-label": figures }), h("p", { class: "small soft number" }, [figures, left].filter(Boolean).join(" · ")), job.message && h("p", { class: "small" }, sentence(job.message)));
 }
 
 /** Follow a job while it runs. @param {HTMLElement} element @param {any} job */
@@ -76,7 +78,7 @@ function follow(element, job) {
     events.close();
     showSkipped().catch(complain);
   };
-  for (const name of ["progress", "message", "done", "end"]) events.addEventListener(name, told);
+  for (const name of ["progress", "end"]) events.addEventListener(name, told);
   events.addEventListener("error", () => {
     if (events.readyState === EventSource.CLOSED) return;
     events.close();
@@ -105,16 +107,16 @@ function ask(roots) {
     go: t("library.start"),
     submit: async (form) => {
       const chosen = places[Number(form.get("place"))];
-      await post("/jobs", { archive: here.id, root: chosen.root, ...(chosen.folder && { folder: chosen.folder }), ...(form.get("which") === "all" && { all: true }), ...(form.get("every") && { every: form.get("every") }), ...(form.get("camera") && { camera: form.get("camera") }) });
+      await post("/jobs", { archive: here.id, root: chosen.root, ...(chosen.folder && { folder: chosen.folder }), ...(form.get("which") === "all" && { again: true }), ...(form.get("every") && { every: form.get("every") }), ...(form.get("camera") && { camera: form.get("camera") }) });
       await showJobs();
     },
   });
 }
 
-/** @param {string} id @param {() => Promise<any>} load */
-const load = (id, load) => load().catch((error) => show(byId(id), failed(error, () => location.reload())));
-
+const sources = panel("sources");
+const running = panel("jobs");
+const skipped = panel("skipped");
 byId("new-job").addEventListener("click", newJob);
-load("sources", showSources);
-load("jobs", showJobs);
-load("skipped", showSkipped);
+await Promise.all([filled(sources, showSources), filled(running, showJobs), filled(skipped, showSkipped)]);
+show(byId("library"), sources.panel, running.panel, skipped.panel);
+if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();

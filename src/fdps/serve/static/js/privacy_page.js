@@ -5,10 +5,12 @@ import { archive } from "./archive.js";
 import { button, byId, field, h, icon, show } from "./dom.js";
 import { time } from "./format.js";
 import { t } from "./messages.js";
-import { complain, failed, note, nothing } from "./notes.js";
+import { complain, note, nothing } from "./notes.js";
+import { filled, panelOf } from "./panels.js";
 import { cropOf } from "./tray.js";
 
 const ENTRIES = 25;
+const MOST_SAID = 160; // letters of the details of an entry
 const KEEP = ["12h", "1d", "7d", "30d", "90d", "365d", "forever"];
 
 const here = await archive();
@@ -19,7 +21,7 @@ async function showRetention() {
   const now = await get(`/retention?archive=${here.id}`);
   const choices = KEEP.includes(now.keep) || !now.keep ? KEEP : [...KEEP, now.keep];
   const keep = h("select", { class: "input" }, choices.map((value) => h("option", { value, selected: value === (now.keep || "forever") }, KEEP.includes(value) ? t(`retention.${value}`) : value)));
-  const by = h("select", { class: "input" }, ["indexed", "taken"].map((value) => h("option", { value, selected: value === now.by }, t(`retention.by_${value}`))));
+  const by = h("select", { class: "input" }, ["added", "taken"].map((value) => h("option", { value, selected: value === now.by }, t(`retention.by_${value}`))));
   const save = async () => {
     try {
       await put(`/retention?archive=${here.id}`, { keep: keep.value, by: by.value });
@@ -28,26 +30,26 @@ async function showRetention() {
       complain(error);
     }
   };
-  show(byId("retention"), h("p", { class: "small soft" }, t("retention.lead")), field(t("retention.keep"), keep), field(t("retention.by"), by), h("div", { class: "row" }, button({ text: t("save"), onclick: save })));
+  show(retention.body, h("p", { class: "small soft" }, t("retention.lead")), field(t("retention.keep"), keep), field(t("retention.by"), by), now.n_due > 0 && h("p", { class: "hint-box" }, icon("info"), t("retention.due", { n: now.n_due })), h("div", { class: "row" }, button({ text: t("save"), onclick: save, "data-needs": "admin" })));
 }
 
 async function showConnections() {
   const all = await get("/connections");
   const list = all.length ? h("ul", { class: "stack-tight" }, all.map((/** @type {any} */ one) => h("li", {}, typeof one === "string" ? one : (one.name ?? JSON.stringify(one))))) : h("div", { class: "hint-box good" }, icon("privacy"), h("p", {}, h("strong", {}, t("connections.none")), h("br"), t("connections.none_text")));
-  show(byId("connections"), h("p", { class: "small soft" }, t("connections.lead")), list);
+  show(connections.body, h("p", { class: "small soft" }, t("connections.lead")), list);
 }
 
 /** @param {any} [would] the answer of a dry run */
 function showForget(would) {
-  if (!items.length) return show(byId("forget"), nothing("person", "forget.empty", h("a", { class: "button", href: "/" }, icon("search"), t("forget.find"))));
+  if (!items.length) return show(forget.body, nothing("person", "forget.empty", h("a", { class: "button", href: "/" }, icon("search"), t("forget.find"))));
   const people = h("ul", { class: "judged-list" }, items.map((item) => h("li", {}, h("button", { type: "button", class: "judged", title: t("forget.leave", { item: String(item) }), "aria-label": t("forget.leave", { item: String(item) }), onclick: () => ((items = items.filter((one) => one !== item)), showForget()) }, h("img", { src: cropOf(item, here.id), alt: "" }), icon("no")))));
-  show(byId("forget"), h("p", { class: "soft" }, t("forget.lead")), people, would ? sure(would) : h("div", { class: "row" }, button({ icon: "info", text: t("forget.dry_run"), onclick: dryRun })));
+  show(forget.body, h("p", { class: "soft" }, t("forget.lead")), people, would ? sure(would) : h("div", { class: "row" }, button({ icon: "info", text: t("forget.dry_run"), onclick: dryRun })));
 }
 
 /** @param {any} would */
 function sure(would) {
   const why = h("input", { class: "input", required: true, maxlength: 500 });
-  const go = button({ icon: "trash", text: t("forget.go", { n: would.people ?? items.length }), class: "danger main", type: "submit" });
+  const go = button({ icon: "trash", text: t("forget.go", { n: would.n_people }), class: "danger main", type: "submit" });
   const form = h("form", { class: "stack" }, h("div", { class: "hint-box bad", role: "status" }, icon("warning"), h("p", {}, told(would))), field(t("forget.reason"), why, t("forget.reason_hint")), h("div", { class: "row" }, go, button({ text: t("cancel"), class: "bare", onclick: () => showForget() })));
   form.addEventListener("submit", async (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
@@ -56,7 +58,7 @@ function sure(would) {
       const erased = await post("/forget", { archive: here.id, items, reason: why.value, dry_run: false });
       items = [];
       history.replaceState(null, "", `/privacy?archive=${here.id}`);
-      show(byId("forget"), h("div", { class: "hint-box good", role: "status" }, icon("yes"), h("p", {}, t("forget.done", { n: erased.people ?? 0, scenes: erased.scenes ?? 0 }))));
+      show(forget.body, h("div", { class: "hint-box good", role: "status" }, icon("yes"), h("p", {}, t("forget.done", { n: erased.n_people, scenes: erased.scenes.length }))));
       await showAudit(0);
     } catch (error) {
       go.disabled = false;
@@ -67,7 +69,15 @@ function sure(would) {
 }
 
 /** @param {any} would */
-const told = (would) => t("forget.would", { n: would.people ?? items.length, scenes: would.scenes ?? 0 });
+const told = (would) => t("forget.would", { n: would.n_people, scenes: would.scenes.length });
+
+/** The details of an entry, in a line. @param {any} details */
+function details(details) {
+  if (typeof details !== "object" || details === null) return String(details ?? "");
+  const shown = Object.entries(details).filter(([name, value]) => name !== "user" && value !== "" && value !== null && !(Array.isArray(value) && !value.length));
+  const text = shown.map(([name, value]) => `${name.replaceAll("_", " ")}: ${Array.isArray(value) ? value.join(", ") : typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ");
+  return text.length > MOST_SAID ? `${text.slice(0, MOST_SAID)}…` : text;
+}
 
 async function dryRun() {
   try {
@@ -81,22 +91,13 @@ async function dryRun() {
 /** @param {number} offset */
 async function showAudit(offset) {
   const { verified, total, entries } = await get(`/audit?${new URLSearchParams({ archive: here.id, offset: String(offset), limit: String(ENTRIES) })}`);
-  show(byId("audit-state"), h("span", { class: `chain ${verified ? "good" : "bad"}` }, icon(verified ? "chain" : "warning"), t(verified ? "audit.verified" : "audit.broken")));
-  if (!entries.length) return show(byId("audit"), h("p", { class: "soft" }, t("audit.empty")));
+  show(audit.tools, h("span", { class: `chain ${verified ? "good" : "bad"}` }, icon(verified ? "chain" : "warning"), t(verified ? "audit.verified" : "audit.broken")));
+  if (!entries.length) return show(audit.body, h("p", { class: "soft" }, t("audit.empty")));
   const page = (/** @type {number} */ to, /** @type {string} */ name, /** @type {boolean} */ can) => button({ icon: name, title: t(`audit.${name}`), class: "tight", disabled: !can, onclick: () => showAudit(to).catch(complain) });
-  show(byId("audit"), h("div", { class: "table-box" }, h("table", {}, h("caption", { class: "unseen" }, t("audit.title")), h("thead", {}, h("tr", {}, ["when", "what", "by", "purpose", "detail"].map((name) => h("th", { scope: "col" }, t(`audit.${name}`))))), h("tbody", {}, entries.map((/** @type {any} */ one) => h("tr", {}, h("td", { class: "number" }, time(one.time, { seconds: true })), h("td", {}, one.what ?? one.event), h("td", {}, one.by ?? one.user ?? ""), h("td", {}, one.purpose ?? ""), h("td", {}, one.detail ?? "")))))), h("div", { class: "row" }, page(offset - ENTRIES, "left", offset > 0), page(offset + ENTRIES, "right", offset + entries.length < total), h("span", { class: "small soft number" }, t("audit.range", { from: offset + 1, to: offset + entries.length, total }))));
+  show(audit.body, h("div", { class: "table-box" }, h("table", {}, h("caption", { class: "unseen" }, t("audit.title")), h("thead", {}, h("tr", {}, ["when", "what", "by", "purpose", "detail"].map((name) => h("th", { scope: "col" }, t(`audit.${name}`))))), h("tbody", {}, entries.map((/** @type {any} */ one) => h("tr", {}, h("td", { class: "moment" }, time(one.time, { seconds: true })), h("td", {}, one.action), h("td", {}, one.details?.user ?? one.who), h("td", {}, one.purpose), h("td", {}, details(one.details))))))), h("div", { class: "row" }, page(offset - ENTRIES, "left", offset > 0), page(offset + ENTRIES, "right", offset + entries.length < total), h("span", { class: "small soft number" }, t("audit.range", { from: offset + 1, to: offset + entries.length, total }))));
 }
 
-/** @param {string} id @param {() => any} load */
-const load = async (id, load) => {
-  try {
-    await load();
-  } catch (error) {
-    show(byId(id), failed(error, () => location.reload()));
-  }
-};
-
-load("retention", showRetention);
-load("connections", showConnections);
-load("forget", () => showForget());
-load("audit", () => showAudit(0));
+const [retention, connections, forget, audit] = ["retention", "connections", "forget", "audit"].map((name) => panelOf(name, t(`${name}.title`)));
+await Promise.all([filled(retention, showRetention), filled(connections, showConnections), filled(forget, showForget), filled(audit, () => showAudit(0))]);
+show(byId("privacy"), h("div", { class: "panels privacy-top" }, retention.panel, connections.panel), forget.panel, audit.panel);
+if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();

@@ -26,8 +26,10 @@ const here = await archive();
 async function load() {
   seen = await get(`/scenes/${key}?archive=${here.id}`);
   const { scene, people } = seen;
-  byId("scene-title").textContent = [scene.camera, when(scene)].filter(Boolean).join(" · ");
-  byId("scene-facts").textContent = `${scene.path_name} · ${scene.width} × ${scene.height} · ${t("scene.n_people", { n: people.length })}`;
+  const title = h("h1", {}, [scene.camera, when(scene)].filter(Boolean).join(" · "));
+  const facts = h("p", { class: "soft" }, `${scene.path_name} · ${scene.width} × ${scene.height} · ${t("scene.n_people", { n: people.length })}`);
+  const around = h("section", { class: "stack-tight", "aria-labelledby": "around-title" }, h("h2", { id: "around-title" }, t("scene.around")), h("ul", { class: "strip", id: "around" }));
+  show(byId("scene"), h("header", { class: "page-head" }, h("div", { class: "stack-tight" }, title, facts)), h("div", { class: "scene-layout" }, h("div", { id: "scene-picture", class: "scene-picture" }), h("aside", { class: "panel stack", id: "scene-people", "aria-label": t("scene.people") })), around);
   document.title = `${scene.path_name} · fdps`;
   if (!people.some((/** @type {any} */ one) => one.item === chosen)) chosen = null;
   showPicture();
@@ -39,10 +41,9 @@ function showPicture() {
   const { scene, people } = seen;
   const blur = isBlurred ? `&blur=${chosen === null ? people.map((/** @type {any} */ one) => one.item).join(",") : `others-of:${chosen}`}` : "";
   const picture = h("img", { src: sized(scenePicture(scene.name, here.id) + blur, PICTURE_PX), width: scene.width, height: scene.height, alt: t("scene.alt", { n: people.length }) });
-  const boxes = people.map((/** @type {any} */ one, /** @type {number} */ n) => ({ ...one, n, label: t("scene.person", { n: n + 1, score: Math.round(100 * one.score) }) }));
-  const board = chooser({ picture, size: scene, people: boxes, pressed: people.findIndex((/** @type {any} */ one) => one.item === chosen), onperson: (n) => choose(people[n].item) });
+  const boxes = people.map((/** @type {any} */ one, /** @type {number} */ n) => ({ ...one, n: n + 1, label: t("scene.person", { n: n + 1, score: Math.round(100 * one.score) }) }));
+  const board = chooser({ picture, size: scene, people: boxes, pressed: 1 + people.findIndex((/** @type {any} */ one) => one.item === chosen), onperson: (n) => choose(people[n - 1].item) });
   const place = byId("scene-picture");
-  place.style.setProperty("--ratio", `${scene.width} / ${scene.height}`);
   show(place, h("div", { class: "board-frame" }, board));
 }
 
@@ -58,7 +59,7 @@ function choose(item) {
   chosen = chosen === item ? null : item;
   showPicture();
   showPeople();
-  const at = seen.people.findIndex((/** @type {any} */ one) => one.item === item);
+  const at = 1 + seen.people.findIndex((/** @type {any} */ one) => one.item === item);
   /** @type {HTMLElement | null} */ (document.querySelector(`#scene-picture [data-n="${at}"]`))?.focus();
 }
 
@@ -91,8 +92,4 @@ listen(
   { key: "b", text: "keys.blur", run: toggleBlur },
   { key: "s", text: "keys.scene_search", run: () => /** @type {HTMLElement | null} */ (document.querySelector("#scene-people a.main"))?.click() },
 );
-load().catch((error) => {
-  show(byId("scene-picture"), failed(error, () => load()));
-  show(byId("scene-people"));
-  show(byId("around"));
-});
+load().catch((error) => show(byId("scene"), failed(error, () => location.reload())));

@@ -95,7 +95,7 @@ async function search() {
   byId("found").setAttribute("aria-busy", "true");
   try {
     answer = await post("/search", await question.body(), { signal: mine.signal });
-    slider.show(answer, question.least, { isJudged: question.rejected.length > 0 });
+    slider.show(answer, question.least, { isCalibrated: here.calibrated });
     showHits();
   } catch (error) {
     if (mine.signal.aborted) return;
@@ -247,7 +247,7 @@ listen(
   { key: "e", text: "keys.export", run: () => exportNow().catch(complain) },
 );
 for (let n = 1; n <= 9; n++) {
-  listen({ key: String(n), shown: "1 … 9", text: "keys.person", run: () => /** @type {HTMLElement | null} */ (document.querySelector(`#choose .person-box[data-n="${n - 1}"]`))?.click() });
+  listen({ key: String(n), shown: "1 … 9", text: "keys.person", run: () => /** @type {HTMLElement | null} */ (document.querySelector(`#choose .person-box[data-n="${n}"]`))?.click() });
 }
 
 /** Take up what a case knows. @param {string} id */

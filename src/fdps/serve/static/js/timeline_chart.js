@@ -5,6 +5,8 @@ import { levelRank, levelWord, similarity, time } from "./format.js";
 import { t } from "./messages.js";
 
 const ROW_PX = 34;
+const NARROW_ROW_PX = 46; // with the name of the camera above its bars
+const NARROW_PX = 520;
 const BAR_PX = 16;
 const NAMES_PX = 96;
 const AXIS_PX = 28;
@@ -12,7 +14,7 @@ const LEAST_PX = 5; // of a bar, so that a single picture can be seen and clicke
 const HOUR_MS = 3_600_000;
 const TICKS_MS = [60_000, 300_000, 900_000, 1_800_000, HOUR_MS, 3 * HOUR_MS, 6 * HOUR_MS, 12 * HOUR_MS, 24 * HOUR_MS, 7 * 24 * HOUR_MS, 30 * 24 * HOUR_MS, 365 * 24 * HOUR_MS];
 
-/** @typedef {{first: string, last: string, item: number, similarity: number, level?: string | null, n: number}} Bar */
+/** @typedef {{first: string, last: string, item: number, similarity: number | null, level?: string | null, n: number}} Bar */
 /** @typedef {{cameras: {name: string, bars: Bar[]}[], first: string, last: string}} Lines */
 
 /** The moment of a wall-clock time; offsets are left out, as everything is shown on the camera's clock. @param {string} iso */
@@ -48,7 +50,7 @@ export function timelineChart(room, lines, { open, onbrush }) {
   };
   const draw = () => show(chart, drawing(lines, range, brushed, chart.clientWidth, { open, brush }));
   show(room, chart, h("div", { class: "handles" }, handles), h("div", { class: "row" }, said));
-  chart.style.setProperty("--h", `${lines.cameras.length * ROW_PX + AXIS_PX}px`);
+  chart.style.setProperty("--h", `${lines.cameras.length * (chart.clientWidth < NARROW_PX ? NARROW_ROW_PX : ROW_PX) + AXIS_PX}px`);
   new ResizeObserver(draw).observe(chart);
   draw();
   said.textContent = t("timeline.whole");
@@ -72,27 +74,30 @@ function span({ cameras, first, last }) {
  * @param {{open: (bar: Bar) => void, brush: (range: [number, number] | null) => void}} actions
  */
 function drawing({ cameras }, range, brushed, width, { open, brush }) {
-  const names = width < 520 ? 0 : NAMES_PX;
+  const isNarrow = width < NARROW_PX;
+  const names = isNarrow ? 0 : NAMES_PX;
+  const rowPx = isNarrow ? NARROW_ROW_PX : ROW_PX;
   const plot = width - names;
-  const height = cameras.length * ROW_PX;
+  const height = cameras.length * rowPx;
   const x = (/** @type {number} */ ms) => names + (plot * (ms - range[0])) / (range[1] - range[0]);
   const rows = cameras.map(({ name, bars }, row) => {
-    const y = row * ROW_PX;
-    return s("g", {}, s("line", { class: "row-line", x1: 0, x2: width, y1: y + ROW_PX, y2: y + ROW_PX }), s("text", { class: "camera", x: names ? 0 : 2, y: names ? y + ROW_PX / 2 + 4 : y + 11 }, shortened(name, names || 200)), bars.map((bar) => barOf(bar, name, x, y, open)));
+    const y = row * rowPx;
+    const middle = isNarrow ? y + 29 : y + rowPx / 2;
+    return s("g", {}, s("line", { class: "row-line", x1: 0, x2: width, y1: y + rowPx, y2: y + rowPx }), s("text", { class: "camera", x: 0, y: isNarrow ? y + 14 : middle + 4 }, shortened(name, names || 200)), bars.map((bar) => barOf(bar, name, x, middle, open)));
   });
   const svg = s("svg", { width, height: height + AXIS_PX, viewBox: `0 0 ${width} ${height + AXIS_PX}`, role: "group", "aria-label": t("timeline.chart") }, brushed && s("rect", { class: "brush", x: x(brushed[0]), y: 0, width: x(brushed[1]) - x(brushed[0]), height }), rows, axis(range, x, height, plot));
   brushable(svg, range, names, plot, brush);
   return svg;
 }
 
-/** @param {Bar} bar @param {string} camera @param {(ms: number) => number} x @param {number} y @param {(bar: Bar) => void} open */
-function barOf(bar, camera, x, y, open) {
+/** @param {Bar} bar @param {string} camera @param {(ms: number) => number} x @param {number} middle @param {(bar: Bar) => void} open */
+function barOf(bar, camera, x, middle, open) {
   const [from, until] = [x(moment(bar.first)), x(moment(bar.last))];
-  const words = t("timeline.bar", { camera, first: time(bar.first, { seconds: true }), last: time(bar.last, { seconds: true }), level: bar.level ? levelWord(bar.level) : t("level.none"), similarity: similarity(bar.similarity) });
+  const words = t("timeline.bar", { camera, first: time(bar.first, { seconds: true }), last: time(bar.last, { seconds: true }), level: bar.level ? levelWord(bar.level) : t("level.none"), similarity: bar.similarity === null ? "" : similarity(bar.similarity) });
   // The level is told by the height and the filling, so no colour has to be told apart.
   const rank = bar.level ? levelRank(bar.level) : 2;
   const high = BAR_PX * (rank === 1 ? 0.55 : 1);
-  const element = s("rect", { class: `appearance rank-${rank}`, x: from, y: y + (ROW_PX - high) / 2, width: Math.max(LEAST_PX, until - from), height: high, rx: 2.5, tabindex: 0, role: "button", "aria-label": words }, s("title", {}, words));
+  const element = s("rect", { class: `appearance rank-${rank}`, x: from, y: middle - high / 2, width: Math.max(LEAST_PX, until - from), height: high, rx: 2.5, tabindex: 0, role: "button", "aria-label": words }, s("title", {}, words));
   element.addEventListener("click", () => open(bar));
   element.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     if (event.key !== "Enter" && event.key !== " ") return;

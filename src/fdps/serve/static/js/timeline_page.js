@@ -25,7 +25,7 @@ let brushed = null;
 const here = await archive();
 const list = h("ol", { class: "cards" });
 const heading = h("h2", { tabindex: "-1" }, " ");
-const cards = new Cards(list, { look: lookAt, judge: () => {}, more: lookAt });
+const cards = new Cards(list, { look: lookAt });
 
 async function load() {
   const body = await question.body();
