@@ -29,7 +29,7 @@ async function showSkipped() {
   const left = await get(`/skipped?archive=${here.id}`);
   if (!left.length) return show(skipped.body, h("p", { class: "soft row" }, icon("yes"), t("library.none_skipped")));
   show(skipped.tools, button({ icon: "retry", text: t("library.retry"), class: "tight", onclick: retry }));
-  show(skipped.body, h("div", { class: "table-box" }, h("table", {}, h("caption", {}, t("library.n_skipped", { n: left.length })), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("library.file")), h("th", { scope: "col" }, t("library.reason")))), h("tbody", {}, left.map((/** @type {any} */ one) => h("tr", {}, h("td", {}, one.file), h("td", {}, sentence(one.reason))))))));
+  show(skipped.body, h("div", { class: "table-box" }, h("table", {}, h("caption", {}, t("library.n_skipped", { n: left.length })), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("library.file")), h("th", { scope: "col" }, t("library.reason")))), h("tbody", {}, left.map((/** @type {any} */ one) => h("tr", {}, h("td", { class: "long" }, one.file), h("td", { class: "long" }, sentence(one.reason))))))));
 }
 
 async function retry() {

@@ -10,6 +10,7 @@ import { filled, panelOf } from "./panels.js";
 import { cropOf } from "./tray.js";
 
 const ENTRIES = 25;
+const MOST_NAMED = 6; // of a list in an entry
 const MOST_SAID = 160; // letters of the details of an entry
 const KEEP = ["12h", "1d", "7d", "30d", "90d", "365d", "forever"];
 
@@ -75,8 +76,15 @@ const told = (would) => t("forget.would", { n: would.n_people, scenes: would.sce
 function details(details) {
   if (typeof details !== "object" || details === null) return String(details ?? "");
   const shown = Object.entries(details).filter(([name, value]) => name !== "user" && value !== "" && value !== null && !(Array.isArray(value) && !value.length));
-  const text = shown.map(([name, value]) => `${name.replaceAll("_", " ")}: ${Array.isArray(value) ? value.join(", ") : typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ");
+  const text = shown.map(([name, value]) => `${name.replaceAll("_", " ")}: ${oneLine(value)}`).join(" · ");
   return text.length > MOST_SAID ? `${text.slice(0, MOST_SAID)}…` : text;
+}
+
+/** @param {any} value */
+function oneLine(value) {
+  if (!Array.isArray(value)) return typeof value === "object" ? JSON.stringify(value) : String(value);
+  const first = value.slice(0, MOST_NAMED).join(", ");
+  return value.length > MOST_NAMED ? t("audit.and_more", { first, n: value.length - MOST_NAMED }) : first;
 }
 
 async function dryRun() {
@@ -94,7 +102,7 @@ async function showAudit(offset) {
   show(audit.tools, h("span", { class: `chain ${verified ? "good" : "bad"}` }, icon(verified ? "chain" : "warning"), t(verified ? "audit.verified" : "audit.broken")));
   if (!entries.length) return show(audit.body, h("p", { class: "soft" }, t("audit.empty")));
   const page = (/** @type {number} */ to, /** @type {string} */ name, /** @type {boolean} */ can) => button({ icon: name, title: t(`audit.${name}`), class: "tight", disabled: !can, onclick: () => showAudit(to).catch(complain) });
-  show(audit.body, h("div", { class: "table-box" }, h("table", {}, h("caption", { class: "unseen" }, t("audit.title")), h("thead", {}, h("tr", {}, ["when", "what", "by", "purpose", "detail"].map((name) => h("th", { scope: "col" }, t(`audit.${name}`))))), h("tbody", {}, entries.map((/** @type {any} */ one) => h("tr", {}, h("td", { class: "moment" }, time(one.time, { seconds: true })), h("td", {}, one.action), h("td", {}, one.details?.user ?? one.who), h("td", {}, one.purpose), h("td", {}, details(one.details))))))), h("div", { class: "row" }, page(offset - ENTRIES, "left", offset > 0), page(offset + ENTRIES, "right", offset + entries.length < total), h("span", { class: "small soft number" }, t("audit.range", { from: offset + 1, to: offset + entries.length, total }))));
+  show(audit.body, h("div", { class: "table-box" }, h("table", {}, h("caption", { class: "unseen" }, t("audit.title")), h("thead", {}, h("tr", {}, ["when", "what", "by", "purpose", "detail"].map((name) => h("th", { scope: "col" }, t(`audit.${name}`))))), h("tbody", {}, entries.map((/** @type {any} */ one) => h("tr", {}, h("td", { class: "moment" }, time(one.time, { seconds: true })), h("td", {}, one.action), h("td", {}, one.details?.user ?? one.who), h("td", {}, one.purpose), h("td", { class: "long" }, details(one.details))))))), h("div", { class: "row" }, page(offset - ENTRIES, "left", offset > 0), page(offset + ENTRIES, "right", offset + entries.length < total), h("span", { class: "small soft number" }, t("audit.range", { from: offset + 1, to: offset + entries.length, total }))));
 }
 
 const [retention, connections, forget, audit] = ["retention", "connections", "forget", "audit"].map((name) => panelOf(name, t(`${name}.title`)));
