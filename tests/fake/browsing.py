@@ -24,7 +24,9 @@ new PerformanceObserver((list) => {
     if (!entry.hadRecentInput) window.shifted.push(`${entry.value} ${parts.join(", ")}`);
   }
 }).observe({ type: "layout-shift", buffered: true });
-addEventListener("securitypolicyviolation", (event) => window.refused.push(event.violatedDirective));
+addEventListener("securitypolicyviolation", ({ violatedDirective }) => {
+  window.refused.push(violatedDirective);
+});
 """
 
 
@@ -50,7 +52,12 @@ def write_drawn_archive(folder: Path) -> Path:
     )
     draw_dataset(config, folder / "scenes")
     for number, drawn in enumerate(sorted((folder / "scenes" / "images" / "test").glob("*.jpg"))):
-        named = folder / "photos" / CAMERAS[number % 2] / f"20260502_{9 + number // 12:02}{number % 12 * 5:02}00.jpg"
+        named = (
+            folder
+            / "photos"
+            / CAMERAS[number % 2]
+            / f"20260502_{9 + number // 12:02}{number % 12 * 5:02}00.jpg"
+        )
         named.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(drawn, named)
     (folder / "photos" / "gate" / "20260502_120000.jpg").write_bytes(b"no picture")

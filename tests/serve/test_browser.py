@@ -89,7 +89,8 @@ def test_somebody_is_found_by_mouse(visit: Visit, picture: Path, tmp_path: Path)
     carried = page.evaluate_handle(
         """(bytes) => {
           const carried = new DataTransfer();
-          carried.items.add(new File([new Uint8Array(bytes)], "dropped.jpg", { type: "image/jpeg" }));
+          const file = new File([new Uint8Array(bytes)], "dropped.jpg", { type: "image/jpeg" });
+          carried.items.add(file);
           return carried;
         }""",
         content,
@@ -109,9 +110,13 @@ def test_somebody_is_found_by_mouse(visit: Visit, picture: Path, tmp_path: Path)
     assert len(before) > 5
 
     # The slider leaves only the most similar, without another search.
-    page.locator("#least").evaluate("(slider) => { slider.value = slider.max * 0.6; slider.dispatchEvent(new Event('input')); }")
+    page.locator("#least").evaluate(
+        "(slider) => { slider.value = slider.max * 0.6; slider.dispatchEvent(new Event('input')); }"
+    )
     assert 0 < len(order(visit)) < len(before)
-    page.locator("#least").evaluate("(slider) => { slider.value = slider.min; slider.dispatchEvent(new Event('input')); }")
+    page.locator("#least").evaluate(
+        "(slider) => { slider.value = slider.min; slider.dispatchEvent(new Event('input')); }"
+    )
 
     # One camera, and a part of the day.
     with page.expect_response("**/api/v1/search") as answered:
@@ -131,7 +136,9 @@ def test_somebody_is_found_by_mouse(visit: Visit, picture: Path, tmp_path: Path)
     for name, judged in (("Confirm", 3), ("Reject", 2)):
         for _ in range(judged):
             with page.expect_response("**/api/v1/search"):
-                page.locator("#cards .card").first.get_by_role("button", name=name, exact=True).click()
+                page.locator("#cards .card").first.get_by_role(
+                    "button", name=name, exact=True
+                ).click()
             wait_for_search(visit)
     after = order(visit)
     left = [item for item in before if item in after]

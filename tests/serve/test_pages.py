@@ -85,7 +85,9 @@ def test_strangers_read_how_to_come_in(stranger: TestClient) -> None:
 
 
 @pytest.fixture(scope="module")
-def with_users(photos_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def with_users(
+    photos_archive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestClient]:
     users = tmp_path_factory.mktemp("users") / "users.toml"
     add_user(users, "ada", "viewer", "a long password")
     with served(photos_archive, users=users) as client:
@@ -113,7 +115,9 @@ def test_hostile_names_stay_text() -> None:
     assert sentence("<script>") == "<script>."  # templates escape it, scripts make text nodes
     for script in SCRIPTS:
         source = script.read_text()
-        found = re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", source)
+        found = re.findall(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", source
+        )
         assert not found, script.name
 
 
