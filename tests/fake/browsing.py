@@ -120,8 +120,9 @@ class Visit:
 
     def check(self) -> None:
         """Hold the page to what pages promise."""
-        assert self.faults == []
-        assert self.page.evaluate("window.refused") == []
-        assert self.page.evaluate("window.shifted") == []
+        assert self.faults == [], self.faults
+        for what in ("refused", "shifted"):
+            found = self.page.evaluate(f"window.{what}")
+            assert found == [], f"{what}: {found}"
         wide = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, "the page is wider than the window"

@@ -165,9 +165,11 @@ def test_somebody_is_found_by_mouse(visit: Visit, picture: Path, tmp_path: Path)
 def test_somebody_is_found_by_keyboard_alone(visit: Visit, picture: Path) -> None:
     page = visit.page
     visit.open("/", ".tile")
-    with page.expect_file_chooser() as chosen:
-        page.keyboard.press("a")
-    chosen.value.set_files(picture)
+    choosers: list[Any] = []
+    page.on("filechooser", choosers.append)
+    page.keyboard.press("a")
+    page.wait_for_timeout(1000)
+    choosers[0].set_files(picture)
     page.wait_for_selector(".person-box")
     page.keyboard.press("1")
     wait_for_search(visit)

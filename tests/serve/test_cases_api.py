@@ -335,3 +335,16 @@ def test_who_may(
         is_refused = answer.status_code == 403 and answer.json()["code"] == "wrong_role"
         assert is_refused == (role < least), (role, answer.text)
         assert answer.status_code < 500
+
+
+def test_a_search_goes_on_from_whom_a_case_looks_for(editor: TestClient) -> None:
+    case = begun(editor, like=["item:1"])
+    asked = editor.post(f"{API}/search", json={"like": [f"case:{case['id']}:1"], "top": 100})
+    alone = editor.post(f"{API}/search", json={"like": ["item:1"], "top": 100})
+    # The person of the case is an embedding, so item 1 itself is a candidate as well.
+    assert [hit["item"] for hit in asked.json()["hits"]][1:] == [
+        hit["item"] for hit in alone.json()["hits"]
+    ]
+    for wrong, status in ((f"case:{case['id']}:2", 404), ("case:nothing:1", 404)):
+        answer = editor.post(f"{API}/search", json={"like": [wrong]})
+        assert answer.status_code == status, wrong

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Request
 
 from fdps.errors import UsageError
 from fdps.search.index import Index
@@ -22,9 +22,10 @@ from fdps.serve.api.schemas import (
 )
 from fdps.serve.api.shown import person_of, shown_hit
 from fdps.serve.archives import Calibrated, ServedArchive
+from fdps.serve.cases.book import CaseBook
 from fdps.serve.dependencies import QueryPictures, Settings, Viewer
 from fdps.serve.looking.queries import Queries
-from fdps.serve.problems import problem
+from fdps.serve.problems import not_found, problem
 from fdps.serve.searching import Answer, Question
 from fdps.serve.security.users import User
 from fdps.serve.settings import ServeSettings
@@ -44,15 +45,18 @@ class Asker:
         purpose: The purpose that the header ``X-Purpose`` states; may be empty.
         settings: The settings of the service.
         queries: The query pictures.
+        cases: The cases, whose people can be looked for.
     """
 
     user: User
     purpose: str
     settings: ServeSettings
     queries: Queries
+    cases: CaseBook
 
 
 def asker_of(
+    request: Request,
     user: Viewer,
     settings: Settings,
     queries: QueryPictures,
@@ -61,7 +65,7 @@ def asker_of(
     ] = "",
 ) -> Asker:
     """Return who asks, for routes that search."""
-    return Asker(user, purpose, settings, queries)
+    return Asker(user, purpose, settings, queries, request.app.state.cases)
 
 
 Asking = Annotated[Asker, Depends(asker_of)]
@@ -135,6 +139,8 @@ async def _person(archive: ServedArchive, text: str, asker: Asker) -> Person:
         item = item_of(number)
         person, _ = await archive.read(lambda index: person_of(index, item))
         return person
+    if kind == "case" and separator:
+        return await _of_case(archive, number, asker.cases)
     selection = asker.queries.select(text, asker.user.name)
     if selection.picture.archive != archive.key:
         raise UsageError(
@@ -142,6 +148,23 @@ async def _person(archive: ServedArchive, text: str, asker: Asker) -> Person:
             hint="bring it again for this one: another model may have to look at it",
         )
     return selection.person
+
+
+async def _of_case(archive: ServedArchive, text: str, cases: CaseBook) -> Person:
+    """Return a person whom a case looks for, named by ``CASE:n``, counted from 1.
+
+    Raises:
+        UsageError: The case is about another archive.
+        ProblemError: The case has nobody of this number.
+    """
+    case_id, _, number = text.rpartition(":")
+    its_archive, _, case = await cases.find(case_id)
+    if its_archive.key != archive.key:
+        raise UsageError(f"this case is about the archive {its_archive.key}")
+    n = item_of(number)
+    if not 1 <= n <= len(case.query):
+        raise not_found("person in this case")
+    return case.query[n - 1].embedding
 
 
 def item_of(text: str) -> int:

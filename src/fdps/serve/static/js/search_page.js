@@ -255,7 +255,8 @@ async function takeUp(id) {
   kept = await get(`/cases/${id}`);
   question.confirmed = kept.confirmed.map((/** @type {any} */ one) => one.item);
   question.rejected = kept.rejected.map((/** @type {any} */ one) => one.item);
-  if (!question.like.length) question.like = (kept.query ?? []).map((/** @type {any} */ one) => one.selection ?? one);
+  const meant = kept.query.filter((/** @type {any} */ one) => !one.is_unlike);
+  if (!question.like.length) question.like = meant.map((/** @type {any} */ one) => `case:${id}:${one.n}`);
 }
 
 addEventListener("popstate", () => location.reload());

@@ -7,13 +7,15 @@ import { itemOf, originOf } from "./question.js";
 
 /**
  * A person who is looked for, as a picture.
- * @param {string} id a selection or `item:N`
+ * @param {string} id a selection, `item:N`, or `case:CASE:n`
  * @param {string} archive
  * @returns {Element | null}
  */
 export function wantedPicture(id, archive) {
   const item = itemOf(id);
   if (item !== null) return h("img", { class: "cut-out", src: cropOf(item, archive), alt: t("tray.item", { item: String(item) }) });
+  const [kind, kept, n] = id.split(":");
+  if (kind === "case") return h("img", { class: "cut-out", src: `/api/v1/cases/${kept}/query/${n}/crop`, alt: t("tray.chosen") });
   const origin = originOf(id);
   if (!origin) return h("span", { class: "cut-out unknown", role: "img", "aria-label": t("tray.unknown") });
   const picture = h("img", { src: origin.picture, alt: "" });
