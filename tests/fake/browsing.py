@@ -20,8 +20,9 @@ window.shifted = [];
 window.refused = [];
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) {
-    const parts = entry.sources.map(({ node }) => node?.id || node?.className || node?.nodeName);
-    if (!entry.hadRecentInput) window.shifted.push(`${entry.value} ${parts.join(", ")}`);
+    const parts = entry.sources.map(({ node, previousRect: from, currentRect: to }) =>
+      `${node?.id || node?.className || node?.nodeName} ${from.x},${from.y} to ${to.x},${to.y}`);
+    if (!entry.hadRecentInput) window.shifted.push(`${entry.value} ${parts.join("; ")}`);
   }
 }).observe({ type: "layout-shift", buffered: true });
 addEventListener("securitypolicyviolation", ({ violatedDirective }) => {

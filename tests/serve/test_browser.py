@@ -166,7 +166,7 @@ def test_somebody_is_found_by_keyboard_alone(visit: Visit, picture: Path) -> Non
     page = visit.page
     visit.open("/", ".tile")
     choosers: list[Any] = []
-    page.on("filechooser", choosers.append)
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
     page.keyboard.press("a")
     page.wait_for_timeout(1000)
     choosers[0].set_files(picture)

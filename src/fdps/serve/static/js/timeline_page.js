@@ -33,7 +33,7 @@ async function load() {
   hits = found.hits;
   if (!lines.cameras.some((/** @type {any} */ camera) => camera.bars.length)) return show(room, nothing("timeline", "timeline.none"));
   const place = h("div", { class: "chart-room" });
-  show(room, h("h2", { class: "unseen", id: "timeline-words" }, t("timeline.chart")), place, legend());
+  show(room, h("h2", { class: "unseen", id: "timeline-words" }, t("timeline.chart")), place, h("div", { class: "row" }, legend(), h("span", { class: "push" }), tools()));
   timelineChart(place, withLevels(lines), { open, onbrush: (range) => ((brushed = range), showCards()) });
   show(byId("brushed"), h("div", { class: "row" }, heading, h("span", { class: "push" }), button({ icon: "filter", text: t("timeline.take"), onclick: take })), list);
   showCards();
@@ -43,6 +43,10 @@ async function load() {
 function withLevels(lines) {
   const levels = new Map(hits.map((hit) => [hit.item, hit.level]));
   return { ...lines, cameras: lines.cameras.map((/** @type {any} */ camera) => ({ ...camera, bars: camera.bars.map((/** @type {any} */ bar) => ({ level: levels.get(bar.item) ?? null, ...bar })) })) };
+}
+
+function tools() {
+  return [h("a", { class: "button tight", href: `/?${question.parameters()}` }, icon("search"), t("timeline.back")), button({ icon: "print", text: t("print"), class: "tight", onclick: () => print() })];
 }
 
 function legend() {
@@ -86,6 +90,5 @@ function lookAt(hit) {
 listen({ key: "j", shown: "j →", text: "keys.next", run: () => cards.move(1) }, { key: "k", shown: "k ←", text: "keys.before", run: () => cards.move(-1) });
 if (question.isAsked) {
   question.keep();
-  show(byId("timeline-tools"), h("a", { class: "button", href: `/?${question.parameters()}` }, icon("search"), t("timeline.back")), button({ icon: "print", text: t("print"), onclick: () => print() }));
   load().catch((error) => show(room, failed(error, () => location.reload())));
 } else show(room, nothing("timeline", "timeline.empty", h("a", { class: "button main", href: "/" }, icon("search"), t("nav.search"))));
