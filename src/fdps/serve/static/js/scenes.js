@@ -3,7 +3,6 @@
 import { h } from "./dom.js";
 import { when } from "./format.js";
 import { sized } from "./cards.js";
-import { t } from "./messages.js";
 import { shot } from "./pictures.js";
 
 const TILE_PX = 400;
@@ -30,6 +29,5 @@ export const scenePicture = (name, archive) => `/api/v1/scenes/${keyOf(name)}/pi
  * @param {Record<string, any>} [attributes]
  */
 export function tile(scene, archive, attributes = {}) {
-  const said = [scene.camera, when(scene)].filter(Boolean).join(" · ");
-  return h("a", { class: "tile", href: scenePage(scene.name, archive), "aria-label": t("scene.open", { scene: `${said}, ${scene.path_name}` }), title: scene.path_name, ...attributes }, shot({ src: sized(scenePicture(scene.name, archive), TILE_PX), size: scene, alt: "" }), h("span", { class: "tile-words small" }, h("span", {}, scene.camera ?? scene.path_name), h("span", { class: "soft" }, when(scene))));
+  return h("a", { class: "tile", href: scenePage(scene.name, archive), title: scene.path_name, ...attributes }, shot({ src: sized(scenePicture(scene.name, archive), TILE_PX), size: scene, alt: "" }), h("span", { class: "tile-words small" }, h("span", {}, scene.camera ?? scene.path_name), h("span", { class: "soft" }, when(scene))));
 }
