@@ -164,9 +164,9 @@ def test_somebody_is_found_by_mouse(visit: Visit, picture: Path, tmp_path: Path)
 
 def test_somebody_is_found_by_keyboard_alone(visit: Visit, picture: Path) -> None:
     page = visit.page
-    visit.open("/", ".tile")
     choosers: list[Any] = []
     page.on("filechooser", lambda chooser: choosers.append(chooser))
+    visit.open("/", ".tile")
     page.keyboard.press("a")
     page.wait_for_timeout(1000)
     choosers[0].set_files(picture)
