@@ -10,7 +10,10 @@ _MOST_PICTURES = 50
 
 Name = Annotated[str, Field(max_length=500)]
 Selection = Annotated[
-    str, Field(max_length=100, examples=["item:17"], description="`item:N`, `QUERY:n`, or `case:CASE:n`.")
+    str,
+    Field(
+        max_length=100, examples=["item:17"], description="`item:N`, `QUERY:n`, or `case:CASE:n`."
+    ),
 ]
 Similarity = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 Pixel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
