@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from fdps.devices import check_device
+from fdps.devices import bf16_instructions, check_device
 from fdps.errors import UsageError
 
 NONSENSE = ["", "banana", "CPU", "cuda:", "cuda:-1", "cuda:x", "cuda:1:2", "gpu", "cpu\n", "cuda:²"]
@@ -62,3 +62,12 @@ def test_mps_is_refused_where_it_is_not():
 def _have_gpus(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: n > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="flags are read from Linux")
+def test_bf16_instructions_are_those_that_torch_knows():
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    if known.get("architecture") != "x86_64":
+        pytest.skip("this torch does not tell what the processor can do")
+    wanted = "AMX" if known["amx_bf16"] else "AVX-512" if known["avx512_bf16"] else ""
+    assert bf16_instructions() == wanted

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from fake.runs import SignalAt, last_state, rewrite_checkpoint, tiny_recipe, write_scenes
 from fdps.config import LossConfig, Recipe, load_recipe
+from fdps.devices import bf16_instructions
 from fdps.engine.step import weighted_sum
 from fdps.engine.train import train
 from fdps.errors import (
@@ -80,6 +81,19 @@ def assert_same_state(run: Path, other: Path) -> None:
 
 
 # --- what a run leaves
+
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+def test_half_precision_without_its_instructions_is_said_to_be_slow(
+    precision: str, scenes: SceneSet, tmp_path: Path
+) -> None:
+    recipe, stream = tiny_recipe(), SignalAt(1)
+    recipe = replace(recipe, train=replace(recipe.train, precision=precision))
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, scenes, tmp_path / "run", stream=stream)
+    is_slow = precision == "bf16-mixed" and not bf16_instructions()
+    assert ("has no bf16 instructions" in stream.getvalue()) == is_slow
 
 
 def test_a_run_folder_is_complete(whole: Path) -> None:

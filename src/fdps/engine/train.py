@@ -18,6 +18,7 @@ from fdps.data.augment import Augmentation
 from fdps.data.dataset import Batch, TrainingScenes, training_batches
 from fdps.data.order import SceneFacts, epoch_batches
 from fdps.data.teacher import all_rows, teaching_hash
+from fdps.devices import bf16_instructions
 from fdps.engine.checkpoint import newest_checkpoint, restore, save_checkpoint
 from fdps.engine.interrupt import stop_between_steps
 from fdps.engine.out_of_memory import memory_explained
@@ -148,6 +149,9 @@ def _begin(
     torch.manual_seed(recipe.train.seed)
     net, criterion = build_system(model, recipe.loss, n_persons, _teacher(recipe, scenes))
     news = []
+    is_bf16_on_cpu = recipe.train.precision == "bf16-mixed" and fabric.device.type == "cpu"
+    if is_bf16_on_cpu and not bf16_instructions():
+        news.append("Slow    this processor has no bf16 instructions: precision=32-true is faster")
     if checkpoint is None and recipe.train.start_from:
         new = begin_from(net, recipe.train.start_from)
         anew = f"; it has no {', '.join(new)}, which begin anew" if new else ""

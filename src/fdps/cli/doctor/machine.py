@@ -34,19 +34,19 @@ def processor() -> Iterator[Finding]:
     """Cores, threads, and whether bf16 is worth its while."""
     import torch
 
+    from fdps.devices import bf16_instructions
+
     cores, threads = n_cores(), torch.get_num_threads()
     if threads < cores:
         remedy = "unset OMP_NUM_THREADS, unless several programs share the machine"
         yield Finding("CPU", "note", f"{cores} cores, torch uses {threads} of them", remedy)
     else:
         yield Finding("CPU", "ok", f"{cores} cores, {threads} threads")
-    flags = _cpu_flags()
-    named = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512", "bf16": "Arm"}
-    instructions = [words for flag, words in named.items() if flag in flags]
+    instructions = bf16_instructions()
     if instructions:
-        yield Finding("CPU bf16", "ok", f"{instructions[0]} instructions: bf16-mixed is faster")
+        yield Finding("CPU bf16", "ok", f"{instructions} instructions: bf16-mixed is faster")
     else:
-        remedy = "train with the precision 32-true; bf16-mixed saves memory and no time"
+        remedy = "train with the precision 32-true; bf16-mixed saves memory and takes longer"
         yield Finding("CPU bf16", "note", "no instructions for it found", remedy)
 
 
@@ -131,14 +131,6 @@ def memory_gib() -> tuple[float, float] | None:
         total = min(total, int(limit[0]) / GIB)
         available = min(available, max(int(limit[0]) - held, 0) / GIB)
     return total, available
-
-
-def _cpu_flags() -> set[str]:
-    """Flags of the first core; Linux tells them."""
-    for line in _lines(Path("/proc/cpuinfo")):
-        if line.startswith(("flags", "Features")):
-            return set(line.split())
-    return set()
 
 
 def _lines(path: Path) -> list[str]:
