@@ -83,7 +83,6 @@ def assert_same_state(run: Path, other: Path) -> None:
 # --- what a run leaves
 
 
-
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 def test_half_precision_without_its_instructions_is_said_to_be_slow(
     precision: str, scenes: SceneSet, tmp_path: Path
