@@ -161,8 +161,10 @@ def _tried(order: Order, training: SceneSet, out: Path) -> Speed:
         out.mkdir(parents=True, exist_ok=True)
         write_file(out / SPEEDS_FILE, json.dumps(kept, indent=1).encode() + b"\n")
     step_s, checkpoint_gib = kept[name]["step_s"], kept[name]["checkpoint_gib"]
-    # Beside the last checkpoint there are weights, no larger than it.
-    return Speed(step_s, step_s / recipe.train.batch_size, 2 * checkpoint_gib, "three steps each")
+    # Beside the checkpoints that stay there are weights, no larger than one of them.
+    n_kept = min(recipe.train.keep_last, recipe.train.epochs) + 1
+    run_gib = n_kept * checkpoint_gib
+    return Speed(step_s, step_s / recipe.train.batch_size, run_gib, "three steps each")
 
 
 def _kept(out: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@
     runs/KEY-seedN-ADDRESS/   a run folder as fdps train makes it (fdps.engine.run_folder), and
         predictions.safetensors    what it finds, as fdps predict makes it
         ground_truth.safetensors   the annotated people embedded, where Fig. 4 needs them
+        corrupted-NAME-N.safetensors   what it finds in damaged pictures, for ``robustness``
         reproduced.json            what is done, and the seconds that it took
 """
 
@@ -21,8 +22,10 @@ from fdps.engine.run_log import FILE
 from fdps.engine.train import train
 from fdps.predictions import data_hash, save_predictions
 from fdps.reproduce.bench import Bench
+from fdps.reproduce.corrupted import Corrupted, corruption_of
 from fdps.reproduce.plan import PlannedRun
 from fdps.searcher import load
+from fdps.structures import Embedder
 
 DONE_FILE = "reproduced.json"
 PREDICTIONS, GROUND_TRUTH = "predictions.safetensors", "ground_truth.safetensors"
@@ -43,7 +46,8 @@ class Order:
         bench: The data.
         device: Device to train on, as ``train.device``.
         threads: Threads of the process.
-        files: Predictions to make: :data:`PREDICTIONS`, :data:`GROUND_TRUTH`.
+        files: Predictions to make: :data:`PREDICTIONS`, :data:`GROUND_TRUTH`, or those that
+            :func:`fdps.reproduce.corrupted.file_of` names.
         test: Hash of the test scenes, by which predictions are known to be of them.
     """
 
@@ -115,8 +119,11 @@ def _train(order: Order, tell: Tell) -> None:
 def _predict(order: Order, file: str, tell: Tell) -> None:
     scenes, folder = order.bench.test(), order.run.folder
     start = time.perf_counter()
+    searcher: Embedder = load(folder, device=order.device)
+    if (corruption := corruption_of(file)) is not None:
+        searcher = Corrupted(searcher, *corruption)
     found = predict(
-        load(folder, device="cpu" if order.device == "auto" else order.device),
+        searcher,
         scenes,
         lambda done, total: tell("predict", done, total),
         ground_truth_boxes=file == GROUND_TRUTH,

@@ -106,6 +106,9 @@ class Planner:
 
     def _folder(self, variant: Variant, seed: int, name: str) -> Path:
         """Find the folder of an address, whatever its run was called; else name a new one."""
+        for run in self._known.values():
+            if run.address == name:
+                return run.folder
         runs = self.out / RUNS
         found = sorted(runs.glob(f"*-{name}")) if runs.is_dir() else []
         return found[0] if found else runs / f"{variant.key}-seed{seed}-{name}"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fdps.analysis.page import Plot
 from fdps.analysis.rendering import inline_svg, render
 from fdps.durable import write_file
+from fdps.reproduce.section import Section
 from fdps.reproduce.table_files import as_page_table, write_table
-from fdps.reproduce.targets import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

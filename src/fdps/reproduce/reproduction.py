@@ -18,7 +18,8 @@ from fdps.reproduce.plan import Choice, PlannedRun, Planner, in_order
 from fdps.reproduce.queue import Listener, perform_all
 from fdps.reproduce.report import write_sections
 from fdps.reproduce.scores import Scores
-from fdps.reproduce.targets import Section, Target
+from fdps.reproduce.section import Section
+from fdps.reproduce.targets import Target
 from fdps.structures import SceneSet
 
 
@@ -87,7 +88,7 @@ class Reproduction:
             n_seeds = target.n_seeds if seeds is None else seeds
             self.runs[name] = {
                 variant.key: [planner.run(variant, seed) for seed in range(n_seeds)]
-                for variant in target.variants()
+                for variant in target.variants(len(self.training.person_ids))
             }
 
     def orders(self) -> list[Order]:
@@ -192,7 +193,7 @@ class Reproduction:
 
 def needs_data(targets: Mapping[str, Target]) -> bool:
     """Tell whether any of the targets trains something."""
-    return any(target.variants() for target in targets.values())
+    return any(target.variants(1) for target in targets.values())
 
 
 def missing_runs(orders: Sequence[Order]) -> int:

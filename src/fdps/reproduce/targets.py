@@ -1,37 +1,21 @@
 """What can be reproduced: for each name the runs that it needs, and what is made of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from fdps.analysis.page import Plot
 from fdps.errors import UsageError
 from fdps.predictions import load_predictions
-from fdps.reproduce import fig3, fig4, fig5
+from fdps.reproduce import fig3, fig4, fig5, gradients, robustness, sensitivity
 from fdps.reproduce.one_run import GROUND_TRUTH, PREDICTIONS
 from fdps.reproduce.plan import PlannedRun
 from fdps.reproduce.scores import Scores
-from fdps.reproduce.tables import ResultTable, make_table, make_table_3
+from fdps.reproduce.section import Section
+from fdps.reproduce.tables import make_table, make_table_3
 from fdps.reproduce.variants import FIGURE_5, TABLE_1, TABLE_2, VARIANTS, Variant, table_3
 
 Runs = Mapping[str, Sequence[PlannedRun]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Section:
-    """What a target has come to.
-
-    Args:
-        title: Heading of its section on the page.
-        tables: Tables, to be written as files as well.
-        plots: Figures by name of their files.
-        facts: Further values for ``figures.json``.
-    """
-
-    title: str
-    tables: tuple[ResultTable, ...] = ()
-    plots: Mapping[str, Plot] = field(default_factory=dict)
-    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,7 +25,7 @@ class Target:
     Args:
         title: Heading of its section.
         make: Makes the section of finished runs.
-        variants: Lists the systems to train.
+        variants: Lists the systems to train, from the number of training identities.
         n_seeds: Seeds of each, unless somebody asks for another number.
         files: Predictions that every run needs.
         check: Refuses to begin where something is missing.
@@ -50,7 +34,7 @@ class Target:
 
     title: str
     make: Callable[[Scores, Runs], Section]
-    variants: Callable[[], list[Variant]] = list
+    variants: Callable[[int], list[Variant]] = lambda n_persons: []
     n_seeds: int = 1
     files: tuple[str, ...] = (PREDICTIONS,)
     check: Callable[[], None] = lambda: None
@@ -75,8 +59,8 @@ def find_targets(name: str) -> dict[str, Target]:
     return {name: TARGETS[name]}
 
 
-def _listed(keys: Sequence[str]) -> Callable[[], list[Variant]]:
-    return lambda: [VARIANTS[key] for key in keys]
+def _listed(keys: Sequence[str]) -> Callable[[int], list[Variant]]:
+    return lambda n_persons: [VARIANTS[key] for key in keys]
 
 
 def _table_1(scores: Scores, runs: Runs) -> Section:
@@ -168,7 +152,7 @@ def _fig_5(scores: Scores, runs: Runs) -> Section:
 TARGETS: dict[str, Target] = {
     "table1": Target("Table 1: four ways to share features", _table_1, _listed(TABLE_1), 5),
     "table2": Target("Table 2: the parts of the balanced loss", _table_2, _listed(TABLE_2), 5),
-    "table3": Target("Table 3: every system", _table_3, table_3, 3),
+    "table3": Target("Table 3: every system", _table_3, lambda n_persons: table_3(), 3),
     "fig3": Target("Fig. 3: the imbalance of OIM", _fig_3),
     "fig4": Target(
         "Fig. 4: people in the space of embeddings",
@@ -179,5 +163,19 @@ TARGETS: dict[str, Target] = {
         fig4.check_tsne,
     ),
     "fig5": Target("Fig. 5: the size of the gallery", _fig_5, _listed(FIGURE_5), 3),
+    "sensitivity": Target(
+        sensitivity.TITLE, sensitivity.make, sensitivity.variants, 3, is_of_paper=False
+    ),
+    "gradients": Target(
+        gradients.TITLE, gradients.make, _listed(gradients.VARIANTS), is_of_paper=False
+    ),
+    "robustness": Target(
+        robustness.TITLE,
+        robustness.make,
+        _listed(robustness.VARIANTS),
+        1,
+        (PREDICTIONS, *robustness.files()),
+        is_of_paper=False,
+    ),
 }
 """Everything that ``fdps reproduce`` knows, by name."""

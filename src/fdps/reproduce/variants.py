@@ -44,6 +44,12 @@ def _balanced(*, w: bool, negatives: bool) -> tuple[str, ...]:
     )
 
 
+def _fdps(key: str, label: str, switches: tuple[str, ...]) -> Variant:
+    """Return a row of Table 2; small checkpoints of every epoch stay, to measure gradients at."""
+    every = ("train.keep_last=100",)
+    return Variant(key, label, switches=switches, on_photos=every, on_drawings=every)
+
+
 _PLAIN, _NORM = ("model.system=oim_base",), ("model.person_score=norm",)
 _BOTH = ("model.reid_features=res4+res5",)
 
@@ -116,10 +122,15 @@ VARIANTS: dict[str, Variant] = {
         ),
         Variant("flatten", "Flatten", ("model.system=flatten",)),
         Variant("parameter_base", "Parameter-base", ("model.system=parameter_base",)),
-        Variant("fdps", "FDPS", switches=_balanced(w=False, negatives=False)),
-        Variant("fdps_w", "FDPS + w", switches=_balanced(w=True, negatives=False)),
-        Variant("fdps_negatives", "FDPS + L_neg", switches=_balanced(w=False, negatives=True)),
-        Variant("fdps_boim", "FDPS + BOIM", switches=_balanced(w=True, negatives=True)),
+        _fdps("fdps", "FDPS", _balanced(w=False, negatives=False)),
+        _fdps("fdps_w", "FDPS + w", _balanced(w=True, negatives=False)),
+        Variant(
+            "fdps_negatives",
+            "FDPS + L_neg",
+            _ALL_EPOCHS,
+            switches=_balanced(w=False, negatives=True),
+        ),
+        _fdps("fdps_boim", "FDPS + BOIM", _balanced(w=True, negatives=True)),
     )
 }
 """Every row that is described, by key, in the order of Table 3."""
