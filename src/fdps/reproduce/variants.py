@@ -124,12 +124,7 @@ VARIANTS: dict[str, Variant] = {
         Variant("parameter_base", "Parameter-base", ("model.system=parameter_base",)),
         _fdps("fdps", "FDPS", _balanced(w=False, negatives=False)),
         _fdps("fdps_w", "FDPS + w", _balanced(w=True, negatives=False)),
-        Variant(
-            "fdps_negatives",
-            "FDPS + L_neg",
-            _ALL_EPOCHS,
-            switches=_balanced(w=False, negatives=True),
-        ),
+        _fdps("fdps_negatives", "FDPS + L_neg", _balanced(w=False, negatives=True)),
         _fdps("fdps_boim", "FDPS + BOIM", _balanced(w=True, negatives=True)),
     )
 }
