@@ -145,7 +145,7 @@ def _rain(pixels: Pixels, share: float, random: np.random.Generator) -> np.ndarr
     steps = np.arange(-reach, reach + 1)
     streak[steps + reach, (0.3 * steps).round().astype(np.int64) + reach] = 1
     rain = np.clip(ndimage.convolve(drops, streak, mode="constant"), 0, 1)[:, :, None] * 0.6
-    return np.asarray(pixels * 0.85 * (1 - rain) + 0.9 * rain)
+    return np.asarray(pixels * (1 - 10 * share) * (1 - rain) + 0.9 * rain)
 
 
 def _brightness(pixels: Pixels, shift: float, random: np.random.Generator) -> np.ndarray:
@@ -212,12 +212,12 @@ def _as_image(pixels: Pixels) -> Image.Image:
 
 CORRUPTIONS: dict[str, tuple[Corruption, tuple[float, float, float, float, float]]] = {
     "gaussian_noise": (_gaussian_noise, (0.04, 0.07, 0.11, 0.16, 0.23)),
-    "shot_noise": (_shot_noise, (200, 90, 45, 22, 11)),
+    "shot_noise": (_shot_noise, (200.0, 90.0, 45.0, 22.0, 11.0)),
     "impulse_noise": (_impulse_noise, (0.01, 0.03, 0.06, 0.11, 0.18)),
     "speckle_noise": (_speckle_noise, (0.1, 0.17, 0.26, 0.38, 0.52)),
     "gaussian_blur": (_gaussian_blur, (0.6, 1.0, 1.5, 2.2, 3.2)),
     "defocus_blur": (_defocus_blur, (1.0, 1.6, 2.4, 3.5, 5.0)),
-    "motion_blur": (_motion_blur, (4, 6, 9, 13, 18)),
+    "motion_blur": (_motion_blur, (4.0, 6.0, 9.0, 13.0, 18.0)),
     "zoom_blur": (_zoom_blur, (0.02, 0.04, 0.06, 0.09, 0.13)),
     "glass_blur": (_glass_blur, (0.8, 1.3, 2.0, 3.0, 4.5)),
     "fog": (_fog, (0.25, 0.4, 0.55, 0.68, 0.8)),
@@ -227,7 +227,7 @@ CORRUPTIONS: dict[str, tuple[Corruption, tuple[float, float, float, float, float
     "darkness": (_darkness, (0.7, 0.5, 0.34, 0.22, 0.13)),
     "contrast": (_contrast, (0.7, 0.5, 0.35, 0.22, 0.13)),
     "saturation": (_saturation, (0.75, 0.5, 0.3, 0.15, 0.0)),
-    "jpeg": (_jpeg, (45, 28, 17, 11, 6)),
+    "jpeg": (_jpeg, (45.0, 28.0, 17.0, 11.0, 6.0)),
     "pixelate": (_pixelate, (0.75, 0.55, 0.4, 0.3, 0.2)),
 }
 """Every corruption with its strength at each severity."""

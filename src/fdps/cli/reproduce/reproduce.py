@@ -32,7 +32,11 @@ def reproduce(
     setting: Setting,
     target: Annotated[
         str,
-        typer.Argument(metavar="WHAT", help="table1, table2, table3, fig3, fig4, fig5 or all."),
+        typer.Argument(
+            metavar="WHAT",
+            help="table1, table2, table3, fig3, fig4, fig5 or all of these; or sensitivity, "
+            "gradients, robustness.",
+        ),
     ],
     seeds: Annotated[
         int | None,
