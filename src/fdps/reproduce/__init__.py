@@ -5,4 +5,6 @@ recipes), ``bench`` (the data), ``plan`` and ``address`` (the runs that a target
 of their folders), ``cost`` (what they will take), ``one_run`` and ``queue`` (train and predict),
 ``scores``, ``tables`` and ``table_files`` (figures become tables), ``fig3`` to ``fig5`` (the
 pictures), ``targets`` and ``report`` (what is written).
+
+This package is internal and may change; ``fdps reproduce`` is what others may rely on.
 """
