@@ -3,6 +3,7 @@
 import multiprocessing
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -48,3 +49,15 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real frames at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The embedded edition behind a port, as a server of Milvus answers."""
+    pytest.importorskip("pymilvus")
+    server_module = pytest.importorskip("milvus_lite.adapter.grpc.server")
+    folder = tmp_path_factory.mktemp("milvus")
+    server, database, port = server_module.start_server_in_thread(str(folder))
+    yield f"milvus://127.0.0.1:{port}"
+    server.stop(grace=None)
+    database.close()

@@ -8,18 +8,6 @@ from fake.stores import Archive, Place
 from fdps.search import Store
 
 
-@pytest.fixture(scope="session")
-def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The embedded edition behind a port, as a server of Milvus answers."""
-    pytest.importorskip("pymilvus")
-    server_module = pytest.importorskip("milvus_lite.adapter.grpc.server")
-    folder = tmp_path_factory.mktemp("milvus")
-    server, database, port = server_module.start_server_in_thread(str(folder))
-    yield f"milvus://127.0.0.1:{port}"
-    server.stop(grace=None)
-    database.close()
-
-
 @pytest.fixture(scope="module", params=["sqlite", "milvus"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
     if request.param == "sqlite":

@@ -1,5 +1,6 @@
 """One small archive behind the web service."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,3 +31,18 @@ def client(stranger: TestClient) -> Iterator[TestClient]:
     for name in BEARER:
         del stranger.headers[name]
     stranger.cookies.clear()
+
+
+@pytest.fixture
+def archive(photos_archive: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change; the pictures stay where they are."""
+    shutil.copytree(photos_archive, tmp_path / "event.fdps")
+    return tmp_path / "event.fdps"
+
+
+@pytest.fixture
+def owner(archive: Path) -> Iterator[TestClient]:
+    """Whoever started the service, by its token, before an archive that a test may change."""
+    with served(archive) as client:
+        client.headers.update(BEARER)
+        yield client

@@ -24,20 +24,6 @@ from fdps.serve.security.users import Role, add_user
 API = "/api/v1"
 
 
-@pytest.fixture
-def archive(photos_archive: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change; the pictures stay where they are."""
-    shutil.copytree(photos_archive, tmp_path / "event.fdps")
-    return tmp_path / "event.fdps"
-
-
-@pytest.fixture
-def editor(archive: Path) -> Iterator[TestClient]:
-    with served(archive) as client:
-        client.headers.update(BEARER)
-        yield client
-
-
 def begun(client: TestClient, **more: Any) -> dict[str, Any]:
     answer = client.post(f"{API}/cases", json={"name": "lost child", **more})
     assert answer.status_code == 201, answer.text
@@ -54,79 +40,79 @@ def judged(client: TestClient, case_id: str, item: int, verdict: str | None, **m
     return answer.json()
 
 
-def test_a_case_from_its_beginning_to_its_end(editor: TestClient, archive: Path) -> None:
-    case = begun(editor, purpose="guardian asked", like=["item:1"], unlike=["item:2"])
+def test_a_case_from_its_beginning_to_its_end(owner: TestClient, archive: Path) -> None:
+    case = begun(owner, purpose="guardian asked", like=["item:1"], unlike=["item:2"])
     assert [person["is_unlike"] for person in case["query"]] == [False, True]
-    crop = editor.get(case["query"][0]["crop"])
+    crop = owner.get(case["query"][0]["crop"])
     assert (crop.status_code, crop.headers["content-type"]) == (200, "image/webp")
     assert crop.content[8:12] == b"WEBP"
-    judged(editor, case["id"], 3, "confirmed", note="at the gate")
-    found = judged(editor, case["id"], 4, "rejected")
+    judged(owner, case["id"], 3, "confirmed", note="at the gate")
+    found = judged(owner, case["id"], 4, "rejected")
     assert [(hit["item"], hit["note"]) for hit in found["confirmed"]] == [(3, "at the gate")]
     (rejected,) = found["rejected"]
     assert rejected["item"] == 4
     assert rejected["scene"]["path_name"].endswith(".png")
     assert str(archive.parent) not in json.dumps(found)
-    (line,) = editor.get(f"{API}/cases").json()
+    (line,) = owner.get(f"{API}/cases").json()
     assert (line["n_query"], line["n_confirmed"], line["n_rejected"]) == (2, 1, 1)
     assert line["archive"] == "event"
     version = {"If-Match": f'"{found["version"]}"'}
-    changed = editor.patch(f"{API}/cases/{case['id']}", json={"notes": "x"}, headers=version)
+    changed = owner.patch(f"{API}/cases/{case['id']}", json={"notes": "x"}, headers=version)
     assert changed.json()["notes"] == "x"
     assert len(changed.json()["query"]) == 2
-    assert editor.delete(f"{API}/cases/{case['id']}").status_code == 204
-    assert editor.get(f"{API}/cases/{case['id']}").status_code == 404
-    assert editor.get(f"{API}/cases").json() == []
+    assert owner.delete(f"{API}/cases/{case['id']}").status_code == 204
+    assert owner.get(f"{API}/cases/{case['id']}").status_code == 404
+    assert owner.get(f"{API}/cases").json() == []
 
 
-def test_the_second_of_two_editors_gets_412(editor: TestClient) -> None:
-    case = begun(editor)
+def test_the_second_of_two_editors_gets_412(owner: TestClient) -> None:
+    case = begun(owner)
     url, seen = f"{API}/cases/{case['id']}", {"If-Match": '"1"'}
-    assert editor.patch(url, json={"notes": "ann's"}, headers=seen).status_code == 200
-    late = editor.patch(url, json={"notes": "bob's"}, headers=seen)
+    assert owner.patch(url, json={"notes": "ann's"}, headers=seen).status_code == 200
+    late = owner.patch(url, json={"notes": "bob's"}, headers=seen)
     assert late.status_code == 412
     assert late.headers["ETag"] == '"2"'
     assert late.json()["code"] == "outdated"
     verdict = {"item": 1, "verdict": "confirmed"}
-    assert editor.put(f"{url}/verdicts", json=verdict, headers=seen).status_code == 412
-    assert editor.delete(url, headers=seen).status_code == 412
-    assert editor.get(url).json()["notes"] == "ann's"
-    assert editor.patch(url, json={"notes": "y"}).status_code == 428
-    assert editor.patch(url, json={"notes": "y"}, headers={"If-Match": "x"}).status_code == 422
-    assert editor.patch(url, json={"notes": "y"}, headers={"If-Match": "*"}).status_code == 200
+    assert owner.put(f"{url}/verdicts", json=verdict, headers=seen).status_code == 412
+    assert owner.delete(url, headers=seen).status_code == 412
+    assert owner.get(url).json()["notes"] == "ann's"
+    assert owner.patch(url, json={"notes": "y"}).status_code == 428
+    assert owner.patch(url, json={"notes": "y"}, headers={"If-Match": "x"}).status_code == 422
+    assert owner.patch(url, json={"notes": "y"}, headers={"If-Match": "*"}).status_code == 200
 
 
-def test_whom_a_case_looks_for_can_be_changed(editor: TestClient) -> None:
-    case = begun(editor, like=["item:1"], unlike=["item:2"])
+def test_whom_a_case_looks_for_can_be_changed(owner: TestClient) -> None:
+    case = begun(owner, like=["item:1"], unlike=["item:2"])
     url = f"{API}/cases/{case['id']}"
     more = {"like": ["query:1", "item:3"]}
-    answer = editor.patch(url, json=more, headers={"If-Match": '"1"'})
+    answer = owner.patch(url, json=more, headers={"If-Match": '"1"'})
     assert [person["is_unlike"] for person in answer.json()["query"]] == [False, False, True]
-    none = editor.patch(url, json={"like": [], "unlike": []}, headers={"If-Match": "*"})
+    none = owner.patch(url, json={"like": [], "unlike": []}, headers={"If-Match": "*"})
     assert none.json()["query"] == []
     for word, status in (("item:99999", 404), ("item:x", 422), ("query:9", 422), ("query:x", 422)):
-        wrong = editor.patch(url, json={"like": [word]}, headers={"If-Match": "*"})
+        wrong = owner.patch(url, json={"like": [word]}, headers={"If-Match": "*"})
         assert wrong.status_code == status, word
 
 
 def test_a_case_looks_for_somebody_of_a_picture_that_was_brought(
-    editor: TestClient, photos_archive: Path
+    owner: TestClient, photos_archive: Path
 ) -> None:
     picture = next(photos_archive.parent.glob("gate/*.png")).read_bytes()
-    brought = editor.post(f"{API}/queries", files={"picture": ("a.png", picture)}).json()
-    choice = editor.post(f"{API}/queries/{brought['id']}/select", json={"person": 1}).json()
-    case = begun(editor, like=[choice["selection"]])
+    brought = owner.post(f"{API}/queries", files={"picture": ("a.png", picture)}).json()
+    choice = owner.post(f"{API}/queries/{brought['id']}/select", json={"person": 1}).json()
+    case = begun(owner, like=[choice["selection"]])
     (person,) = case["query"]
     assert person["box"] == brought["people"][0]["box"]
-    shown = Image.open(io.BytesIO(editor.get(person["crop"]).content))
+    shown = Image.open(io.BytesIO(owner.get(person["crop"]).content))
     x1, y1, x2, y2 = person["box"]
     assert shown.width / shown.height == pytest.approx((x2 - x1) / (y2 - y1), rel=0.1)
-    assert editor.delete(f"{API}/queries/{brought['id']}").status_code == 204
-    assert editor.get(person["crop"]).status_code == 200  # the case keeps it
-    gone = editor.post(f"{API}/cases", json={"name": "b", "like": [choice["selection"]]})
+    assert owner.delete(f"{API}/queries/{brought['id']}").status_code == 204
+    assert owner.get(person["crop"]).status_code == 200  # the case keeps it
+    gone = owner.post(f"{API}/cases", json={"name": "b", "like": [choice["selection"]]})
     assert gone.status_code == 404
     for word in ("x", "q:1:2", "item:", "item:-1", "query:1", "item:1e3", ""):
-        assert editor.post(f"{API}/cases", json={"name": "b", "like": [word]}).status_code in (
+        assert owner.post(f"{API}/cases", json={"name": "b", "like": [word]}).status_code in (
             *(404, 422),
         ), word
 
@@ -152,38 +138,38 @@ def test_a_service_may_ask_for_purposes(archive: Path) -> None:
         assert client.post(f"{API}/cases/{case['id']}/export", json={"format": "csv"}).is_success
 
 
-def test_a_verdict_survives_indexing_anew(editor: TestClient, archive: Path) -> None:
-    case = begun(editor, like=["item:1"])
-    before = judged(editor, case["id"], 3, "rejected", note="not this person")
+def test_a_verdict_survives_indexing_anew(owner: TestClient, archive: Path) -> None:
+    case = begun(owner, like=["item:1"])
+    before = judged(owner, case["id"], 3, "rejected", note="not this person")
     with Index.open(archive, ColourEmbedder()) as index:
         sources = {Path(scene.path).parent for scene in index.store.find_all()}
         for source in sorted(sources):
             index.add(source, again=True)
         n_people = len(index)
-    after = editor.get(f"{API}/cases/{case['id']}").json()
+    after = owner.get(f"{API}/cases/{case['id']}").json()
     (old,), (new,) = before["rejected"], after["rejected"]
     assert new["item"] > n_people >= old["item"]
     assert (new["note"], new["box"]) == ("not this person", old["box"])
-    taken_back = judged(editor, case["id"], new["item"], None)
+    taken_back = judged(owner, case["id"], new["item"], None)
     assert taken_back["rejected"] == taken_back["missing"] == []
 
 
-def test_an_export_is_complete_and_in_the_audit(editor: TestClient, archive: Path) -> None:
-    case = begun(editor, like=["item:1"], purpose="guardian asked")
-    judged(editor, case["id"], 3, "confirmed")
-    judged(editor, case["id"], 4, "rejected")
+def test_an_export_is_complete_and_in_the_audit(owner: TestClient, archive: Path) -> None:
+    case = begun(owner, like=["item:1"], purpose="guardian asked")
+    judged(owner, case["id"], 3, "confirmed")
+    judged(owner, case["id"], 4, "rejected")
     for format_, media_type in (("csv", "text/csv"), ("json", "application/json")):
-        answer = editor.post(f"{API}/cases/{case['id']}/export", json={"format": format_})
+        answer = owner.post(f"{API}/cases/{case['id']}/export", json={"format": format_})
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(media_type)
         name = f'attachment; filename="lost_child.{format_}"'
         assert answer.headers["content-disposition"] == name
     rows = list(csv.DictReader(io.StringIO(answer.text))) if format_ == "csv" else answer.json()
     assert [hit["item"] for hit in rows["confirmed"]] == [3]
-    answer = editor.post(f"{API}/cases/{case['id']}/export", json={"format": "zip"})
+    answer = owner.post(f"{API}/cases/{case['id']}/export", json={"format": "zip"})
     content = zipfile.ZipFile(io.BytesIO(answer.content))
     assert json.loads(content.read("manifest.json"))["bystanders"] == "blurred"
-    refused = editor.post(f"{API}/cases/{case['id']}/export", json={"format": "mot"})
+    refused = owner.post(f"{API}/cases/{case['id']}/export", json={"format": "mot"})
     assert refused.status_code == 422
     with open_folder(archive, "audit") as store, store.reading() as connection:
         notes = [entry for entry in entries(connection) if entry.action == "export"]
@@ -199,32 +185,32 @@ def test_an_export_is_complete_and_in_the_audit(editor: TestClient, archive: Pat
 
 
 def test_whoever_the_command_line_forgets_leaves_the_cases(
-    editor: TestClient, archive: Path
+    owner: TestClient, archive: Path
 ) -> None:
-    case = begun(editor, like=["item:3"])
-    judged(editor, case["id"], 3, "confirmed", note="gone soon")
+    case = begun(owner, like=["item:3"])
+    judged(owner, case["id"], 3, "confirmed", note="gone soon")
     with Index.open(archive) as index:
         forget(index.store, [3])
-    found = editor.get(f"{API}/cases/{case['id']}").json()
+    found = owner.get(f"{API}/cases/{case['id']}").json()
     assert found["query"] == found["confirmed"] == found["missing"] == []
     assert b"gone soon" not in (archive / "cases.sqlite").read_bytes()
 
 
 def test_forgetting_over_http_erases_from_archive_and_cases(
-    editor: TestClient, archive: Path
+    owner: TestClient, archive: Path
 ) -> None:
     with Index.open(archive) as index:
         gone, stays = (index.person(item) for item in (3, 4))
-    case = begun(editor, like=["item:3"])
-    judged(editor, case["id"], 3, "confirmed", note="secret note")
-    crop = editor.get(f"{API}/cases/{case['id']}/query/1/crop").content
+    case = begun(owner, like=["item:3"])
+    judged(owner, case["id"], 3, "confirmed", note="secret note")
+    crop = owner.get(f"{API}/cases/{case['id']}/query/1/crop").content
     body = {"items": [3, 99999], "reason": "art. 17"}
-    dry = editor.post(f"{API}/forget", json=body).json()
+    dry = owner.post(f"{API}/forget", json=body).json()
     assert (dry["dry_run"], dry["n_people"], dry["items"]) == (True, 1, [3])
     assert dry["scenes"] == [gone.scene]
     assert dry["cases"] == [{"id": case["id"], "name": "lost child"}]
-    assert editor.get(f"{API}/cases/{case['id']}").json()["version"] == 2
-    done = editor.post(f"{API}/forget", json={**body, "dry_run": False}).json()
+    assert owner.get(f"{API}/cases/{case['id']}").json()["version"] == 2
+    done = owner.post(f"{API}/forget", json={**body, "dry_run": False}).json()
     assert {**done, "dry_run": True} == dry
     assert done["log_is_empty"]
     content = b"\0".join(path.read_bytes() for path in archive.iterdir())
@@ -232,8 +218,8 @@ def test_forgetting_over_http_erases_from_archive_and_cases(
     assert crop not in content
     assert b"secret note" not in content
     assert stays.embedding.tobytes() in content
-    assert editor.post(f"{API}/forget", json=body).status_code == 404
-    audit = editor.get(f"{API}/audit").json()
+    assert owner.post(f"{API}/forget", json=body).status_code == 404
+    audit = owner.get(f"{API}/audit").json()
     (entry,) = (one for one in audit["entries"] if one["action"] == "forget")
     assert entry["purpose"] == "art. 17 (by local)"
 
@@ -337,14 +323,14 @@ def test_who_may(
         assert answer.status_code < 500
 
 
-def test_a_search_goes_on_from_whom_a_case_looks_for(editor: TestClient) -> None:
-    case = begun(editor, like=["item:1"])
-    asked = editor.post(f"{API}/search", json={"like": [f"case:{case['id']}:1"], "top": 100})
-    alone = editor.post(f"{API}/search", json={"like": ["item:1"], "top": 100})
+def test_a_search_goes_on_from_whom_a_case_looks_for(owner: TestClient) -> None:
+    case = begun(owner, like=["item:1"])
+    asked = owner.post(f"{API}/search", json={"like": [f"case:{case['id']}:1"], "top": 100})
+    alone = owner.post(f"{API}/search", json={"like": ["item:1"], "top": 100})
     # The person of the case is an embedding, so item 1 itself is a candidate as well.
     assert [hit["item"] for hit in asked.json()["hits"]][1:] == [
         hit["item"] for hit in alone.json()["hits"]
     ]
     for wrong, status in ((f"case:{case['id']}:2", 404), ("case:nothing:1", 404)):
-        answer = editor.post(f"{API}/search", json={"like": [wrong]})
+        answer = owner.post(f"{API}/search", json={"like": [wrong]})
         assert answer.status_code == status, wrong

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +133,17 @@ def test_every_search_is_in_the_audit_with_the_name_of_the_user(tmp_path: Path) 
     assert sorted(entry.details.split('"user": "')[1][:-2] for entry in noted) == sorted(
         f"user {number}" for number in range(24)
     )
+
+
+def test_an_archive_on_a_server_is_searched_too_and_refuses_appearances(milvus_server: str) -> None:
+    rng = np.random.default_rng(5)
+    question = Question(like=list(unit_rows(rng, 1, DIM)), user="anna", top=5)
+    with (
+        Archive.filled(Place(milvus_server)) as archive,
+        closing(Searches(str(archive.where))) as searches,
+        Index.open(archive.where) as index,
+    ):
+        alone = [hit.item for hit in index.search(question.like, 5)]
+        assert [hit.item for hit in answer(index, searches, question).hits] == alone
+        with pytest.raises(UsageError, match="cannot search appearances"):
+            answer(index, searches, replace(question, appearances=True))

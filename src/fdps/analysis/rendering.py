@@ -1,4 +1,4 @@
-"""Fill the HTML templates of this package.
+"""Fill HTML templates: those of this package here, those of others by the same rules.
 
 Every text that a template prints is escaped, and control characters in it become visible escapes.
 Jinja2 is imported when the first page is written, because most verbs write none.
@@ -45,18 +45,27 @@ def inline_svg(figure: Figure) -> Markup:
     return Markup(text[text.index("<svg") :])  # without the prolog of an XML file
 
 
-@cache
-def _environment() -> Environment:
+def new_environment(package: str) -> Environment:
+    """Make an environment for the templates of a package, which escapes whatever they print.
+
+    Args:
+        package: Name of a package with a folder ``templates``.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
-        loader=PackageLoader("fdps.analysis"),
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_finalize,
     )
+
+
+@cache
+def _environment() -> Environment:
+    environment = new_environment("fdps.analysis")
     environment.filters.update(jpeg=_jpeg, lines=_lines, svg=inline_svg)
     return environment
 

@@ -332,7 +332,21 @@ class Notes(Protocol):
 
 
 @runtime_checkable
-class Tracks(Protocol):
+class FindsAppearances(Protocol):
+    """The part of a store with tracks that a search for appearances needs."""
+
+    def search_appearances(
+        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Appearance]]:
+        """Return the ``top`` most similar appearances to each query, best first; ties by track.
+
+        Raises:
+            UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
+        """
+
+
+@runtime_checkable
+class Tracks(FindsAppearances, Protocol):
     """A store that links the people of videos, and finds them as appearances."""
 
     def link(self, sha256: str) -> None:
@@ -344,15 +358,6 @@ class Tracks(Protocol):
 
     def track(self, item: int) -> list[int]:
         """Return everybody on the track of a person, in order of time; nobody without a track."""
-
-    def search_appearances(
-        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
-    ) -> list[list[Appearance]]:
-        """Return the ``top`` most similar appearances to each query, best first; ties by track.
-
-        Raises:
-            UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
-        """
 
 
 @runtime_checkable

@@ -14,9 +14,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from fdps.names import printable
+from fdps.analysis.rendering import new_environment
 from fdps.serve.problems import Problem
 
 STATIC = Path(__file__).parent / "static"
@@ -195,13 +195,6 @@ def _render(request: Request, template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("fdps.serve"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,  # not Markup
-    )
+    environment = new_environment("fdps.serve")
     environment.globals["t"] = text
     return environment

@@ -25,16 +25,16 @@ from jaxtyping import Float32, Int64
 from fdps.errors import UsageError
 from fdps.search.audit import Audited, Note, note_search
 from fdps.search.index import Index
-from fdps.search.query.find import find, find_appearances
+from fdps.search.query.find import find, find_appearances, no_appearances
 from fdps.search.query.wanted import Person, Wanted, wanted_people
 from fdps.search.store import (
     EVERYBODY,
     Appearance,
     ArchivedPerson,
     Filters,
+    FindsAppearances,
     Spread,
     Store,
-    Tracks,
     check_embeddings,
 )
 from fdps.serve.problems import ProblemError, busy
@@ -172,7 +172,8 @@ def _one_call(store: Store, kind: str, rows: np.ndarray, top: int, filters: Filt
     if kind == "people":
         return list(store.search(rows, top=top, filters=filters))
     if kind == "appearances":
-        return list(cast(Tracks, store).search_appearances(rows, top=top, filters=filters))
+        able = cast(FindsAppearances, store)  # asked for of no other
+        return list(able.search_appearances(rows, top=top, filters=filters))
     return list(cast(Spread, store).spread(rows, n_bins=top, filters=filters))
 
 
@@ -229,14 +230,6 @@ class _Shared:
     ) -> list[list[Appearance]]:
         """Search together with whoever else does."""
         return [self._searches.people.ask(_Search("appearances", embeddings, top, filters))]
-
-    def link(self, sha256: str) -> None:
-        """Belong to what a store that knows tracks can do; a search links nothing."""
-        raise NotImplementedError
-
-    def track(self, item: int) -> list[int]:
-        """Return everybody on the track of a person."""
-        return self._store.track(item) if isinstance(self._store, Tracks) else []
 
     def record(self, note: Note, *more: Note) -> None:
         """Note with the name of the user, and wait until it is on disk."""
@@ -324,6 +317,8 @@ def answer(index: Index, searches: Searches, question: Question) -> Answer:
     """
     if question.appearances and question.rerank:
         raise UsageError("appearances are not re-ranked", hint="leave out rerank, or the grouping")
+    if question.appearances and not isinstance(index.store, FindsAppearances):
+        raise no_appearances()  # what gathers searches looks as if any store could
     wanted, known = wanted_people(question.like, question.unlike, index.info.dim)
     row = wanted.direction[np.newaxis]
     check_embeddings(row, index.info.dim)

@@ -100,7 +100,6 @@ class SearchIn(Given):
     source: Name = ""
     group: Literal["none", "appearance"] = "none"
     rerank: Literal["", "expansion", "k-reciprocal"] | None = None
-    case: Annotated[str, Field(max_length=100)] | None = None
     purpose: Name = ""
 
 

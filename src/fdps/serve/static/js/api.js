@@ -62,10 +62,22 @@ async function answer(method, path, body, { signal, headers = {} } = {}) {
   /** @type {Response} */
   let response;
   try {
-    response = await patiently(() => fetch(ROOT + path, { method, body: sent, signal, headers: { Accept: "application/json", ...typed, ...headers } }));
+    response = await patiently(() =>
+      fetch(ROOT + path, {
+        method,
+        body: sent,
+        signal,
+        headers: { Accept: "application/json", ...typed, ...headers },
+      }),
+    );
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Problem({ status: 0, title: t("problem.away.title"), detail: t("problem.away.detail"), hint: t("problem.away.hint") });
+    throw new Problem({
+      status: 0,
+      title: t("problem.away.title"),
+      detail: t("problem.away.detail"),
+      hint: t("problem.away.hint"),
+    });
   }
   if (!response.ok) throw new Problem({ status: response.status, ...(await said(response)) });
   return response;

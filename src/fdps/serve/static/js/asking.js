@@ -21,8 +21,20 @@ export async function askIn(file) {
   const waiting = new AbortController();
   return new Promise((done, fail) => {
     const cancel = () => (waiting.abort(), done(null));
-    if (preview) showChooser(byId("choose"), { picture: preview, size: preview, people: [], waits: true, onperson() {}, onbox() {}, oncancel: cancel });
-    uploaded(file, waiting.signal).then((query) => choose(query, preview, done), (error) => (waiting.signal.aborted ? done(null) : fail(error)));
+    if (preview)
+      showChooser(byId("choose"), {
+        picture: preview,
+        size: preview,
+        people: [],
+        waits: true,
+        onperson() {},
+        onbox() {},
+        oncancel: cancel,
+      });
+    uploaded(file, waiting.signal).then(
+      (query) => choose(query, preview, done),
+      (error) => (waiting.signal.aborted ? done(null) : fail(error)),
+    );
   });
 }
 
@@ -36,17 +48,31 @@ async function uploaded(file, signal) {
 
 /** @param {any} query @param {HTMLCanvasElement | null} preview @param {(selection: string | null) => void} done */
 function choose(query, preview, done) {
-  const picture = preview ?? h("img", { src: query.picture, alt: "", width: query.width, height: query.height });
+  const picture =
+    preview ?? h("img", { src: query.picture, alt: "", width: query.width, height: query.height });
   const select = async (/** @type {any} */ body) => {
     try {
       const { selection, box } = await post(`/queries/${query.id}/select`, body);
-      rememberOrigin(selection, { picture: query.picture, width: query.width, height: query.height, box, query: query.id });
+      rememberOrigin(selection, {
+        picture: query.picture,
+        width: query.width,
+        height: query.height,
+        box,
+        query: query.id,
+      });
       done(selection);
     } catch (error) {
       complain(error);
     }
   };
-  showChooser(byId("choose"), { picture, size: query, people: query.people, onperson: (n) => select({ person: n }), onbox: (box) => select({ box }), oncancel: () => (remove(`/queries/${query.id}`).catch(() => {}), done(null)) });
+  showChooser(byId("choose"), {
+    picture,
+    size: query,
+    people: query.people,
+    onperson: (n) => select({ person: n }),
+    onbox: (box) => select({ box }),
+    oncancel: () => (remove(`/queries/${query.id}`).catch(() => {}), done(null)),
+  });
 }
 
 /** Draw the picture at once; the server decodes some that a browser cannot. @param {File} file */
@@ -54,7 +80,11 @@ async function previewOf(file) {
   try {
     const bitmap = await createImageBitmap(file);
     const scale = Math.min(1, PREVIEW_PX / Math.max(bitmap.width, bitmap.height));
-    const canvas = h("canvas", { width: Math.round(bitmap.width * scale), height: Math.round(bitmap.height * scale), "aria-hidden": "true" });
+    const canvas = h("canvas", {
+      width: Math.round(bitmap.width * scale),
+      height: Math.round(bitmap.height * scale),
+      "aria-hidden": "true",
+    });
     canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     return canvas;
   } catch {

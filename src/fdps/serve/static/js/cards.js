@@ -15,12 +15,19 @@ import { shot } from "./pictures.js";
 const SCENE_PX = 480;
 
 /** The address of the scene in a smaller size. @param {string} picture @param {number} width */
-export const sized = (picture, width) => `${picture}${picture.includes("?") ? "&" : "?"}width=${width}`;
+export const sized = (picture, width) =>
+  `${picture}${picture.includes("?") ? "&" : "?"}width=${width}`;
 
 /** What a card is, in words. @param {Hit} hit */
 export function words(hit) {
   const level = hit.level ? levelWord(hit.level) : t("level.none");
-  return t("card.words", { rank: hit.rank, level, similarity: similarity(hit.similarity), camera: hit.scene.camera ?? t("card.no_camera"), when: when(hit.scene) });
+  return t("card.words", {
+    rank: hit.rank,
+    level,
+    similarity: similarity(hit.similarity),
+    camera: hit.scene.camera ?? t("card.no_camera"),
+    when: when(hit.scene),
+  });
 }
 
 /**
@@ -29,8 +36,33 @@ export function words(hit) {
  * @param {Actions} actions
  */
 export function card(hit, view, actions) {
-  const look = h("button", { type: "button", class: "look", "aria-label": t("card.look", { words: words(hit) }), onclick: () => actions.look(hit) }, picture(hit, view));
-  const element = h("li", { class: "card", "data-item": hit.item }, look, h("div", { class: "card-words" }, levelBadge(hit.level, hit.similarity), h("p", { class: "small card-when" }, seen(hit)), h("p", { class: "small soft card-where" }, [hit.scene.camera, hit.scene.path_name].filter(Boolean).join(" · "))), (actions.judge || actions.more) && h("div", { class: "card-tools" }, tools(hit, actions)));
+  const look = h(
+    "button",
+    {
+      type: "button",
+      class: "look",
+      "aria-label": t("card.look", { words: words(hit) }),
+      onclick: () => actions.look(hit),
+    },
+    picture(hit, view),
+  );
+  const element = h(
+    "li",
+    { class: "card", "data-item": hit.item },
+    look,
+    h(
+      "div",
+      { class: "card-words" },
+      levelBadge(hit.level, hit.similarity),
+      h("p", { class: "small card-when" }, seen(hit)),
+      h(
+        "p",
+        { class: "small soft card-where" },
+        [hit.scene.camera, hit.scene.path_name].filter(Boolean).join(" · "),
+      ),
+    ),
+    (actions.judge || actions.more) && h("div", { class: "card-tools" }, tools(hit, actions)),
+  );
   element.addEventListener("contextmenu", (/** @type {MouseEvent} */ event) => {
     if (!actions.more) return;
     event.preventDefault();
@@ -46,24 +78,52 @@ function tools(hit, { judge, more }) {
     return { x: left, y: bottom + 4 };
   };
   return [
-    judge && button({ icon: "yes", title: t("verdict.confirm"), class: "tight yes", "aria-keyshortcuts": "y", onclick: () => judge(hit, "confirmed") }),
-    judge && button({ icon: "no", title: t("verdict.reject"), class: "tight no", "aria-keyshortcuts": "n", onclick: () => judge(hit, "rejected") }),
-    more && button({ icon: "more", title: t("card.more"), class: "bare tight", "aria-haspopup": "menu", onclick: (/** @type {Event} */ event) => more(hit, below(/** @type {Element} */ (event.currentTarget))) }),
+    judge &&
+      button({
+        icon: "yes",
+        title: t("verdict.confirm"),
+        class: "tight yes",
+        "aria-keyshortcuts": "y",
+        onclick: () => judge(hit, "confirmed"),
+      }),
+    judge &&
+      button({
+        icon: "no",
+        title: t("verdict.reject"),
+        class: "tight no",
+        "aria-keyshortcuts": "n",
+        onclick: () => judge(hit, "rejected"),
+      }),
+    more &&
+      button({
+        icon: "more",
+        title: t("card.more"),
+        class: "bare tight",
+        "aria-haspopup": "menu",
+        onclick: (/** @type {Event} */ event) =>
+          more(hit, below(/** @type {Element} */ (event.currentTarget))),
+      }),
   ];
 }
 
 /** @param {Hit} hit @param {"scenes" | "crops"} view */
 function picture(hit, view) {
-  if (view === "scenes") return shot({ src: sized(hit.picture, SCENE_PX), size: hit.scene, box: hit.box, alt: "" });
+  if (view === "scenes")
+    return shot({ src: sized(hit.picture, SCENE_PX), size: hit.scene, box: hit.box, alt: "" });
   const [x1, y1, x2, y2] = hit.box;
-  return shot({ src: hit.crop, size: { width: Math.round(x2 - x1), height: Math.round(y2 - y1) }, alt: "" });
+  return shot({
+    src: hit.crop,
+    size: { width: Math.round(x2 - x1), height: Math.round(y2 - y1) },
+    alt: "",
+  });
 }
 
 /** When somebody was seen, once or for a while. @param {Hit} hit */
 export function seen(hit) {
   if (!hit.appearance || hit.appearance.n < 2) return when(hit.scene);
   const { n, first, last } = hit.appearance;
-  const at = (/** @type {any} */ one) => (typeof one === "string" ? time(one, { seconds: true }) : one ? when(one) : t("format.no_time"));
+  const at = (/** @type {any} */ one) =>
+    typeof one === "string" ? time(one, { seconds: true }) : one ? when(one) : t("format.no_time");
   return t("card.appearance", { n, first: at(first), last: at(last) });
 }
 
@@ -97,20 +157,28 @@ export class Cards {
       const id = [hit.item, view, hit.level, hit.similarity.toFixed(3), hit.appearance?.n].join();
       const old = this.made.get(id);
       const element = old ?? card(hit, view, this.actions);
-      if (old) old.querySelector(".look")?.setAttribute("aria-label", t("card.look", { words: words(hit) }));
+      if (old)
+        old
+          .querySelector(".look")
+          ?.setAttribute("aria-label", t("card.look", { words: words(hit) }));
       kept.set(id, element);
       return element;
     });
     this.made = kept;
     this.list.replaceChildren(...elements);
     if (!hits.some((hit) => hit.item === this.current)) this.current = null;
-    if (hadFocus && !this.list.contains(document.activeElement)) this.focus(Math.max(0, Math.min(before, hits.length - 1)));
+    if (hadFocus && !this.list.contains(document.activeElement))
+      this.focus(Math.max(0, Math.min(before, hits.length - 1)));
   }
 
   /** @param {number} item */
   mark(item) {
     this.current = item;
-    for (const element of this.list.children) element.classList.toggle("current", /** @type {HTMLElement} */ (element).dataset.item === String(item));
+    for (const element of this.list.children)
+      element.classList.toggle(
+        "current",
+        /** @type {HTMLElement} */ (element).dataset.item === String(item),
+      );
   }
 
   /** Focus a card by its place. @param {number} place */

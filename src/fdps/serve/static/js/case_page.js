@@ -20,26 +20,93 @@ const id = byId("case").dataset.id;
 
 function draw() {
   document.title = `${now.name} · fdps`;
-  const tools = h("div", { class: "row" }, h("a", { class: "button", href: `/?${new URLSearchParams({ archive: now.archive, case: id })}` }, icon("search"), t("case.search")), button({ icon: "download", text: t("export.button"), class: "main", onclick: () => exportCase(id) }));
-  const names = h("div", { class: "stack-tight" }, h("p", { class: "small" }, h("a", { href: "/cases" }, t("nav.cases"))), h("h1", {}, now.name), h("p", { class: "soft" }, t("case.facts", { by: now.by, created: time(now.created), archive: now.archive })));
-  show(byId("case"), h("header", { class: "page-head" }, names, tools), h("div", { class: "panels" }, aims(), notes()), wanted(), people("confirmed"), people("rejected"), now.missing?.length > 0 && h("p", { class: "hint-box" }, icon("info"), t("case.gone", { n: now.missing.length })), h("div", { class: "row" }, button({ icon: "trash", text: t("case.delete"), class: "danger", onclick: erase })));
+  const tools = h(
+    "div",
+    { class: "row" },
+    h(
+      "a",
+      { class: "button", href: `/?${new URLSearchParams({ archive: now.archive, case: id })}` },
+      icon("search"),
+      t("case.search"),
+    ),
+    button({
+      icon: "download",
+      text: t("export.button"),
+      class: "main",
+      onclick: () => exportCase(id),
+    }),
+  );
+  const names = h(
+    "div",
+    { class: "stack-tight" },
+    h("p", { class: "small" }, h("a", { href: "/cases" }, t("nav.cases"))),
+    h("h1", {}, now.name),
+    h(
+      "p",
+      { class: "soft" },
+      t("case.facts", { by: now.by, created: time(now.created), archive: now.archive }),
+    ),
+  );
+  show(
+    byId("case"),
+    h("header", { class: "page-head" }, names, tools),
+    h("div", { class: "panels" }, aims(), notes()),
+    wanted(),
+    people("confirmed"),
+    people("rejected"),
+    now.missing?.length > 0 &&
+      h("p", { class: "hint-box" }, icon("info"), t("case.gone", { n: now.missing.length })),
+    h(
+      "div",
+      { class: "row" },
+      button({ icon: "trash", text: t("case.delete"), class: "danger", onclick: erase }),
+    ),
+  );
 }
 
 function aims() {
   const name = h("input", { class: "input", value: now.name, maxlength: 200, required: true });
   const why = h("textarea", { class: "input", maxlength: 500 }, now.purpose);
-  return h("section", { class: "panel stack" }, field(t("case.name"), name), field(t("case.purpose"), why), h("div", { class: "row" }, button({ text: t("save"), onclick: () => save({ name: name.value, purpose: why.value }) })));
+  return h(
+    "section",
+    { class: "panel stack" },
+    field(t("case.name"), name),
+    field(t("case.purpose"), why),
+    h(
+      "div",
+      { class: "row" },
+      button({ text: t("save"), onclick: () => save({ name: name.value, purpose: why.value }) }),
+    ),
+  );
 }
 
 function wanted() {
   if (!now.query.length) return null;
-  const pictures = now.query.map((/** @type {any} */ one) => one.crop && h("img", { class: "cut-out", src: one.crop, alt: t("case.wanted_alt", { n: one.n }) }));
-  return h("section", { class: "stack" }, h("h2", {}, t("search.looking_for")), h("div", { class: "row" }, pictures));
+  const pictures = now.query.map(
+    (/** @type {any} */ one) =>
+      one.crop &&
+      h("img", { class: "cut-out", src: one.crop, alt: t("case.wanted_alt", { n: one.n }) }),
+  );
+  return h(
+    "section",
+    { class: "stack" },
+    h("h2", {}, t("search.looking_for")),
+    h("div", { class: "row" }, pictures),
+  );
 }
 
 function notes() {
   const text = h("textarea", { class: "input tall" }, now.notes);
-  return h("section", { class: "panel stack" }, field(t("case.notes"), text, t("case.notes_hint")), h("div", { class: "row" }, button({ text: t("save"), onclick: () => save({ notes: text.value }) })));
+  return h(
+    "section",
+    { class: "panel stack" },
+    field(t("case.notes"), text, t("case.notes_hint")),
+    h(
+      "div",
+      { class: "row" },
+      button({ text: t("save"), onclick: () => save({ notes: text.value }) }),
+    ),
+  );
 }
 
 /** @param {Record<string, string>} changes */
@@ -56,13 +123,53 @@ async function save(changes) {
 /** @param {"confirmed" | "rejected"} verdict */
 function people(verdict) {
   const all = now[verdict];
-  return h("section", { class: "stack" }, h("h2", {}, t(`verdict.${verdict}`, { n: all.length })), all.length ? h("ol", { class: "cards" }, all.map((/** @type {any} */ one) => entry(one))) : nothing("people", `case.none_${verdict}`));
+  return h(
+    "section",
+    { class: "stack" },
+    h("h2", {}, t(`verdict.${verdict}`, { n: all.length })),
+    all.length
+      ? h(
+          "ol",
+          { class: "cards" },
+          all.map((/** @type {any} */ one) => entry(one)),
+        )
+      : nothing("people", `case.none_${verdict}`),
+  );
 }
 
 /** @param {any} one */
 function entry(one) {
   const where = [one.scene.camera, one.scene.path_name].filter(Boolean).join(" · ");
-  return h("li", { class: "card" }, h("a", { class: "look", href: scenePage(one.scene.name, now.archive, one.item), "aria-label": t("scene.open", { scene: where }) }, shot({ src: sized(one.picture, SCENE_PX), size: one.scene, box: one.box, alt: "" })), h("div", { class: "card-words" }, h("p", { class: "small" }, when(one.scene)), h("p", { class: "small soft card-where" }, where), one.note && h("p", { class: "small" }, one.note)), h("div", { class: "card-tools" }, button({ icon: "no", text: t("case.take_out"), class: "tight bare", onclick: () => takeOut(one.item) })));
+  return h(
+    "li",
+    { class: "card" },
+    h(
+      "a",
+      {
+        class: "look",
+        href: scenePage(one.scene.name, now.archive, one.item),
+        "aria-label": t("scene.open", { scene: where }),
+      },
+      shot({ src: sized(one.picture, SCENE_PX), size: one.scene, box: one.box, alt: "" }),
+    ),
+    h(
+      "div",
+      { class: "card-words" },
+      h("p", { class: "small" }, when(one.scene)),
+      h("p", { class: "small soft card-where" }, where),
+      one.note && h("p", { class: "small" }, one.note),
+    ),
+    h(
+      "div",
+      { class: "card-tools" },
+      button({
+        icon: "no",
+        text: t("case.take_out"),
+        class: "tight bare",
+        onclick: () => takeOut(one.item),
+      }),
+    ),
+  );
 }
 
 /** @param {number} item */
@@ -87,4 +194,11 @@ function erase() {
 }
 
 listen({ key: "e", text: "keys.export", run: () => exportCase(id) });
-get(`/cases/${id}`).then((found) => ((now = found), draw()), (error) => show(byId("case"), failed(error, () => location.reload())));
+get(`/cases/${id}`).then(
+  (found) => ((now = found), draw()),
+  (error) =>
+    show(
+      byId("case"),
+      failed(error, () => location.reload()),
+    ),
+);

@@ -11,14 +11,44 @@ const FACES = 5;
 
 async function load() {
   const cases = await get("/cases");
-  if (!cases.length) return show(byId("case-list"), nothing("cases", "cases.empty", button({ icon: "plus", text: t("cases.new"), onclick: begin })));
+  if (!cases.length)
+    return show(
+      byId("case-list"),
+      nothing(
+        "cases",
+        "cases.empty",
+        button({ icon: "plus", text: t("cases.new"), onclick: begin }),
+      ),
+    );
   show(byId("case-list"), cases.map(entry));
 }
 
 /** @param {any} one */
 function entry(one) {
-  const crops = Array.from({ length: Math.min(FACES, one.n_query) }, (_, at) => h("img", { src: `/api/v1/cases/${one.id}/query/${at + 1}/crop`, alt: "" }));
-  return h("article", { class: "panel case-entry" }, h("div", { class: "stack-tight" }, h("h2", {}, h("a", { href: `/cases/${one.id}` }, one.name)), h("p", { class: "soft" }, one.purpose), h("p", { class: "small soft" }, t("cases.facts", { by: one.by, created: time(one.created), confirmed: one.n_confirmed, rejected: one.n_rejected }))), h("div", { class: "case-crops" }, crops));
+  const crops = Array.from({ length: Math.min(FACES, one.n_query) }, (_, at) =>
+    h("img", { src: `/api/v1/cases/${one.id}/query/${at + 1}/crop`, alt: "" }),
+  );
+  return h(
+    "article",
+    { class: "panel case-entry" },
+    h(
+      "div",
+      { class: "stack-tight" },
+      h("h2", {}, h("a", { href: `/cases/${one.id}` }, one.name)),
+      h("p", { class: "soft" }, one.purpose),
+      h(
+        "p",
+        { class: "small soft" },
+        t("cases.facts", {
+          by: one.by,
+          created: time(one.created),
+          confirmed: one.n_confirmed,
+          rejected: one.n_rejected,
+        }),
+      ),
+    ),
+    h("div", { class: "case-crops" }, crops),
+  );
 }
 
 async function begin() {
@@ -31,4 +61,9 @@ async function begin() {
 }
 
 byId("new-case").addEventListener("click", begin);
-load().catch((error) => show(byId("case-list"), failed(error, () => location.reload())));
+load().catch((error) =>
+  show(
+    byId("case-list"),
+    failed(error, () => location.reload()),
+  ),
+);

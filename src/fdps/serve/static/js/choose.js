@@ -16,13 +16,42 @@ const STEP = 0.01; // of the picture, for one press of an arrow key
  * @param {{picture: Element, size: Size, people: Person[], onperson: (n: number) => void, onbox?: (box: Box) => void, pressed?: number}} options
  */
 export function chooser({ picture, size, people, onperson, onbox, pressed }) {
-  const board = h("div", { class: "board", vars: { "--ratio": `${size.width} / ${size.height}`, "--width": `${size.width}`, "--height": `${size.height}` } }, picture);
+  const board = h(
+    "div",
+    {
+      class: "board",
+      vars: {
+        "--ratio": `${size.width} / ${size.height}`,
+        "--width": `${size.width}`,
+        "--height": `${size.height}`,
+      },
+    },
+    picture,
+  );
   // The smallest boxes come last, so that somebody in front of a larger box can be clicked.
   const area = (/** @type {Person} */ { box }) => (box[2] - box[0]) * (box[3] - box[1]);
-  const drawnLast = new Map([...people].sort((a, b) => area(b) - area(a)).map((one, order) => [one, order]));
+  const drawnLast = new Map(
+    [...people].sort((a, b) => area(b) - area(a)).map((one, order) => [one, order]),
+  );
   for (const person of people) {
-    const said = person.label ?? t("choose.person", { n: person.n, score: Math.round(100 * person.score) });
-    board.append(h("button", { type: "button", class: "person-box", title: said, "aria-label": said, "aria-pressed": pressed === undefined ? null : String(pressed === person.n), "data-n": person.n, vars: { ...place(size, person.box), "--order": drawnLast.get(person) ?? 0 }, onclick: () => onperson(person.n) }, h("span", { class: "tag", "aria-hidden": "true" }, person.n)));
+    const said =
+      person.label ?? t("choose.person", { n: person.n, score: Math.round(100 * person.score) });
+    board.append(
+      h(
+        "button",
+        {
+          type: "button",
+          class: "person-box",
+          title: said,
+          "aria-label": said,
+          "aria-pressed": pressed === undefined ? null : String(pressed === person.n),
+          "data-n": person.n,
+          vars: { ...place(size, person.box), "--order": drawnLast.get(person) ?? 0 },
+          onclick: () => onperson(person.n),
+        },
+        h("span", { class: "tag", "aria-hidden": "true" }, person.n),
+      ),
+    );
   }
   if (onbox) drawable(board, size, onbox);
   return board;
@@ -37,9 +66,18 @@ function drawable(board, size, onbox) {
   const at = (/** @type {PointerEvent} */ event) => {
     const frame = board.getBoundingClientRect();
     const inside = (/** @type {number} */ share) => Math.min(1, Math.max(0, share));
-    return { x: size.width * inside((event.clientX - frame.left) / frame.width), y: size.height * inside((event.clientY - frame.top) / frame.height) };
+    return {
+      x: size.width * inside((event.clientX - frame.left) / frame.width),
+      y: size.height * inside((event.clientY - frame.top) / frame.height),
+    };
   };
-  const boxTo = (/** @type {{x: number, y: number}} */ to) => /** @type {Box} */ ([Math.min(from?.x ?? 0, to.x), Math.min(from?.y ?? 0, to.y), Math.max(from?.x ?? 0, to.x), Math.max(from?.y ?? 0, to.y)]);
+  const boxTo = (/** @type {{x: number, y: number}} */ to) =>
+    /** @type {Box} */ ([
+      Math.min(from?.x ?? 0, to.x),
+      Math.min(from?.y ?? 0, to.y),
+      Math.max(from?.x ?? 0, to.x),
+      Math.max(from?.y ?? 0, to.y),
+    ]);
   board.classList.add("can-draw");
   board.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -48,7 +86,8 @@ function drawable(board, size, onbox) {
     const move = (/** @type {PointerEvent} */ moved) => {
       if (!drawn && Math.hypot(moved.clientX - start.x, moved.clientY - start.y) < DRAG_PX) return;
       if (!drawn) board.append((drawn = h("div", { class: "drawn-box" })));
-      for (const [key, value] of Object.entries(place(size, boxTo(at(moved))))) drawn?.style.setProperty(key, value);
+      for (const [key, value] of Object.entries(place(size, boxTo(at(moved)))))
+        drawn?.style.setProperty(key, value);
     };
     const up = (/** @type {PointerEvent} */ ended) => {
       removeEventListener("pointermove", move);
@@ -80,14 +119,30 @@ function drawable(board, size, onbox) {
 export function boxByKeys(board, size, onbox) {
   board.querySelector(".drawn-box")?.remove();
   const box = { x: 0.4, y: 0.25, w: 0.15, h: 0.5 };
-  const element = h("div", { class: "drawn-box", tabindex: "0", role: "application", "aria-label": t("choose.keys") });
+  const element = h("div", {
+    class: "drawn-box",
+    tabindex: "0",
+    role: "application",
+    "aria-label": t("choose.keys"),
+  });
   const update = () => {
-    const corners = /** @type {Box} */ ([box.x * size.width, box.y * size.height, (box.x + box.w) * size.width, (box.y + box.h) * size.height]);
-    for (const [key, value] of Object.entries(place(size, corners))) element.style.setProperty(key, value);
+    const corners = /** @type {Box} */ ([
+      box.x * size.width,
+      box.y * size.height,
+      (box.x + box.w) * size.width,
+      (box.y + box.h) * size.height,
+    ]);
+    for (const [key, value] of Object.entries(place(size, corners)))
+      element.style.setProperty(key, value);
     return corners;
   };
   element.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-    const step = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key];
+    const step = {
+      ArrowLeft: [-STEP, 0],
+      ArrowRight: [STEP, 0],
+      ArrowUp: [0, -STEP],
+      ArrowDown: [0, STEP],
+    }[event.key];
     if (step) {
       const [dx, dy] = step;
       if (event.shiftKey) {
@@ -114,13 +169,48 @@ export function boxByKeys(board, size, onbox) {
  * @param {HTMLElement} section
  * @param {{picture: Element, size: Size, people: Person[], waits?: boolean, onperson: (n: number) => void, onbox: (box: Box) => void, oncancel: () => void}} options
  */
-export function showChooser(section, { picture, size, people, waits = false, onperson, onbox, oncancel }) {
+export function showChooser(
+  section,
+  { picture, size, people, waits = false, onperson, onbox, oncancel },
+) {
   const board = chooser({ picture, size, people, onperson, onbox: waits ? undefined : onbox });
   board.classList.toggle("waits", waits);
-  const title = waits ? t("choose.looking") : people.length ? t("choose.found", { n: people.length }) : t("choose.nobody");
-  const lead = waits ? t("choose.wait") : people.length ? t("choose.lead") : t("choose.nobody_lead");
-  const byKeys = button({ icon: "crop", text: t("choose.by_keys"), disabled: waits, onclick: () => boxByKeys(board, size, onbox) });
-  show(section, h("header", { class: "choose-head" }, h("div", { class: "stack-tight", "aria-live": "polite" }, h("h2", { id: "choose-title", tabindex: "-1" }, title), h("p", { class: "soft" }, lead)), h("div", { class: "row" }, byKeys, button({ text: t("cancel"), class: "bare", onclick: oncancel }))), h("div", { class: "board-frame" }, board));
+  const title = waits
+    ? t("choose.looking")
+    : people.length
+      ? t("choose.found", { n: people.length })
+      : t("choose.nobody");
+  const lead = waits
+    ? t("choose.wait")
+    : people.length
+      ? t("choose.lead")
+      : t("choose.nobody_lead");
+  const byKeys = button({
+    icon: "crop",
+    text: t("choose.by_keys"),
+    disabled: waits,
+    onclick: () => boxByKeys(board, size, onbox),
+  });
+  show(
+    section,
+    h(
+      "header",
+      { class: "choose-head" },
+      h(
+        "div",
+        { class: "stack-tight", "aria-live": "polite" },
+        h("h2", { id: "choose-title", tabindex: "-1" }, title),
+        h("p", { class: "soft" }, lead),
+      ),
+      h(
+        "div",
+        { class: "row" },
+        byKeys,
+        button({ text: t("cancel"), class: "bare", onclick: oncancel }),
+      ),
+    ),
+    h("div", { class: "board-frame" }, board),
+  );
   section.hidden = false;
   if (!waits) section.querySelector("h2")?.focus();
   return board;

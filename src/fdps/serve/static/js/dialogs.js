@@ -13,14 +13,26 @@ import { t } from "./messages.js";
 export function dialog(title, content, { class: classes = "", onclose } = {}) {
   const before = document.activeElement;
   const close = () => box.close();
-  const head = h("div", { class: "dialog-head" }, h("h2", { id: "dialog-title" }, title), button({ icon: "no", title: t("close"), class: "bare tight", onclick: close }));
-  const box = h("dialog", { class: classes, "aria-labelledby": "dialog-title" }, h("div", { class: "inside" }, head, ...content(close)));
+  const head = h(
+    "div",
+    { class: "dialog-head" },
+    h("h2", { id: "dialog-title" }, title),
+    button({ icon: "no", title: t("close"), class: "bare tight", onclick: close }),
+  );
+  const box = h(
+    "dialog",
+    { class: classes, "aria-labelledby": "dialog-title" },
+    h("div", { class: "inside" }, head, ...content(close)),
+  );
   box.addEventListener("close", () => {
     box.remove();
     if (before instanceof HTMLElement && before.isConnected) before.focus();
     onclose?.();
   });
-  box.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === box && close());
+  box.addEventListener(
+    "click",
+    (/** @type {MouseEvent} */ event) => event.target === box && close(),
+  );
   document.body.append(box);
   box.showModal();
   return box;
@@ -35,8 +47,19 @@ export function dialog(title, content, { class: classes = "", onclose } = {}) {
 export function formDialog(title, fields, { go, danger = false, submit, sign }) {
   return dialog(title, (close) => {
     const problem = h("p", { class: "hint-box bad", role: "alert", hidden: true });
-    const sure = button({ text: go, icon: sign, class: danger ? "main danger" : "main", type: "submit" });
-    const form = h("form", { class: "stack" }, ...fields, problem, h("div", { class: "dialog-foot" }, button({ text: t("cancel"), onclick: close }), sure));
+    const sure = button({
+      text: go,
+      icon: sign,
+      class: danger ? "main danger" : "main",
+      type: "submit",
+    });
+    const form = h(
+      "form",
+      { class: "stack" },
+      ...fields,
+      problem,
+      h("div", { class: "dialog-foot" }, button({ text: t("cancel"), onclick: close }), sure),
+    );
     form.addEventListener("submit", async (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();
       sure.disabled = true;
@@ -67,11 +90,28 @@ export function menu(at, entries) {
     box.remove();
     if (refocus) before?.focus();
   };
-  const items = entries.map((entry) => h("button", { type: "button", role: "menuitem", tabindex: "-1", onclick: () => (close(true), entry.run()) }, ...iconText(entry)));
+  const items = entries.map((entry) =>
+    h(
+      "button",
+      {
+        type: "button",
+        role: "menuitem",
+        tabindex: "-1",
+        onclick: () => (close(true), entry.run()),
+      },
+      ...iconText(entry),
+    ),
+  );
   const box = h("div", { class: "menu", role: "menu", "aria-label": t("menu") }, ...items);
   document.body.append(box);
-  box.style.setProperty("--x", `${Math.max(8, Math.min(at.x, innerWidth - box.offsetWidth - 8))}px`);
-  box.style.setProperty("--y", `${Math.max(8, Math.min(at.y, innerHeight - box.offsetHeight - 8))}px`);
+  box.style.setProperty(
+    "--x",
+    `${Math.max(8, Math.min(at.x, innerWidth - box.offsetWidth - 8))}px`,
+  );
+  box.style.setProperty(
+    "--y",
+    `${Math.max(8, Math.min(at.y, innerHeight - box.offsetHeight - 8))}px`,
+  );
   items[0].focus();
   box.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -81,7 +121,11 @@ export function menu(at, entries) {
     else return;
     event.preventDefault();
   });
-  document.addEventListener("pointerdown", (event) => !box.contains(/** @type {Node} */ (event.target)) && close(false), { signal });
+  document.addEventListener(
+    "pointerdown",
+    (event) => !box.contains(/** @type {Node} */ (event.target)) && close(false),
+    { signal },
+  );
   addEventListener("scroll", () => close(false), { signal, capture: true });
 }
 

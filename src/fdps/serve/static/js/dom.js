@@ -33,7 +33,11 @@ export function s(tag, attributes = {}, ...children) {
  * @param {string} name
  */
 export function icon(name) {
-  return s("svg", { class: "icon", "aria-hidden": "true" }, s("use", { href: `/static/icons.svg#${name}` }));
+  return s(
+    "svg",
+    { class: "icon", "aria-hidden": "true" },
+    s("use", { href: `/static/icons.svg#${name}` }),
+  );
 }
 
 /**
@@ -43,7 +47,12 @@ export function icon(name) {
 export function button({ icon: drawing, text, title, class: classes = "", ...attributes }) {
   const round = text ? "" : "round";
   const named = title ? { title, "aria-label": text ? null : title } : {};
-  return h("button", { type: "button", class: `button ${round} ${classes}`, ...named, ...attributes }, drawing && icon(drawing), text);
+  return h(
+    "button",
+    { type: "button", class: `button ${round} ${classes}`, ...named, ...attributes },
+    drawing && icon(drawing),
+    text,
+  );
 }
 
 /**
@@ -70,7 +79,13 @@ export function show(element, ...children) {
 export function field(label, input, hint = "") {
   input.id ||= `field-${++fields}`;
   if (hint) input.setAttribute("aria-describedby", `${input.id}-hint`);
-  return h("div", { class: "field" }, h("label", { for: input.id }, label), input, hint && h("p", { class: "hint", id: `${input.id}-hint` }, hint));
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { for: input.id }, label),
+    input,
+    hint && h("p", { class: "hint", id: `${input.id}-hint` }, hint),
+  );
 }
 let fields = 0;
 
@@ -79,7 +94,8 @@ function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "vars") for (const [key, one] of Object.entries(value)) element.style.setProperty(key, String(one));
+    else if (name === "vars")
+      for (const [key, one] of Object.entries(value)) element.style.setProperty(key, String(one));
     else element.setAttribute(name, value === true ? "" : String(value));
   }
   element.append(...nodes(children));
@@ -88,5 +104,7 @@ function fill(element, attributes, children) {
 
 /** @param {any[]} children */
 function nodes(children) {
-  return children.flat(2).filter((child) => child !== null && child !== undefined && child !== false && child !== "");
+  return children
+    .flat(2)
+    .filter((child) => child !== null && child !== undefined && child !== false && child !== "");
 }

@@ -14,7 +14,9 @@ export const similarity = (value) => value.toFixed(2);
  */
 export function expected(value) {
   if (value < 0.01) return t("format.under", { value: "0.01" });
-  return t("format.about", { value: value < 10 ? Number(value.toPrecision(2)) : Math.round(value) });
+  return t("format.about", {
+    value: value < 10 ? Number(value.toPrecision(2)) : Math.round(value),
+  });
 }
 
 /**
@@ -26,7 +28,12 @@ export function time(iso, { seconds = false } = {}) {
   const parts = /^(\d{4})-(\d\d)-(\d\d)[T ](\d\d:\d\d)(:\d\d)?/.exec(iso ?? "");
   if (!parts) return t("format.no_time");
   const day = new Date(Date.UTC(Number(parts[1]), Number(parts[2]) - 1, Number(parts[3])));
-  const shown = day.toLocaleDateString(language, { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+  const shown = day.toLocaleDateString(language, {
+    day: "numeric",
+    month: "short",
+    year: "numeric",
+    timeZone: "UTC",
+  });
   return `${shown}, ${parts[4]}${seconds ? (parts[5] ?? "") : ""}`;
 }
 
@@ -44,7 +51,9 @@ export function clock(seconds) {
 /** When a scene was taken, or where it is in its video. @param {any} scene */
 export function when(scene) {
   if (scene.time) return time(scene.time, { seconds: true });
-  return scene.offset_s === null || scene.offset_s === undefined ? t("format.no_time") : t("format.in_video", { at: clock(scene.offset_s) });
+  return scene.offset_s === null || scene.offset_s === undefined
+    ? t("format.no_time")
+    : t("format.in_video", { at: clock(scene.offset_s) });
 }
 
 /** The words of an error as a sentence. @param {string} words */
@@ -62,7 +71,13 @@ const SIGNS = { strong: "level-3", "worth a look": "level-2", weak: "level-1" };
  */
 export function levelBadge(level, value) {
   const sign = SIGNS[/** @type {keyof typeof SIGNS} */ (level)];
-  return h("span", { class: `level ${level === "strong" ? "is-strong" : ""}` }, sign && icon(sign), h("span", {}, level ? levelWord(level) : t("level.none")), h("span", { class: "number soft", title: t("level.similarity") }, similarity(value)));
+  return h(
+    "span",
+    { class: `level ${level === "strong" ? "is-strong" : ""}` },
+    sign && icon(sign),
+    h("span", {}, level ? levelWord(level) : t("level.none")),
+    h("span", { class: "number soft", title: t("level.similarity") }, similarity(value)),
+  );
 }
 
 /** @param {string} level */

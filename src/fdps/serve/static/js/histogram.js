@@ -14,11 +14,31 @@ export class SimilaritySlider {
   constructor(onleast) {
     this.onleast = onleast;
     this.chart = h("div", { class: "histogram" });
-    this.input = h("input", { type: "range", id: "least", min: -1, max: 1, step: 0.005, value: -1, "aria-describedby": "least-said" });
+    this.input = h("input", {
+      type: "range",
+      id: "least",
+      min: -1,
+      max: 1,
+      step: 0.005,
+      value: -1,
+      "aria-describedby": "least-said",
+    });
     this.said = h("output", { class: "number small", id: "least-said", for: "least" }, " ");
     this.legend = h("div", { class: "legend small" });
     this.input.addEventListener("input", () => this.moved());
-    this.element = h("section", { class: "slider stack-tight" }, h("div", { class: "row" }, h("label", { for: "least", class: "label" }, t("slider.label")), h("span", { class: "push" }), this.said), h("div", { class: "slider-box" }, this.chart, this.input), this.legend);
+    this.element = h(
+      "section",
+      { class: "slider stack-tight" },
+      h(
+        "div",
+        { class: "row" },
+        h("label", { for: "least", class: "label" }, t("slider.label")),
+        h("span", { class: "push" }),
+        this.said,
+      ),
+      h("div", { class: "slider-box" }, this.chart, this.input),
+      this.legend,
+    );
   }
 
   /** @param {Scale} scale @param {number | null} least @param {{isCalibrated: boolean}} options */
@@ -45,26 +65,78 @@ export class SimilaritySlider {
   draw() {
     if (!this.scale) return;
     const { edges, counts } = this.scale.histogram;
-    const x = (/** @type {number} */ value) => (WIDTH * (value - edges[0])) / (edges[edges.length - 1] - edges[0]);
+    const x = (/** @type {number} */ value) =>
+      (WIDTH * (value - edges[0])) / (edges[edges.length - 1] - edges[0]);
     // Most people are unlike: on a linear scale the few who count would not be seen.
     const most = Math.log1p(Math.max(1, ...counts));
     const bars = counts.map((count, at) => {
       const height = (HEIGHT * Math.log1p(count)) / most;
-      return s("rect", { class: edges[at + 1] > Number(this.input.value) ? "in" : "out", x: x(edges[at]) + 0.5, y: HEIGHT - height, width: Math.max(1, x(edges[at + 1]) - x(edges[at]) - 1), height });
+      return s("rect", {
+        class: edges[at + 1] > Number(this.input.value) ? "in" : "out",
+        x: x(edges[at]) + 0.5,
+        y: HEIGHT - height,
+        width: Math.max(1, x(edges[at + 1]) - x(edges[at]) - 1),
+        height,
+      });
     });
-    const marks = Object.entries(this.scale.marks ?? {}).filter(([, value]) => value >= edges[0] && value <= edges[edges.length - 1]);
-    const lines = marks.map(([name, value]) => s("g", {}, s("line", { class: `mark ${name}`, x1: x(value), x2: x(value), y1: 0, y2: HEIGHT }), s("title", {}, t(`level.${name}`))));
-    show(this.chart, s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": t("slider.chart") }, bars, lines));
-    this.said.textContent = this.least === null ? t("slider.all") : t("slider.from", { similarity: similarity(this.least) });
+    const marks = Object.entries(this.scale.marks ?? {}).filter(
+      ([, value]) => value >= edges[0] && value <= edges[edges.length - 1],
+    );
+    const lines = marks.map(([name, value]) =>
+      s(
+        "g",
+        {},
+        s("line", { class: `mark ${name}`, x1: x(value), x2: x(value), y1: 0, y2: HEIGHT }),
+        s("title", {}, t(`level.${name}`)),
+      ),
+    );
+    show(
+      this.chart,
+      s(
+        "svg",
+        {
+          viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+          preserveAspectRatio: "none",
+          role: "img",
+          "aria-label": t("slider.chart"),
+        },
+        bars,
+        lines,
+      ),
+    );
+    this.said.textContent =
+      this.least === null
+        ? t("slider.all")
+        : t("slider.from", { similarity: similarity(this.least) });
   }
 }
 
 /** What the marks mean, with the wrong candidates to expect. @param {Scale} scale @param {boolean} isCalibrated */
 function legend({ marks, expected_wrong: wrong }, isCalibrated) {
-  const box = (/** @type {string} */ text) => h("div", { class: "hint-box" }, icon("info"), h("p", {}, text, " ", h("a", { href: "/model#calibration" }, t("slider.how"))));
+  const box = (/** @type {string} */ text) =>
+    h(
+      "div",
+      { class: "hint-box" },
+      icon("info"),
+      h("p", {}, text, " ", h("a", { href: "/model#calibration" }, t("slider.how"))),
+    );
   if (!marks) return box(t(isCalibrated ? "slider.several" : "slider.unknown"));
-  return h("dl", { class: "marks-list" }, ["strong", "worth_a_look"].map((name) => {
-    const key = /** @type {"strong" | "worth_a_look"} */ (name);
-    return [h("dt", {}, icon(name === "strong" ? "level-3" : "level-2"), t(`level.${name}`)), h("dd", { class: "soft" }, t("slider.mark", { from: similarity(marks[key]), wrong: wrong ? expected(wrong[key]) : "?" }))];
-  }));
+  return h(
+    "dl",
+    { class: "marks-list" },
+    ["strong", "worth_a_look"].map((name) => {
+      const key = /** @type {"strong" | "worth_a_look"} */ (name);
+      return [
+        h("dt", {}, icon(name === "strong" ? "level-3" : "level-2"), t(`level.${name}`)),
+        h(
+          "dd",
+          { class: "soft" },
+          t("slider.mark", {
+            from: similarity(marks[key]),
+            wrong: wrong ? expected(wrong[key]) : "?",
+          }),
+        ),
+      ];
+    }),
+  );
 }

@@ -18,16 +18,31 @@ export function listen(...keys) {
 
 /** The list of keys for the help. */
 export function keyList() {
-  const shown = known.filter((key, at) => known.findIndex((other) => other.text === key.text) === at);
-  return h("dl", { class: "keys" }, shown.map((key) => [h("dt", {}, ...(key.shown ?? key.key).split(" ").map((one) => h("kbd", {}, one))), h("dd", {}, t(key.text))]));
+  const shown = known.filter(
+    (key, at) => known.findIndex((other) => other.text === key.text) === at,
+  );
+  return h(
+    "dl",
+    { class: "keys" },
+    shown.map((key) => [
+      h("dt", {}, ...(key.shown ?? key.key).split(" ").map((one) => h("kbd", {}, one))),
+      h("dd", {}, t(key.text)),
+    ]),
+  );
 }
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (document.querySelector("dialog[open], .menu")) return;
   const at = /** @type {HTMLElement} */ (event.target);
-  const types = at.closest("input:not([type=checkbox]):not([type=radio]):not([type=range]), textarea, select");
-  if (types || (event.key === " " && at.closest("button, a, input, summary") && !at.closest("[data-space]"))) return;
+  const types = at.closest(
+    "input:not([type=checkbox]):not([type=radio]):not([type=range]), textarea, select",
+  );
+  if (
+    types ||
+    (event.key === " " && at.closest("button, a, input, summary") && !at.closest("[data-space]"))
+  )
+    return;
   const found = known.find((key) => key.key === event.key);
   if (!found) return;
   event.preventDefault();

@@ -16,7 +16,8 @@ const catalogue = await (await fetch(`/static/messages.${language}.json`)).json(
 export function t(key, values = {}) {
   const found = catalogue[key];
   if (found === undefined) throw new Error(`the catalogue has no text ${key}`);
-  const form = typeof found === "string" ? found : (found[plural.select(Number(values.n))] ?? found.other);
+  const form =
+    typeof found === "string" ? found : (found[plural.select(Number(values.n))] ?? found.other);
   return form.replace(/\{(\w+)\}/g, (_, name) => shown(values[name]));
 }
 

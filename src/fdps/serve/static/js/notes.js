@@ -11,8 +11,15 @@ const STAYS_MS = 6000;
  * @param {{more?: string, bad?: boolean}} [options]
  */
 export function note(text, { more = "", bad = false } = {}) {
-  const shown = h("div", { class: `note ${bad ? "bad" : ""}` }, bad && icon("warning"), h("div", {}, h("p", {}, text), more && h("p", {}, more)));
-  shown.append(button({ icon: "no", title: t("close"), class: "bare tight", onclick: () => shown.remove() }));
+  const shown = h(
+    "div",
+    { class: `note ${bad ? "bad" : ""}` },
+    bad && icon("warning"),
+    h("div", {}, h("p", {}, text), more && h("p", {}, more)),
+  );
+  shown.append(
+    button({ icon: "no", title: t("close"), class: "bare tight", onclick: () => shown.remove() }),
+  );
   byId("notes").append(shown);
   if (!bad) setTimeout(() => shown.remove(), STAYS_MS);
 }
@@ -34,7 +41,15 @@ export function complain(error) {
  */
 export function failed(error, again) {
   const said = error instanceof Problem ? error : new Problem({ status: 0, detail: String(error) });
-  return h("div", { class: "empty", role: "alert" }, icon("warning"), h("h3", {}, said.title || t("problem.title")), h("p", {}, said.message), said.hint && h("p", { class: "small" }, said.hint), again && button({ icon: "retry", text: t("retry"), onclick: again }));
+  return h(
+    "div",
+    { class: "empty", role: "alert" },
+    icon("warning"),
+    h("h3", {}, said.title || t("problem.title")),
+    h("p", {}, said.message),
+    said.hint && h("p", { class: "small" }, said.hint),
+    again && button({ icon: "retry", text: t("retry"), onclick: again }),
+  );
 }
 
 /**
@@ -44,5 +59,12 @@ export function failed(error, again) {
  * @param {...any} children
  */
 export function nothing(sign, key, ...children) {
-  return h("div", { class: "empty" }, icon(sign), h("h3", {}, t(`${key}.title`)), h("p", {}, t(`${key}.text`)), ...children);
+  return h(
+    "div",
+    { class: "empty" },
+    icon(sign),
+    h("h3", {}, t(`${key}.title`)),
+    h("p", {}, t(`${key}.text`)),
+    ...children,
+  );
 }

@@ -14,7 +14,16 @@ import { failed } from "./notes.js";
 export function panelOf(name, title) {
   const body = h("div", { class: "stack", id: name });
   const tools = h("div", { class: "row" });
-  return { panel: h("section", { class: "panel", id: `${name}-panel`, "aria-labelledby": `${name}-title` }, h("header", {}, h("h2", { id: `${name}-title` }, title), tools), body), body, tools };
+  return {
+    panel: h(
+      "section",
+      { class: "panel", id: `${name}-panel`, "aria-labelledby": `${name}-title` },
+      h("header", {}, h("h2", { id: `${name}-title` }, title), tools),
+      body,
+    ),
+    body,
+    tools,
+  };
 }
 
 /**
@@ -26,6 +35,9 @@ export async function filled({ body }, load) {
   try {
     await load();
   } catch (error) {
-    show(body, failed(error, () => location.reload()));
+    show(
+      body,
+      failed(error, () => location.reload()),
+    );
   }
 }

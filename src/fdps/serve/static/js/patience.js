@@ -24,14 +24,19 @@ export async function patiently(ask) {
 }
 
 // The event of a picture does not bubble, but it is seen on its way down.
-document.addEventListener("error", async (event) => {
-  const picture = event.target;
-  if (!(picture instanceof HTMLImageElement) || !picture.getAttribute("src")?.startsWith("/api/")) return;
-  const tried = (tries.get(picture) ?? 0) + 1;
-  tries.set(picture, tried);
-  if (tried > MOST_TRIES) return picture.classList.add("missing");
-  await pause(WAIT_MS * tried * (0.5 + Math.random()));
-  const address = new URL(picture.src);
-  address.searchParams.set("try", String(tried));
-  picture.src = address.pathname + address.search;
-}, { capture: true });
+document.addEventListener(
+  "error",
+  async (event) => {
+    const picture = event.target;
+    if (!(picture instanceof HTMLImageElement) || !picture.getAttribute("src")?.startsWith("/api/"))
+      return;
+    const tried = (tries.get(picture) ?? 0) + 1;
+    tries.set(picture, tried);
+    if (tried > MOST_TRIES) return picture.classList.add("missing");
+    await pause(WAIT_MS * tried * (0.5 + Math.random()));
+    const address = new URL(picture.src);
+    address.searchParams.set("try", String(tried));
+    picture.src = address.pathname + address.search;
+  },
+  { capture: true },
+);

@@ -10,8 +10,20 @@ import { h, s } from "./dom.js";
  * @param {{src: string, size: Size, box?: Box | null, alt: string, lazy?: boolean}} options
  */
 export function shot({ src, size, box = null, alt, lazy = true }) {
-  const picture = h("img", { src, alt, width: size.width, height: size.height, loading: lazy ? "lazy" : null, decoding: "async" });
-  return h("span", { class: "shot", vars: { "--ratio": `${size.width} / ${size.height}` } }, picture, box && marks(size, [box]));
+  const picture = h("img", {
+    src,
+    alt,
+    width: size.width,
+    height: size.height,
+    loading: lazy ? "lazy" : null,
+    decoding: "async",
+  });
+  return h(
+    "span",
+    { class: "shot", vars: { "--ratio": `${size.width} / ${size.height}` } },
+    picture,
+    box && marks(size, [box]),
+  );
 }
 
 /**
@@ -20,7 +32,22 @@ export function shot({ src, size, box = null, alt, lazy = true }) {
  * @param {Box[]} boxes
  */
 export function marks(size, boxes) {
-  return s("svg", { class: "marks", viewBox: `0 0 ${size.width} ${size.height}`, "aria-hidden": "true" }, boxes.map(([x1, y1, x2, y2]) => ["edge", "line"].map((part) => s("rect", { class: part, x: x1, y: y1, width: Math.max(1, x2 - x1), height: Math.max(1, y2 - y1), rx: Math.min(size.width, size.height) * 0.006 }))));
+  return s(
+    "svg",
+    { class: "marks", viewBox: `0 0 ${size.width} ${size.height}`, "aria-hidden": "true" },
+    boxes.map(([x1, y1, x2, y2]) =>
+      ["edge", "line"].map((part) =>
+        s("rect", {
+          class: part,
+          x: x1,
+          y: y1,
+          width: Math.max(1, x2 - x1),
+          height: Math.max(1, y2 - y1),
+          rx: Math.min(size.width, size.height) * 0.006,
+        }),
+      ),
+    ),
+  );
 }
 
 /**
@@ -29,8 +56,14 @@ export function marks(size, boxes) {
  * @param {Box} box
  */
 export function place(size, [x1, y1, x2, y2]) {
-  const percent = (/** @type {number} */ part, /** @type {number} */ whole) => `${(100 * part) / whole}%`;
-  return { "--x": percent(x1, size.width), "--y": percent(y1, size.height), "--w": percent(x2 - x1, size.width), "--h": percent(y2 - y1, size.height) };
+  const percent = (/** @type {number} */ part, /** @type {number} */ whole) =>
+    `${(100 * part) / whole}%`;
+  return {
+    "--x": percent(x1, size.width),
+    "--y": percent(y1, size.height),
+    "--w": percent(x2 - x1, size.width),
+    "--h": percent(y2 - y1, size.height),
+  };
 }
 
 /**
@@ -42,10 +75,28 @@ export function place(size, [x1, y1, x2, y2]) {
  */
 export function cutOut(source, size, [x1, y1, x2, y2], alt) {
   const height = 224;
-  const canvas = h("canvas", { class: "cut-out", role: "img", "aria-label": alt, width: Math.max(1, Math.round((height * (x2 - x1)) / (y2 - y1))), height });
+  const canvas = h("canvas", {
+    class: "cut-out",
+    role: "img",
+    "aria-label": alt,
+    width: Math.max(1, Math.round((height * (x2 - x1)) / (y2 - y1))),
+    height,
+  });
   const draw = () => {
     const scale = ("naturalWidth" in source ? source.naturalWidth : source.width) / size.width;
-    canvas.getContext("2d").drawImage(source, x1 * scale, y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale, 0, 0, canvas.width, canvas.height);
+    canvas
+      .getContext("2d")
+      .drawImage(
+        source,
+        x1 * scale,
+        y1 * scale,
+        (x2 - x1) * scale,
+        (y2 - y1) * scale,
+        0,
+        0,
+        canvas.width,
+        canvas.height,
+      );
   };
   if (source instanceof HTMLImageElement && !source.complete) source.addEventListener("load", draw);
   else draw();

@@ -16,13 +16,32 @@ const KEEP = ["12h", "1d", "7d", "30d", "90d", "365d", "forever"];
 
 const here = await archive();
 /** People who are to be forgotten. @type {number[]} */
-let items = (new URLSearchParams(location.search).get("items") ?? "").split(",").filter(Boolean).map(Number);
+let items = (new URLSearchParams(location.search).get("items") ?? "")
+  .split(",")
+  .filter(Boolean)
+  .map(Number);
 
 async function showRetention() {
   const now = await get(`/retention?archive=${here.id}`);
   const choices = KEEP.includes(now.keep) || !now.keep ? KEEP : [...KEEP, now.keep];
-  const keep = h("select", { class: "input" }, choices.map((value) => h("option", { value, selected: value === (now.keep || "forever") }, KEEP.includes(value) ? t(`retention.${value}`) : value)));
-  const by = h("select", { class: "input" }, ["added", "taken"].map((value) => h("option", { value, selected: value === now.by }, t(`retention.by_${value}`))));
+  const keep = h(
+    "select",
+    { class: "input" },
+    choices.map((value) =>
+      h(
+        "option",
+        { value, selected: value === (now.keep || "forever") },
+        KEEP.includes(value) ? t(`retention.${value}`) : value,
+      ),
+    ),
+  );
+  const by = h(
+    "select",
+    { class: "input" },
+    ["added", "taken"].map((value) =>
+      h("option", { value, selected: value === now.by }, t(`retention.by_${value}`)),
+    ),
+  );
   const save = async () => {
     try {
       await put(`/retention?archive=${here.id}`, { keep: keep.value, by: by.value });
@@ -31,35 +50,125 @@ async function showRetention() {
       complain(error);
     }
   };
-  show(retention.body, h("p", { class: "small soft" }, t("retention.lead")), field(t("retention.keep"), keep), field(t("retention.by"), by), now.n_due > 0 && h("p", { class: "hint-box" }, icon("info"), t("retention.due", { n: now.n_due })), h("div", { class: "row" }, button({ text: t("save"), onclick: save, "data-needs": "admin" })));
+  show(
+    retention.body,
+    h("p", { class: "small soft" }, t("retention.lead")),
+    field(t("retention.keep"), keep),
+    field(t("retention.by"), by),
+    now.n_due > 0 &&
+      h("p", { class: "hint-box" }, icon("info"), t("retention.due", { n: now.n_due })),
+    h("div", { class: "row" }, button({ text: t("save"), onclick: save, "data-needs": "admin" })),
+  );
 }
 
 async function showConnections() {
   const all = await get("/connections");
-  const list = all.length ? h("ul", { class: "stack-tight" }, all.map((/** @type {any} */ one) => h("li", {}, typeof one === "string" ? one : (one.name ?? JSON.stringify(one))))) : h("div", { class: "hint-box good" }, icon("privacy"), h("p", {}, h("strong", {}, t("connections.none")), h("br"), t("connections.none_text")));
+  const list = all.length
+    ? h(
+        "ul",
+        { class: "stack-tight" },
+        all.map((/** @type {any} */ one) =>
+          h("li", {}, typeof one === "string" ? one : (one.name ?? JSON.stringify(one))),
+        ),
+      )
+    : h(
+        "div",
+        { class: "hint-box good" },
+        icon("privacy"),
+        h("p", {}, h("strong", {}, t("connections.none")), h("br"), t("connections.none_text")),
+      );
   show(connections.body, h("p", { class: "small soft" }, t("connections.lead")), list);
 }
 
 /** @param {any} [would] the answer of a dry run */
 function showForget(would) {
-  if (!items.length) return show(forget.body, nothing("person", "forget.empty", h("a", { class: "button", href: "/" }, icon("search"), t("forget.find"))));
-  const people = h("ul", { class: "judged-list" }, items.map((item) => h("li", {}, h("button", { type: "button", class: "judged", title: t("forget.leave", { item: String(item) }), "aria-label": t("forget.leave", { item: String(item) }), onclick: () => ((items = items.filter((one) => one !== item)), showForget()) }, h("img", { src: cropOf(item, here.id), alt: "" }), icon("no")))));
-  show(forget.body, h("p", { class: "soft" }, t("forget.lead")), people, would ? sure(would) : h("div", { class: "row" }, button({ icon: "info", text: t("forget.dry_run"), onclick: dryRun })));
+  if (!items.length)
+    return show(
+      forget.body,
+      nothing(
+        "person",
+        "forget.empty",
+        h("a", { class: "button", href: "/" }, icon("search"), t("forget.find")),
+      ),
+    );
+  const people = h(
+    "ul",
+    { class: "judged-list" },
+    items.map((item) =>
+      h(
+        "li",
+        {},
+        h(
+          "button",
+          {
+            type: "button",
+            class: "judged",
+            title: t("forget.leave", { item: String(item) }),
+            "aria-label": t("forget.leave", { item: String(item) }),
+            onclick: () => ((items = items.filter((one) => one !== item)), showForget()),
+          },
+          h("img", { src: cropOf(item, here.id), alt: "" }),
+          icon("no"),
+        ),
+      ),
+    ),
+  );
+  show(
+    forget.body,
+    h("p", { class: "soft" }, t("forget.lead")),
+    people,
+    would
+      ? sure(would)
+      : h(
+          "div",
+          { class: "row" },
+          button({ icon: "info", text: t("forget.dry_run"), onclick: dryRun }),
+        ),
+  );
 }
 
 /** @param {any} would */
 function sure(would) {
   const why = h("input", { class: "input", required: true, maxlength: 500 });
-  const go = button({ icon: "trash", text: t("forget.go", { n: would.n_people }), class: "danger main", type: "submit" });
-  const form = h("form", { class: "stack" }, h("div", { class: "hint-box bad", role: "status" }, icon("warning"), h("p", {}, told(would))), field(t("forget.reason"), why, t("forget.reason_hint")), h("div", { class: "row" }, go, button({ text: t("cancel"), class: "bare", onclick: () => showForget() })));
+  const go = button({
+    icon: "trash",
+    text: t("forget.go", { n: would.n_people }),
+    class: "danger main",
+    type: "submit",
+  });
+  const form = h(
+    "form",
+    { class: "stack" },
+    h("div", { class: "hint-box bad", role: "status" }, icon("warning"), h("p", {}, told(would))),
+    field(t("forget.reason"), why, t("forget.reason_hint")),
+    h(
+      "div",
+      { class: "row" },
+      go,
+      button({ text: t("cancel"), class: "bare", onclick: () => showForget() }),
+    ),
+  );
   form.addEventListener("submit", async (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     go.disabled = true;
     try {
-      const erased = await post("/forget", { archive: here.id, items, reason: why.value, dry_run: false });
+      const erased = await post("/forget", {
+        archive: here.id,
+        items,
+        reason: why.value,
+        dry_run: false,
+      });
       items = [];
       history.replaceState(null, "", `/privacy?archive=${here.id}`);
-      show(forget.body, h("div", { class: "hint-box good", role: "status" }, icon("yes"), h("p", {}, t("forget.done", { n: erased.n_people, scenes: erased.scenes.length }))));
+      show(
+        forget.body,
+        h(
+          "div",
+          { class: "hint-box good", role: "status" },
+          icon("yes"),
+          h("p", {}, t("forget.done", { n: erased.n_people, scenes: erased.scenes.length })),
+        ),
+      );
       await showAudit(0);
     } catch (error) {
       go.disabled = false;
@@ -75,16 +184,24 @@ const told = (would) => t("forget.would", { n: would.n_people, scenes: would.sce
 /** The details of an entry, in a line. @param {any} details */
 function details(details) {
   if (typeof details !== "object" || details === null) return String(details ?? "");
-  const shown = Object.entries(details).filter(([name, value]) => name !== "user" && value !== "" && value !== null && !(Array.isArray(value) && !value.length));
-  const text = shown.map(([name, value]) => `${name.replaceAll("_", " ")}: ${oneLine(value)}`).join(" · ");
+  const shown = Object.entries(details).filter(
+    ([name, value]) =>
+      name !== "user" && value !== "" && value !== null && !(Array.isArray(value) && !value.length),
+  );
+  const text = shown
+    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${oneLine(value)}`)
+    .join(" · ");
   return text.length > MOST_SAID ? `${text.slice(0, MOST_SAID)}…` : text;
 }
 
 /** @param {any} value */
 function oneLine(value) {
-  if (!Array.isArray(value)) return typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (!Array.isArray(value))
+    return typeof value === "object" ? JSON.stringify(value) : String(value);
   const first = value.slice(0, MOST_NAMED).join(", ");
-  return value.length > MOST_NAMED ? t("audit.and_more", { first, n: value.length - MOST_NAMED }) : first;
+  return value.length > MOST_NAMED
+    ? t("audit.and_more", { first, n: value.length - MOST_NAMED })
+    : first;
 }
 
 async function dryRun() {
@@ -98,14 +215,91 @@ async function dryRun() {
 
 /** @param {number} offset */
 async function showAudit(offset) {
-  const { verified, total, entries } = await get(`/audit?${new URLSearchParams({ archive: here.id, offset: String(offset), limit: String(ENTRIES) })}`);
-  show(audit.tools, h("span", { class: `chain ${verified ? "good" : "bad"}` }, icon(verified ? "chain" : "warning"), t(verified ? "audit.verified" : "audit.broken")));
+  const { verified, total, entries } = await get(
+    `/audit?${new URLSearchParams({ archive: here.id, offset: String(offset), limit: String(ENTRIES) })}`,
+  );
+  show(
+    audit.tools,
+    h(
+      "span",
+      { class: `chain ${verified ? "good" : "bad"}` },
+      icon(verified ? "chain" : "warning"),
+      t(verified ? "audit.verified" : "audit.broken"),
+    ),
+  );
   if (!entries.length) return show(audit.body, h("p", { class: "soft" }, t("audit.empty")));
-  const page = (/** @type {number} */ to, /** @type {string} */ name, /** @type {boolean} */ can) => button({ icon: name, title: t(`audit.${name}`), class: "tight", disabled: !can, onclick: () => showAudit(to).catch(complain) });
-  show(audit.body, h("div", { class: "table-box" }, h("table", {}, h("caption", { class: "unseen" }, t("audit.title")), h("thead", {}, h("tr", {}, ["when", "what", "by", "purpose", "detail"].map((name) => h("th", { scope: "col" }, t(`audit.${name}`))))), h("tbody", {}, entries.map((/** @type {any} */ one) => h("tr", {}, h("td", { class: "moment" }, time(one.time, { seconds: true })), h("td", {}, one.action), h("td", {}, one.details?.user ?? one.who), h("td", {}, one.purpose), h("td", { class: "long" }, details(one.details))))))), h("div", { class: "row" }, page(offset - ENTRIES, "left", offset > 0), page(offset + ENTRIES, "right", offset + entries.length < total), h("span", { class: "small soft number" }, t("audit.range", { from: offset + 1, to: offset + entries.length, total }))));
+  const page = (/** @type {number} */ to, /** @type {string} */ name, /** @type {boolean} */ can) =>
+    button({
+      icon: name,
+      title: t(`audit.${name}`),
+      class: "tight",
+      disabled: !can,
+      onclick: () => showAudit(to).catch(complain),
+    });
+  show(
+    audit.body,
+    h(
+      "div",
+      { class: "table-box" },
+      h(
+        "table",
+        {},
+        h("caption", { class: "unseen" }, t("audit.title")),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            ["when", "what", "by", "purpose", "detail"].map((name) =>
+              h("th", { scope: "col" }, t(`audit.${name}`)),
+            ),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          entries.map((/** @type {any} */ one) =>
+            h(
+              "tr",
+              {},
+              h("td", { class: "moment" }, time(one.time, { seconds: true })),
+              h("td", {}, one.action),
+              h("td", {}, one.details?.user ?? one.who),
+              h("td", {}, one.purpose),
+              h("td", { class: "long" }, details(one.details)),
+            ),
+          ),
+        ),
+      ),
+    ),
+    h(
+      "div",
+      { class: "row" },
+      page(offset - ENTRIES, "left", offset > 0),
+      page(offset + ENTRIES, "right", offset + entries.length < total),
+      h(
+        "span",
+        { class: "small soft number" },
+        t("audit.range", { from: offset + 1, to: offset + entries.length, total }),
+      ),
+    ),
+  );
 }
 
-const [retention, connections, forget, audit] = ["retention", "connections", "forget", "audit"].map((name) => panelOf(name, t(`${name}.title`)));
-await Promise.all([filled(retention, showRetention), filled(connections, showConnections), filled(forget, showForget), filled(audit, () => showAudit(0))]);
-show(byId("privacy"), h("div", { class: "panels privacy-top" }, retention.panel, connections.panel), forget.panel, audit.panel);
+const [retention, connections, forget, audit] = ["retention", "connections", "forget", "audit"].map(
+  (name) => panelOf(name, t(`${name}.title`)),
+);
+await Promise.all([
+  filled(retention, showRetention),
+  filled(connections, showConnections),
+  filled(forget, showForget),
+  filled(audit, () => showAudit(0)),
+]);
+show(
+  byId("privacy"),
+  h("div", { class: "panels privacy-top" }, retention.panel, connections.panel),
+  forget.panel,
+  audit.panel,
+);
 if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();

@@ -21,13 +21,23 @@ export async function purpose() {
   const { purpose_required: required } = await archive();
   if (givenPurpose() || !required) return givenPurpose();
   return new Promise((done) => {
-    const input = h("input", { class: "input", name: "purpose", required: true, maxlength: 500, autofocus: true });
-    formDialog(t("purpose.title"), [h("p", {}, t("purpose.why")), field(t("purpose.label"), input)], {
-      go: t("purpose.go"),
-      submit: async (form) => {
-        givePurpose(String(form.get("purpose")));
-        done(givenPurpose());
-      },
+    const input = h("input", {
+      class: "input",
+      name: "purpose",
+      required: true,
+      maxlength: 500,
+      autofocus: true,
     });
+    formDialog(
+      t("purpose.title"),
+      [h("p", {}, t("purpose.why")), field(t("purpose.label"), input)],
+      {
+        go: t("purpose.go"),
+        submit: async (form) => {
+          givePurpose(String(form.get("purpose")));
+          done(givenPurpose());
+        },
+      },
+    );
   });
 }

@@ -12,7 +12,13 @@ export const TOP = 100;
 const MOST = 500;
 
 /** @type {Record<string, string>} filter of the question → parameter of the address */
-const FILTERS = { after: "after", before: "before", time_of_day: "day", min_height: "height", source: "source" };
+const FILTERS = {
+  after: "after",
+  before: "before",
+  time_of_day: "day",
+  min_height: "height",
+  source: "source",
+};
 
 export class Question {
   /** @param {URLSearchParams} [from] */
@@ -27,7 +33,8 @@ export class Question {
     this.cameras = from.getAll("camera");
     /** @type {Record<string, string>} */
     this.filters = {};
-    for (const [name, parameter] of Object.entries(FILTERS)) this.filters[name] = from.get(parameter) ?? "";
+    for (const [name, parameter] of Object.entries(FILTERS))
+      this.filters[name] = from.get(parameter) ?? "";
     /** Least similarity that is shown. @type {number | null} */
     this.least = from.has("least") ? Number(from.get("least")) : null;
     this.group = from.get("group") === "appearance" ? "appearance" : "none";
@@ -53,7 +60,8 @@ export class Question {
     for (const one of this.confirmed) to.append("yes", String(one));
     for (const one of this.rejected) to.append("no", String(one));
     for (const one of this.cameras) to.append("camera", one);
-    for (const [name, parameter] of Object.entries(FILTERS)) if (this.filters[name]) to.set(parameter, this.filters[name]);
+    for (const [name, parameter] of Object.entries(FILTERS))
+      if (this.filters[name]) to.set(parameter, this.filters[name]);
     if (this.least !== null) to.set("least", this.least.toFixed(3));
     if (this.group !== "none") to.set("group", this.group);
     if (this.view !== "scenes") to.set("view", this.view);
@@ -64,7 +72,11 @@ export class Question {
   /** Let the address tell the question. @param {{isNew?: boolean}} [options] `isNew`: one can go back to the former */
   keep({ isNew = false } = {}) {
     const text = this.parameters().toString();
-    history[isNew ? "pushState" : "replaceState"](null, "", location.pathname + (text && `?${text}`));
+    history[isNew ? "pushState" : "replaceState"](
+      null,
+      "",
+      location.pathname + (text && `?${text}`),
+    );
     for (const link of document.querySelectorAll('[data-page="search"], [data-page="timeline"]')) {
       /** @type {HTMLAnchorElement} */ (link).search = text;
     }
@@ -74,7 +86,9 @@ export class Question {
   async body() {
     const given = await purpose();
     const { time_of_day, min_height, ...times } = this.filters;
-    const set = Object.fromEntries(Object.entries({ ...times, time_of_day }).filter(([, value]) => value));
+    const set = Object.fromEntries(
+      Object.entries({ ...times, time_of_day }).filter(([, value]) => value),
+    );
     return {
       archive: (await archive()).id,
       like: [...this.like, ...this.confirmed.map((item) => `item:${item}`)],
@@ -84,7 +98,6 @@ export class Question {
       ...set,
       ...(this.cameras.length && { cameras: this.cameras }),
       ...(min_height && { min_height: Number(min_height) }),
-      ...(this.case && { case: this.case }),
       ...(given && { purpose: given }),
     };
   }
@@ -114,7 +127,8 @@ export const originOf = (id) => origins()[id];
 const origins = () => JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
 
 /** A person of the archive. @param {number} item @param {string} archiveId @returns {Promise<any>} */
-export const personOf = (item, archiveId) => get(`/people/${item}?archive=${encodeURIComponent(archiveId)}`);
+export const personOf = (item, archiveId) =>
+  get(`/people/${item}?archive=${encodeURIComponent(archiveId)}`);
 
 /** The number of a person in `item:N`, or nothing. @param {string} id */
 export const itemOf = (id) => (id.startsWith("item:") ? Number(id.slice(5)) : null);

@@ -67,7 +67,11 @@ async function begin() {
 }
 
 function showQuestion() {
-  showTray(byId("tray"), question, { archive: here.id, onadd: () => byId("file").click(), onremove: takeOut });
+  showTray(byId("tray"), question, {
+    archive: here.id,
+    onadd: () => byId("file").click(),
+    onremove: takeOut,
+  });
   const body = byId("filter-body");
   if (!body.hasChildNodes()) {
     const controls = h("div", { class: "stack" });
@@ -103,7 +107,14 @@ async function search() {
     byId("found-title").textContent = t("search.failed");
     show(byId("reading"), "");
     show(byId("more"));
-    show(byId("cards"), h("li", { class: "whole" }, failed(error, () => search())));
+    show(
+      byId("cards"),
+      h(
+        "li",
+        { class: "whole" },
+        failed(error, () => search()),
+      ),
+    );
   }
   if (running === mine) byId("found").removeAttribute("aria-busy");
 }
@@ -111,7 +122,10 @@ async function search() {
 /** The candidates that pass the slider and are not judged yet. @returns {Hit[]} */
 function shownHits() {
   const judged = new Set([...question.confirmed, ...question.rejected]);
-  return (answer?.hits ?? []).filter((/** @type {Hit} */ hit) => !judged.has(hit.item) && (question.least === null || hit.similarity >= question.least));
+  return (answer?.hits ?? []).filter(
+    (/** @type {Hit} */ hit) =>
+      !judged.has(hit.item) && (question.least === null || hit.similarity >= question.least),
+  );
 }
 
 function showHits() {
@@ -122,15 +136,48 @@ function showHits() {
   if (hits.length) cards.show(hits, question.view === "crops" ? "crops" : "scenes");
   else {
     cards.show([], "scenes");
-    show(byId("cards"), h("li", { class: "whole" }, nothing("people", question.isFiltered || question.least !== null ? "search.none_here" : "search.none")));
+    show(
+      byId("cards"),
+      h(
+        "li",
+        { class: "whole" },
+        nothing(
+          "people",
+          question.isFiltered || question.least !== null ? "search.none_here" : "search.none",
+        ),
+      ),
+    );
   }
-  const isCut = question.hasMore(answer.hits.length) && (question.least === null || answer.hits.at(-1).similarity >= question.least);
-  show(byId("more"), isCut && button({ text: t("search.more"), onclick: () => ((question.top += TOP), search().catch(complain)) }));
+  const isCut =
+    question.hasMore(answer.hits.length) &&
+    (question.least === null || answer.hits.at(-1).similarity >= question.least);
+  show(
+    byId("more"),
+    isCut &&
+      button({
+        text: t("search.more"),
+        onclick: () => ((question.top += TOP), search().catch(complain)),
+      }),
+  );
 }
 
 function showTools() {
-  const view = (/** @type {string} */ name, /** @type {string} */ sign) => button({ icon: sign, text: t(`view.${name}`), "aria-pressed": String(question.view === name), onclick: () => setView(name) });
-  show(byId("found-tools"), h("div", { class: "segments", role: "group", "aria-label": t("view.title") }, view("scenes", "scene"), view("crops", "person")));
+  const view = (/** @type {string} */ name, /** @type {string} */ sign) =>
+    button({
+      icon: sign,
+      text: t(`view.${name}`),
+      "aria-pressed": String(question.view === name),
+      onclick: () => setView(name),
+    });
+  show(
+    byId("found-tools"),
+    h(
+      "div",
+      { class: "segments", role: "group", "aria-label": t("view.title") },
+      view("scenes", "scene"),
+      view("crops", "person"),
+    ),
+  );
 }
 
 /** @param {string} name */
@@ -143,10 +190,31 @@ function setView(name) {
 
 function showJudged() {
   const tools = [
-    kept ? h("a", { class: "button tight", href: `/cases/${kept.id}` }, t("case.open", { name: kept.name })) : button({ icon: "cases", text: t("case.keep"), class: "tight", onclick: () => keepAsCase() }),
-    button({ icon: "download", text: t("export.button"), class: "tight", "aria-keyshortcuts": "e", onclick: () => exportNow() }),
+    kept
+      ? h(
+          "a",
+          { class: "button tight", href: `/cases/${kept.id}` },
+          t("case.open", { name: kept.name }),
+        )
+      : button({
+          icon: "cases",
+          text: t("case.keep"),
+          class: "tight",
+          onclick: () => keepAsCase(),
+        }),
+    button({
+      icon: "download",
+      text: t("export.button"),
+      class: "tight",
+      "aria-keyshortcuts": "e",
+      onclick: () => exportNow(),
+    }),
   ];
-  showVerdicts(byId("verdicts"), question, { archive: here.id, undo: (item) => decide(item, null), tools });
+  showVerdicts(byId("verdicts"), question, {
+    archive: here.id,
+    undo: (item) => decide(item, null),
+    tools,
+  });
 }
 
 /** @param {Hit} hit @param {Verdict} verdict */
@@ -181,7 +249,8 @@ async function keepAsCase() {
 }
 
 async function exportNow() {
-  if (!question.confirmed.length) return note(t("export.nobody"), { more: t("export.nobody_hint") });
+  if (!question.confirmed.length)
+    return note(t("export.nobody"), { more: t("export.nobody_hint") });
   const wanted = kept ?? (await keepAsCase());
   exportCase(wanted.id);
 }
@@ -189,7 +258,13 @@ async function exportNow() {
 /** Begin a new search with a person of the archive. @param {Hit} hit */
 function similar(hit) {
   const next = new Question();
-  Object.assign(next, { like: [`item:${hit.item}`], archive: question.archive, view: question.view, cameras: question.cameras, filters: question.filters });
+  Object.assign(next, {
+    like: [`item:${hit.item}`],
+    archive: question.archive,
+    view: question.view,
+    cameras: question.cameras,
+    filters: question.filters,
+  });
   question = next;
   kept = null;
   scrollTo(0, 0);
@@ -204,7 +279,10 @@ const sceneOf = (hit) => scenePage(hit.scene.name, here.id, hit.item);
 function lookAt(hit) {
   cards.mark(hit.item);
   look(hit, {
-    wanted: () => [...question.like, ...question.confirmed.map((item) => `item:${item}`)].slice(0, 3).map((id) => wantedPicture(id, here.id)),
+    wanted: () =>
+      [...question.like, ...question.confirmed.map((item) => `item:${item}`)]
+        .slice(0, 3)
+        .map((id) => wantedPicture(id, here.id)),
     neighbour: (from, by) => {
       const all = cards.hits;
       const next = all[all.findIndex((one) => one.item === from.item) + by] ?? null;
@@ -225,7 +303,11 @@ function openMenu(hit, at) {
     { icon: "scene", text: t("card.scene"), key: "o", run: () => location.assign(sceneOf(hit)) },
     { icon: "yes", text: t("verdict.confirm"), key: "y", run: () => judge(hit, "confirmed") },
     { icon: "no", text: t("verdict.reject"), key: "n", run: () => judge(hit, "rejected") },
-    { icon: "trash", text: t("card.forget"), run: () => location.assign(`/privacy?archive=${here.id}&items=${hit.item}`) },
+    {
+      icon: "trash",
+      text: t("card.forget"),
+      run: () => location.assign(`/privacy?archive=${here.id}&items=${hit.item}`),
+    },
   ]);
 }
 
@@ -239,15 +321,37 @@ listen(
   { key: "k", shown: "k ←", text: "keys.before", run: () => cards.move(-1) },
   { key: "ArrowLeft", text: "keys.before", run: () => cards.move(-1) },
   { key: " ", shown: "Space", text: "keys.look", run: withCurrent(lookAt) },
-  { key: "y", shown: "y ✓", text: "keys.confirm", run: withCurrent((hit) => judge(hit, "confirmed")) },
-  { key: "n", shown: "n ✗", text: "keys.reject", run: withCurrent((hit) => judge(hit, "rejected")) },
+  {
+    key: "y",
+    shown: "y ✓",
+    text: "keys.confirm",
+    run: withCurrent((hit) => judge(hit, "confirmed")),
+  },
+  {
+    key: "n",
+    shown: "n ✗",
+    text: "keys.reject",
+    run: withCurrent((hit) => judge(hit, "rejected")),
+  },
   { key: "s", text: "keys.similar", run: withCurrent(similar) },
   { key: "o", text: "keys.scene", run: withCurrent((hit) => location.assign(sceneOf(hit))) },
-  { key: "v", text: "keys.view", run: () => setView(question.view === "scenes" ? "crops" : "scenes") },
+  {
+    key: "v",
+    text: "keys.view",
+    run: () => setView(question.view === "scenes" ? "crops" : "scenes"),
+  },
   { key: "e", text: "keys.export", run: () => exportNow().catch(complain) },
 );
 for (let n = 1; n <= 9; n++) {
-  listen({ key: String(n), shown: "1 … 9", text: "keys.person", run: () => /** @type {HTMLElement | null} */ (document.querySelector(`#choose .person-box[data-n="${n}"]`))?.click() });
+  listen({
+    key: String(n),
+    shown: "1 … 9",
+    text: "keys.person",
+    run: () =>
+      /** @type {HTMLElement | null} */ (
+        document.querySelector(`#choose .person-box[data-n="${n}"]`)
+      )?.click(),
+  });
 }
 
 /** Take up what a case knows. @param {string} id */
@@ -256,7 +360,8 @@ async function takeUp(id) {
   question.confirmed = kept.confirmed.map((/** @type {any} */ one) => one.item);
   question.rejected = kept.rejected.map((/** @type {any} */ one) => one.item);
   const meant = kept.query.filter((/** @type {any} */ one) => !one.is_unlike);
-  if (!question.like.length) question.like = meant.map((/** @type {any} */ one) => `case:${id}:${one.n}`);
+  if (!question.like.length)
+    question.like = meant.map((/** @type {any} */ one) => `case:${id}:${one.n}`);
 }
 
 addEventListener("popstate", () => location.reload());

@@ -13,8 +13,13 @@ async function showArchive() {
   const [all, now] = await Promise.all([archives(), archive()]);
   if (!now) return show(byId("archive"), h("p", { class: "small soft" }, t("shell.no_archive")));
   const people = h("p", { class: "small soft number" }, t("shell.people", { n: now.n_people }));
-  if (all.length === 1) return show(byId("archive"), h("p", { class: "archive-name" }, now.name), people);
-  const choice = h("select", { class: "input", "aria-label": t("shell.archive"), onchange: () => go(choice.value) }, all.map((one) => h("option", { value: one.id, selected: one.id === now.id }, one.name)));
+  if (all.length === 1)
+    return show(byId("archive"), h("p", { class: "archive-name" }, now.name), people);
+  const choice = h(
+    "select",
+    { class: "input", "aria-label": t("shell.archive"), onchange: () => go(choice.value) },
+    all.map((one) => h("option", { value: one.id, selected: one.id === now.id }, one.name)),
+  );
   show(byId("archive"), choice, people);
   keepArchive(now.id);
 }
@@ -35,7 +40,9 @@ function keepArchive(id) {
 
 function nextTheme() {
   const root = document.documentElement;
-  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const isDark = root.dataset.theme
+    ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = isDark ? "light" : "dark";
   document.cookie = `fdps_theme=${root.dataset.theme}; path=/; max-age=${YEAR_S}; samesite=strict`;
 }

@@ -21,7 +21,9 @@ export function takePictures(onpicture) {
     file.value = "";
   });
   addEventListener("paste", (event) => {
-    const pasted = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
+    const pasted = [...(event.clipboardData?.files ?? [])].find((one) =>
+      one.type.startsWith("image/"),
+    );
     if (pasted) onpicture(pasted);
   });
   // Entering a child leaves its parent: only the depth tells whether the picture is still over the page.
@@ -47,7 +49,16 @@ export async function showScenes() {
   const now = await archive();
   if (!now) return;
   if (now.cameras.length > 1) {
-    const camera = h("select", { class: "input", "aria-label": t("start.camera"), onchange: () => load(now.id, camera.value) }, h("option", { value: "" }, t("start.all_cameras")), now.cameras.map((name) => h("option", {}, name)));
+    const camera = h(
+      "select",
+      {
+        class: "input",
+        "aria-label": t("start.camera"),
+        onchange: () => load(now.id, camera.value),
+      },
+      h("option", { value: "" }, t("start.all_cameras")),
+      now.cameras.map((name) => h("option", {}, name)),
+    );
     show(byId("scene-camera"), camera);
   }
   await load(now.id, "");
@@ -56,15 +67,51 @@ export async function showScenes() {
 /** @param {string} id @param {string} camera @param {any[]} [before] */
 async function load(id, camera, before = []) {
   const list = byId("scene-list");
-  const asked = new URLSearchParams({ archive: id, offset: String(before.length), limit: String(SCENES), ...(camera && { camera }) });
+  const asked = new URLSearchParams({
+    archive: id,
+    offset: String(before.length),
+    limit: String(SCENES),
+    ...(camera && { camera }),
+  });
   try {
     const { total, scenes } = await get(`/scenes?${asked}`);
     const all = [...before, ...scenes];
-    if (!all.length) show(list, h("li", { class: "whole" }, nothing("library", "start.none", h("a", { class: "button", href: "/library" }, t("nav.library")))));
-    else if (before.length) list.append(...scenes.map((/** @type {any} */ scene) => h("li", {}, tile(scene, id))));
-    else show(list, scenes.map((/** @type {any} */ scene) => h("li", {}, tile(scene, id))));
-    show(byId("scene-more"), all.length < total && button({ text: t("more", { n: total - all.length }), onclick: () => load(id, camera, all) }));
+    if (!all.length)
+      show(
+        list,
+        h(
+          "li",
+          { class: "whole" },
+          nothing(
+            "library",
+            "start.none",
+            h("a", { class: "button", href: "/library" }, t("nav.library")),
+          ),
+        ),
+      );
+    else if (before.length)
+      list.append(...scenes.map((/** @type {any} */ scene) => h("li", {}, tile(scene, id))));
+    else
+      show(
+        list,
+        scenes.map((/** @type {any} */ scene) => h("li", {}, tile(scene, id))),
+      );
+    show(
+      byId("scene-more"),
+      all.length < total &&
+        button({
+          text: t("more", { n: total - all.length }),
+          onclick: () => load(id, camera, all),
+        }),
+    );
   } catch (error) {
-    show(list, h("li", { class: "whole" }, failed(error, () => load(id, camera, before))));
+    show(
+      list,
+      h(
+        "li",
+        { class: "whole" },
+        failed(error, () => load(id, camera, before)),
+      ),
+    );
   }
 }
