@@ -48,6 +48,15 @@ FIELDS = [
 ]
 
 
+OWN: dict[str, Any] = {
+    "backbone": "timm:resnet18",
+    "system": "oim",
+    "options": {"parts": 3},
+    "rpn_test_nms_iou": 0.5,
+}
+"""Values of fields of which a rule would make none."""
+
+
 def another(section: str, name: str) -> Recipe:
     """The recipe with another value in one field, of the same type and in its range."""
     config = getattr(RECIPE, section)
@@ -55,8 +64,8 @@ def another(section: str, name: str) -> Recipe:
     choices = typing.get_args(typing.get_type_hints(type(config))[name])
     if isinstance(value, bool):
         new: Any = not value
-    elif name in (own := {"backbone": "timm:resnet18", "system": "oim", "options": {"parts": 3}}):
-        new = own[name]
+    elif name in OWN:
+        new = OWN[name]
     elif isinstance(value, str):
         is_place = name in ("backbone_weights", "start_from")
         new = "elsewhere" if is_place else next(c for c in choices if c != value)

@@ -3,7 +3,8 @@
 Milvus has no transactions; it promises that one inserted row is there or not, and that a strong
 read sees every earlier write. So one row, the state, is the commit. It says up to which number
 scenes count, and which of them and of the people are gone. Its successor is inserted before it is
-deleted, and the highest version counts, so there is always one.
+deleted, and the highest version counts, so there is always one. A read while that happens was once
+seen to find none, with the embedded edition on a loaded machine; it is repeated.
 
 Likewise a writer first inserts a claim and then looks for those of others. Of two that begin at
 once at least one sees the other, and whoever sees another withdraws. A claim that is not renewed
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 LEASE_S = 30.0
+_READS, _READ_AGAIN_S = 5, 0.05  # further reads before an archive without a state is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,11 @@ class Journal:
             MissingDataError: The archive was deleted.
         """
         rows = self._rows("state")
+        for _ in range(_READS):
+            if rows:
+                break
+            time.sleep(_READ_AGAIN_S)
+            rows = self._rows("state")
         if not rows:
             raise MissingDataError(f"no archive at {self._address}")
         payload = json.loads(max(rows, key=lambda row: int(row["number"]))["payload"])
