@@ -1,12 +1,14 @@
 """Names of devices: those that are here pass, others are refused with the way out."""
 
+import mmap
+import platform
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from fdps.devices import bf16_instructions, check_device
+from fdps.devices import bf16_instructions, check_device, keep_freed_memory
 from fdps.errors import UsageError
 
 NONSENSE = ["", "banana", "CPU", "cuda:", "cuda:-1", "cuda:x", "cuda:1:2", "gpu", "cpu\n", "cuda:²"]
@@ -71,3 +73,36 @@ def test_bf16_instructions_are_those_that_torch_knows():
         pytest.skip("this torch does not tell what the processor can do")
     wanted = "AMX" if known["amx_bf16"] else "AVX-512" if known["avx512_bf16"] else ""
     assert bf16_instructions() == wanted
+
+
+FAULTS = """
+import resource, sys, torch
+from fdps.devices import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(40):
+    torch.ones(12_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _page_faults(how: str) -> int:
+    """Count the pages that forty arrays of 48 MB, one after the other, were given anew."""
+    shown = subprocess.run(
+        [sys.executable, "-c", FAULTS, how], check=True, capture_output=True, text=True
+    )
+    return int(shown.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_memory_that_is_kept_is_given_to_the_next_array_without_asking_the_system():
+    one_array = 48_000_000 // mmap.PAGESIZE
+    assert _page_faults("keep") < 10 * one_array
+    assert _page_faults("give back") > 30 * one_array
+
+
+def test_another_c_library_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert not keep_freed_memory()

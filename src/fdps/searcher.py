@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from fdps.devices import check_device
+from fdps.devices import check_device, keep_freed_memory
 from fdps.models import PersonSearchNet
 from fdps.models.pairwise import Begun, PairwiseNet
 from fdps.models.weights import load_weights
@@ -223,7 +223,7 @@ def load(
 
     Args:
         path: A run folder, a weights file, or the name of weights that come with fdps:
-            ``drawn-people``.
+            ``street-people`` or ``drawn-people``.
         min_score: Detections below are dropped; the default is that of the network's recipe.
         device: Device to run on, as :func:`~fdps.devices.check_device` takes it.
 
@@ -234,6 +234,8 @@ def load(
     """
     check_min_score(min_score)
     place = check_device(device)
+    if place == "cpu":
+        keep_freed_memory()
     model, model_hash = load_weights(weights_file(path))
     return searcher_of(model.to(place), model_hash, min_score=min_score)
 

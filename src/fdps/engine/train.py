@@ -18,7 +18,7 @@ from fdps.data.augment import Augmentation
 from fdps.data.dataset import Batch, TrainingScenes, training_batches
 from fdps.data.order import SceneFacts, epoch_batches
 from fdps.data.teacher import all_rows, teaching_hash
-from fdps.devices import bf16_instructions
+from fdps.devices import bf16_instructions, keep_freed_memory
 from fdps.engine.checkpoint import newest_checkpoint, restore, save_checkpoint
 from fdps.engine.interrupt import stop_between_steps
 from fdps.engine.out_of_memory import memory_explained
@@ -96,6 +96,8 @@ def train(
     inspections = _inspections(recipe, validate, inspect)
     check_continuable(run, recipe)
     fabric = connect(config)
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     _check_batches(recipe, len(scenes), fabric.world_size)
     facts, data = SceneFacts.of(scenes, with_aspects=config.group_by_aspect), training_hash(scenes)
     steps_per_epoch = -(-len(facts) // config.batch_size)
