@@ -35,8 +35,9 @@ bench: $(STAMP)  ## run the quick benchmarks and print what they measured
 	@for script in $(QUICK_BENCHMARKS); do \
 		echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-docs: $(STAMP)  ## regenerate docs/reference and build the pages in site/
+docs: $(STAMP)  ## regenerate docs/reference and the README's table, build the pages in site/
 	$(BIN)/python docs/generate_reference.py
+	$(BIN)/python docs/generate_results.py
 	$(BIN)/mkdocs build --strict --quiet
 
 help:  ## print this

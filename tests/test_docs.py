@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -31,9 +32,9 @@ def page_id(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def generator() -> ModuleType:
-    path = ROOT / "docs" / "generate_reference.py"
-    spec = importlib.util.spec_from_file_location("generate_reference", path)
+def generator(name: str = "generate_reference") -> ModuleType:
+    path = ROOT / "docs" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -61,6 +62,30 @@ def link_targets(page: Path) -> Iterator[Path]:
 def test_reference_pages_are_what_the_code_says(name: str) -> None:
     written = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
     assert written == generator().pages()[name], "run: make docs"
+
+
+def test_the_results_of_the_readme_are_those_that_are_stored() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text == generator("generate_results").readme(text), "run: make docs"
+
+
+def test_a_changed_figure_changes_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = generator("generate_results")
+    rows = results.stored_results("one_camera_of_prw")
+    rows[0]["mAP"] = 0.1234
+    monkeypatch.setattr(results, "stored_results", lambda name: rows)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "| 0.123 |" in results.readme(text)
+
+
+def test_stored_results_are_those_of_the_pages_that_explain_them() -> None:
+    results = generator("generate_results")
+    stored = [row for file in results.STORED.glob("*.json") for row in json.loads(file.read_text())]
+    assert stored
+    for row in stored:
+        page = (ROOT / "docs" / "results" / row["page"]).read_text(encoding="utf-8")
+        cells = " | ".join(results.figures(row))
+        assert f"| {row['row']} | {cells} |" in page, row["system"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

@@ -126,3 +126,13 @@ def find_bench(data: str, root: Path | None, out: Path) -> Bench:
             f"no data at {root}", hint=f"docs/guides/data.md shows what {kind!r} data looks like"
         )
     return Bench(data, kind, root, cache)
+
+
+def evenly_spread(scenes: SceneSet, n: int) -> SceneSet:
+    """Take so many scenes, evenly spread over the set; all of them if there are no more.
+
+    The part has no queries, which may be in scenes that were left out.
+    """
+    taken = min(n, len(scenes))
+    chosen = tuple(scenes.scenes[k * len(scenes) // taken] for k in range(taken))
+    return SceneSet(scenes.name, chosen)

@@ -21,6 +21,7 @@ from fdps.engine.checkpoint import FOLDER, NAME, Checkpoint, read_checkpoint
 from fdps.errors import ModelError
 from fdps.models import build_system
 from fdps.pictures import read_picture
+from fdps.reproduce.bench import evenly_spread
 from fdps.reproduce.plan import PlannedRun
 from fdps.reproduce.scores import Scores
 from fdps.reproduce.section import Section
@@ -143,7 +144,7 @@ def _hard(
 
 def make(scores: Scores, runs: Mapping[str, Sequence[PlannedRun]]) -> Section:
     """Measure the shares at every checkpoint that the first seed of each loss has kept."""
-    scenes = _some(scores.bench.training())
+    scenes = evenly_spread(scores.bench.training(), N_SCENES)
     found: dict[str, dict[int, Shares]] = {}
     for seeds in runs.values():
         for run in seeds[:1]:
@@ -250,10 +251,3 @@ def _at(run: PlannedRun, checkpoint: Checkpoint, scenes: SceneSet) -> Shares:
     )
     queue = memory["memory.queue.rows"].numpy()
     return shares(np.concatenate(embeddings), ids, lut.numpy(), queue, weights)
-
-
-def _some(scenes: SceneSet) -> SceneSet:
-    """Take scenes evenly spread over the set."""
-    n, m = len(scenes), min(N_SCENES, len(scenes))
-    chosen = [k * n // m for k in range(m)]
-    return SceneSet(scenes.name, tuple(scenes.scenes[row] for row in chosen))
