@@ -57,7 +57,7 @@ BELOW = {
     | {"weights_file"},
     # The top: it trains, scores and draws.
     "reproduce": FOUNDATION
-    | {"analysis", "config", "data", "engine", "evaluation", "models", "pictures"}
+    | {"analysis", "boxes", "config", "data", "engine", "evaluation", "models", "pictures"}
     | {"predictions", "searcher"},
 }
 """What each part may import besides itself; the command line may import everything."""
