@@ -1,7 +1,14 @@
-"""The claims of a search: levels and a verdict hold only for what the calibration counted."""
+"""The claims of a search: levels and a verdict hold only for what the calibration counted.
 
+Axes in shapes: H hits, K pictures of the person, D embedding dimension.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
 
 from fdps.search.results.calibration import Calibration
 from fdps.search.store import EVERYBODY, Filters, Store
@@ -26,6 +33,27 @@ def why_no_levels(n_like: int, n_unlike: int, rerank: str) -> str:
     if n_like > 1:
         return f"mean similarities to {n_like} pictures are not calibrated, those to one are"
     return f"hits re-ranked by {rerank} are not calibrated" if rerank else ""
+
+
+def most_alike(
+    pictures: Sequence[Float[np.ndarray, " D"]], hits: Sequence[Float32[np.ndarray, " D"]]
+) -> Float64[np.ndarray, " H"]:
+    """Return the similarity of each hit to the one picture of the person that it is most like.
+
+    It is a comparison of one picture with one sighting, which is what a calibration counts, so a
+    hit has a level by it however many pictures order the hits. With K pictures there are K times as
+    many comparisons: at most K times as many wrong hits reach a level (the union bound).
+
+    Args:
+        pictures: Embeddings of the person looked for, of unit length, at least one.
+        hits: Embeddings of the hits, of unit length.
+    """
+    if not hits:
+        return np.zeros(0)
+    rows = np.stack([np.asarray(hit, dtype=np.float64) for hit in hits])
+    columns = np.stack([np.asarray(picture, dtype=np.float64) for picture in pictures], axis=1)
+    likeness: Float64[np.ndarray, " H"] = np.max(rows @ columns, axis=1)
+    return likeness
 
 
 def why_no_verdict(filters: Filters, min_similarity: float, *, is_in_a_row: bool) -> str:
@@ -89,14 +117,17 @@ def emptied_by(store: Store, filters: Filters) -> Emptied | None:
     return None
 
 
-def expectation(calibration: Calibration, n_people: int, *, about: str = "about") -> str:
+def expectation(
+    calibration: Calibration, n_people: int, *, about: str = "about", n_pictures: int = 1
+) -> str:
     """Say how many wrong hits a search in an archive of so many people brings at each level."""
     strong, look = (
-        _number(calibration.expected_wrong(at, n_people).mean)
+        _number(calibration.expected_wrong(at, n_people * n_pictures).mean)
         for at in (calibration.strong, calibration.worth_a_look)
     )
+    pictures = f" and {n_pictures} pictures of the person" if n_pictures > 1 else ""
     return (
-        f"With {n_people:,} people indexed, expect {about} {strong} wrong hits at "
+        f"With {n_people:,} people indexed{pictures}, expect {about} {strong} wrong hits at "
         f'"strong" and {look} at "worth a look".'
     )
 

@@ -1,16 +1,18 @@
 """A search as REST asks for it, and its answer."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 from fastapi import Depends, Header, Request
 
 from fdps.errors import UsageError
 from fdps.search.index import Index
 from fdps.search.query.wanted import Person
-from fdps.search.results.calibration import Calibration
-from fdps.search.results.claims import expectation, why_no_levels, why_no_verdict
+from fdps.search.results.calibration import Calibration, Level
+from fdps.search.results.claims import expectation, most_alike, why_no_levels, why_no_verdict
 from fdps.search.store import Filters
 from fdps.serve.api.schemas import (
     LARGEST_ITEM,
@@ -21,7 +23,7 @@ from fdps.serve.api.schemas import (
     SearchOut,
 )
 from fdps.serve.api.shown import person_of, shown_hit
-from fdps.serve.archives import Calibrated, ServedArchive
+from fdps.serve.archives import ServedArchive
 from fdps.serve.cases.book import CaseBook
 from fdps.serve.dependencies import QueryPictures, Settings, Viewer
 from fdps.serve.looking.queries import Queries
@@ -29,10 +31,15 @@ from fdps.serve.problems import not_found, problem
 from fdps.serve.searching import Answer, Question
 from fdps.serve.security.users import User
 from fdps.serve.settings import ServeSettings
+from fdps.structures import Hit
 
 NOTHING_LEARNT = (
     "Not calibrated: how many of these are wrong is not known. "
     "fdps models calibrate learns it from people who are known."
+)
+LEVELS_OF_SEVERAL = (
+    "The order counts all pictures and verdicts; the level of a candidate compares it with the one "
+    "picture of the person that it is most like."
 )
 
 
@@ -181,8 +188,9 @@ def item_of(text: str) -> int:
 def _shown(
     archive: ServedArchive, index: Index, body: SearchIn, question: Question, answer: Answer
 ) -> SearchOut:
-    no_levels = why_no_levels(len(question.like), len(question.unlike), question.rerank)
-    calibrated: Calibrated = (None, no_levels) if no_levels else archive.calibrated(index)
+    # The scale of a search that is more than one picture is not that of the calibration.
+    is_joined = bool(why_no_levels(len(question.like), len(question.unlike), question.rerank))
+    calibration, _ = archive.calibrated(index)
     spread = answer.spread
     return SearchOut(
         archive=archive.key,
@@ -192,16 +200,33 @@ def _shown(
         histogram=HistogramOut(edges=list(spread.edges), counts=list(spread.counts))
         if spread
         else None,
-        marks=marks_of(calibrated[0]),
-        expected_wrong=_wrong(calibrated[0], answer.n_people),
-        reading=_reading(calibrated, question, answer, has_no_levels=bool(no_levels)),
+        marks=None if is_joined else marks_of(calibration),
+        expected_wrong=_wrong(calibration, answer.n_people * len(question.like)),
+        reading=_reading(calibration, question, answer, is_joined=is_joined),
         unrecorded=answer.unrecorded,
-        hits=_hits(archive, index, answer, calibrated),
+        hits=_hits(archive, index, answer, _levels(calibration, index, question, answer.hits)),
     )
 
 
+def _levels(
+    calibration: Calibration | None, index: Index, question: Question, hits: Sequence[Hit]
+) -> dict[int, Level]:
+    """Return the level of each hit, by item: that of the one picture it is most like."""
+    if calibration is None:
+        return {}
+    if len(question.like) == 1 and not question.unlike:  # the similarity is to that picture
+        return {hit.item: calibration.level(hit.similarity) for hit in hits}
+    people = index.store.people([hit.item for hit in hits])
+    pictures = [one if isinstance(one, np.ndarray) else one.embedding for one in question.like]
+    likeness = most_alike(pictures, [person.embedding for person in people])
+    return {
+        person.item: calibration.level(similarity)
+        for person, similarity in zip(people, likeness.tolist(), strict=True)
+    }
+
+
 def _hits(
-    archive: ServedArchive, index: Index, answer: Answer, calibrated: Calibrated
+    archive: ServedArchive, index: Index, answer: Answer, levels: Mapping[int, Level]
 ) -> list[HitOut]:
     shown = []
     for rank, hit in enumerate(answer.hits, start=1):
@@ -209,7 +234,7 @@ def _hits(
         if scene is None:  # it was removed since
             continue
         appearance = answer.appearances[rank - 1] if answer.appearances is not None else None
-        shown.append(shown_hit(archive, hit, scene, rank, calibrated, appearance))
+        shown.append(shown_hit(archive, hit, scene, rank, levels.get(hit.item), appearance))
     return shown
 
 
@@ -220,30 +245,29 @@ def marks_of(calibration: Calibration | None) -> MarksOut | None:
     return MarksOut(strong=calibration.strong, worth_a_look=calibration.worth_a_look)
 
 
-def _wrong(calibration: Calibration | None, n_people: int) -> MarksOut | None:
+def _wrong(calibration: Calibration | None, n_compared: int) -> MarksOut | None:
     if calibration is None:
         return None
     strong, look = (
-        calibration.expected_wrong(at, n_people).mean
+        calibration.expected_wrong(at, n_compared).mean
         for at in (calibration.strong, calibration.worth_a_look)
     )
     return MarksOut(strong=strong, worth_a_look=look)
 
 
 def _reading(
-    calibrated: Calibrated, question: Question, answer: Answer, *, has_no_levels: bool
+    calibration: Calibration | None, question: Question, answer: Answer, *, is_joined: bool
 ) -> str:
     """Say in a sentence or two how the candidates are to be read."""
-    calibration, why = calibrated
-    if has_no_levels:
-        return f"No levels and no verdict: {why}."
     if calibration is None:
         return NOTHING_LEARNT
     no_verdict = why_no_verdict(
         question.filters, question.min_similarity, is_in_a_row=question.appearances
     )
-    about = "at most about" if no_verdict else "about"
-    said = expectation(calibration, answer.n_people, about=about)
+    about = "at most about" if no_verdict or is_joined else "about"
+    said = expectation(calibration, answer.n_people, about=about, n_pictures=len(question.like))
+    if is_joined:
+        return f"{said} {LEVELS_OF_SEVERAL}"
     if no_verdict:
         return f"{said} No verdict on whether the person is here: {no_verdict}."
     verdict = calibration.verdict(hit.similarity for hit in answer.hits)

@@ -6,9 +6,10 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from fdps.search.index import Index
+from fdps.search.results.calibration import Level
 from fdps.search.store import Appearance, ArchivedPerson, SceneRecord
 from fdps.serve.api.schemas import AppearanceOut, HitOut, PersonOut, SceneOut
-from fdps.serve.archives import Calibrated, ServedArchive
+from fdps.serve.archives import ServedArchive
 from fdps.serve.problems import not_found
 from fdps.structures import Hit
 
@@ -103,17 +104,16 @@ def shown_hit(
     hit: Hit,
     scene: SceneRecord,
     rank: int,
-    calibrated: Calibrated,
+    level: Level | None,
     appearance: Appearance | None,
 ) -> HitOut:
     """Write a candidate."""
     x1, y1, x2, y2 = hit.box.tolist()
-    calibration, _ = calibrated
     return HitOut(
         rank=rank,
         item=hit.item,
         similarity=hit.similarity,
-        level=calibration.level(hit.similarity) if calibration else None,
+        level=level,
         box=(x1, y1, x2, y2),
         score=hit.score,
         scene=shown_scene(scene),

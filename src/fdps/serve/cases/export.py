@@ -26,7 +26,7 @@ from fdps.errors import UsageError
 from fdps.names import from_stored
 from fdps.search.care.scene_pictures import each_scene_picture
 from fdps.search.query.wanted import Wanted
-from fdps.search.results.calibration import kept_calibration
+from fdps.search.results.calibration import Level, kept_calibration
 from fdps.search.results.candidates import (
     CSV_COLUMNS,
     NO_PROOF,
@@ -36,7 +36,7 @@ from fdps.search.results.candidates import (
     candidate_row,
     csv_text,
 )
-from fdps.search.results.claims import why_no_levels
+from fdps.search.results.claims import most_alike
 from fdps.search.store import Store
 from fdps.serve.cases.case import Case, Judged
 from fdps.serve.cases.places import people_at
@@ -117,27 +117,22 @@ def findings(case: Case, store: Store) -> Findings:
     """
     there = people_at(store, (judged.place for judged in case.judged))
     wanted = _wanted(case, store.info.dim)
+    pictures = [person.embedding for person in case.query if not person.is_unlike]
+    calibration = kept_calibration(store) if wanted is not None else None
     found: list[tuple[Hit, Judged]] = []
+    levels: dict[int, Level] = {}
     for judged in case.judged:
         if judged.place in there:
             scene, person = there[judged.place]
             similarity = float(wanted @ person.embedding) if wanted is not None else float("nan")
             hit = Hit(scene.name, person.box, similarity, person.score, person.item, scene)
             found.append((hit, judged))
+            if calibration:
+                (likeness,) = most_alike(pictures, [person.embedding]).tolist()
+                levels[person.item] = calibration.level(likeness)
     found.sort(key=lambda pair: (-np.nan_to_num(pair[0].similarity, nan=-2.0), pair[0].item))
-    n_unlike = sum(person.is_unlike for person in case.query)
-    is_calibrated = not why_no_levels(len(case.query) - n_unlike, n_unlike, "")
-    calibration = kept_calibration(store) if wanted is not None and is_calibrated else None
     ranked = [
-        Finding(
-            Candidate(
-                rank,
-                hit,
-                calibration.level(hit.similarity) if calibration else None,
-                hit.record,
-            ),
-            judged,
-        )
+        Finding(Candidate(rank, hit, levels.get(hit.item), hit.record), judged)
         for rank, (hit, judged) in enumerate(found, start=1)
     ]
     return Findings(

@@ -41,14 +41,14 @@ export class SimilaritySlider {
     );
   }
 
-  /** @param {Scale} scale @param {number | null} least @param {{isCalibrated: boolean}} options */
-  show(scale, least, { isCalibrated }) {
+  /** @param {Scale} scale @param {number | null} least */
+  show(scale, least) {
     const { edges, counts } = scale.histogram ?? { edges: [-1, 1], counts: [0] };
     this.scale = { ...scale, histogram: { edges, counts } };
     this.input.min = edges[0];
     this.input.max = edges[edges.length - 1];
     this.input.value = least ?? edges[0];
-    show(this.legend, legend(scale, isCalibrated));
+    show(this.legend, legend(scale));
     this.draw();
   }
 
@@ -111,32 +111,24 @@ export class SimilaritySlider {
   }
 }
 
-/** What the marks mean, with the wrong candidates to expect. @param {Scale} scale @param {boolean} isCalibrated */
-function legend({ marks, expected_wrong: wrong }, isCalibrated) {
-  const box = (/** @type {string} */ text) =>
-    h(
-      "div",
-      { class: "hint-box" },
-      icon("info"),
-      h("p", {}, text, " ", h("a", { href: "/model#calibration" }, t("slider.how"))),
-    );
-  if (!marks) return box(t(isCalibrated ? "slider.several" : "slider.unknown"));
-  return h(
-    "dl",
-    { class: "marks-list" },
-    ["strong", "worth_a_look"].map((name) => {
-      const key = /** @type {"strong" | "worth_a_look"} */ (name);
-      return [
-        h("dt", {}, icon(name === "strong" ? "level-3" : "level-2"), t(`level.${name}`)),
-        h(
-          "dd",
-          { class: "soft" },
-          t("slider.mark", {
-            from: similarity(marks[key]),
-            wrong: wrong ? expected(wrong[key]) : "?",
-          }),
-        ),
-      ];
-    }),
-  );
+/** What the marks mean, with the wrong candidates to expect. @param {Scale} scale */
+function legend({ marks, expected_wrong: wrong }) {
+  if (!wrong) return unknown();
+  const said = (/** @type {"strong" | "worth_a_look"} */ name) =>
+    marks
+      ? t("slider.mark", { from: similarity(marks[name]), wrong: expected(wrong[name]) })
+      : t("slider.most", { wrong: expected(wrong[name]) });
+  const levels = /** @type {const} */ (["strong", "worth_a_look"]).map((name) => [
+    h("dt", {}, icon(name === "strong" ? "level-3" : "level-2"), t(`level.${name}`)),
+    h("dd", { class: "soft" }, said(name)),
+  ]);
+  return [
+    h("dl", { class: "marks-list" }, levels),
+    !marks && h("p", { class: "soft" }, t("slider.several")),
+  ];
+}
+
+function unknown() {
+  const how = h("a", { href: "/model#calibration" }, t("slider.how"));
+  return h("div", { class: "hint-box" }, icon("info"), h("p", {}, t("slider.unknown"), " ", how));
 }
