@@ -103,6 +103,11 @@ def test_a_wrong_password_is_told_above_the_form(with_users: TestClient) -> None
     assert 'name="password"' in answer.text
 
 
+def test_browsers_may_tell_the_form_where_it_comes_from(with_users: TestClient) -> None:
+    # By `no-referrer` a browser sends `Origin: null` with a form, and nobody could sign in.
+    assert with_users.get("/login").headers["referrer-policy"] == "same-origin"
+
+
 def test_users_see_who_they_are_and_what_they_may(with_users: TestClient) -> None:
     form = {"username": "ada", "password": "a long password"}
     assert with_users.post("/login", data=form, headers={"Origin": ADDRESS}).status_code == 303

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from fake.served import ADDRESS, BEARER, TOKEN, served
 from fdps.errors import UsageError
-from fdps.serve.security.tokens import COOKIE, Failures, Sessions
+from fdps.serve.security.tokens import Failures, Sessions, cookie_name
 from fdps.serve.security.users import Role, UsersFile, add_user
 
 CLOSED = ["/", "/api/v1/version", "/api/v1/archives", "/metrics", "/api/v1/openapi.json"]
@@ -28,8 +28,8 @@ OWN = {"Origin": ADDRESS}
         {"Authorization": f"Basic {TOKEN}"},
         {"Authorization": TOKEN},
         {"Authorization": "Bearer ÿ".encode("latin-1")},
-        {"Cookie": f"{COOKIE}={TOKEN}"},
-        {"Cookie": f"{COOKIE}="},
+        {"Cookie": f"{cookie_name(8899)}={TOKEN}"},
+        {"Cookie": f"{cookie_name(8899)}="},
         {"X-Forwarded-User": "admin"},
     ],
 )
@@ -69,6 +69,20 @@ def test_the_token_in_the_address_becomes_a_cookie_that_no_script_can_read(
     assert stranger.post("/logout", headers=OWN).status_code == 303
     assert stranger.get("/api/v1/version").status_code == 401
     stranger.cookies.clear()
+
+
+def test_two_services_on_one_host_leave_each_other_the_session(photos_archive: Path) -> None:
+    with served(photos_archive) as one, served(photos_archive, port=8900) as other:
+        other.base_url = "http://127.0.0.1:8900"
+        sent = {}  # a browser sends the cookies of a host to all its ports
+        for client in (one, other):
+            answer = client.get("/", params={"token": TOKEN})
+            sent |= dict(answer.cookies)
+        assert len(sent) == 2
+        cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in sent.items())}
+        for client in (one, other):
+            client.cookies.clear()
+            assert client.get("/api/v1/version", headers=cookie).status_code == 200
 
 
 def test_the_token_counts_nowhere_but_at_the_door(stranger: TestClient) -> None:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fdps.serve.problems import Problem, ProblemError, problem
-from fdps.serve.security.tokens import COOKIE, Failures, Sessions, is_equal
+from fdps.serve.security.tokens import Failures, Sessions, cookie_name, is_equal
 from fdps.serve.security.users import Role, User, UsersFile
 from fdps.serve.settings import ServeSettings
 
@@ -37,6 +37,7 @@ class Door:
 
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
+        self._cookie = cookie_name(settings.port)
         self._users = UsersFile(settings.users) if settings.users else None
         self.sessions = Sessions(settings.limits.session_s)
         self._by_address = Failures(20, _WINDOW_S)
@@ -54,7 +55,7 @@ class Door:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and is_equal(token.strip(), self._settings.token):
             return Entry(self._of_token, is_bearer=True)
-        secret = request.cookies.get(COOKIE)
+        secret = request.cookies.get(self._cookie)
         session = self.sessions.find(secret) if secret else None
         if session is None:
             return None
@@ -106,9 +107,9 @@ class Door:
 
     def leave(self, request: Request) -> Response:
         """End the session of a request."""
-        self.sessions.end(request.cookies.get(COOKIE, ""))
+        self.sessions.end(request.cookies.get(self._cookie, ""))
         response = RedirectResponse("/login" if self.has_users else "/", 303)
-        response.delete_cookie(COOKIE, path="/")
+        response.delete_cookie(self._cookie, path="/")
         return response
 
     def check_wait(self, request: Request, name: str = "") -> None:
@@ -127,7 +128,7 @@ class Door:
 
     def _set_cookie(self, response: Response, secret: str) -> None:
         response.set_cookie(
-            COOKIE,
+            self._cookie,
             secret,
             max_age=int(self._settings.limits.session_s),
             path="/",

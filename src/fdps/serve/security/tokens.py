@@ -8,9 +8,21 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-COOKIE = "fdps_session"
 MIN_TOKEN = 32  # letters; of those that token_urlsafe writes, 192 bits
 _MOST_SESSIONS = 1000
+
+
+def cookie_name(port: int) -> str:
+    """Return the name of the cookie of a session.
+
+    A browser sends a cookie to every port of a host, so that two services on one machine would
+    take the sessions of each other away if their cookies had one name.
+
+    Example:
+        >>> cookie_name(8899)
+        'fdps_session_8899'
+    """
+    return f"fdps_session_{port}"
 
 
 def new_token() -> str:
