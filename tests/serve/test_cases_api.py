@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import shutil
+import sqlite3
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ from starlette.testclient import TestClient
 
 from fake.embedder import ColourEmbedder
 from fake.served import ADDRESS, BEARER, served, write_archive
+from fdps.cli.main import main
 from fdps.search import Index
 from fdps.search.audit import entries
 from fdps.search.care.forget import forget
 from fdps.search.open_store import open_folder
+from fdps.search.seals import seal_scene
 from fdps.serve.security.users import Role, add_user
 
 API = "/api/v1"
@@ -194,6 +198,72 @@ def test_whoever_the_command_line_forgets_leaves_the_cases(
     found = owner.get(f"{API}/cases/{case['id']}").json()
     assert found["query"] == found["confirmed"] == found["missing"] == []
     assert b"gone soon" not in (archive / "cases.sqlite").read_bytes()
+
+
+def age(archive: Path, item: int, days: float) -> None:
+    """Let the scene of a person be older."""
+    with Index.open(archive) as index:
+        name = index.person(item).scene
+    with closing(sqlite3.connect(archive / "index.sqlite", isolation_level=None)) as connection:
+        (scene,) = connection.execute("SELECT id FROM scenes WHERE name = ?", (name,)).fetchone()
+        change = "UPDATE scenes SET added = added - ? WHERE id = ?"
+        connection.execute(change, (86400 * days, scene))
+        seal_scene(connection, scene)
+
+
+def test_what_the_retention_erases_leaves_the_cases(owner: TestClient, archive: Path) -> None:
+    age(archive, 3, 31)
+    case = begun(owner, like=["item:3", "item:9"])
+    judged(owner, case["id"], 3, "confirmed", note="gone soon")
+    assert owner.put(f"{API}/retention", json={"keep": "30d"}).json()["n_due"] == 1
+    found = owner.get(f"{API}/cases/{case['id']}").json()
+    assert len(found["query"]) == 2  # as long as the archive has the scene
+    assert main(["archive", "retention", str(archive), "--apply", "--yes"]) == 0
+    content = b"".join(path.read_bytes() for path in archive.glob("cases.sqlite*"))
+    assert b"gone soon" not in content  # before anybody looks
+    found = owner.get(f"{API}/cases/{case['id']}").json()
+    assert found["confirmed"] == found["missing"] == []
+    assert [one["n"] for one in found["query"]] == [1]
+    (entry, *_) = owner.get(f"{API}/audit").json()["entries"]
+    assert (entry["action"], entry["details"]["cases"]) == ("retention", [case["id"]])
+
+
+def test_a_file_of_cases_elsewhere_follows_the_retention_at_the_next_look(
+    archive: Path, tmp_path: Path
+) -> None:
+    age(archive, 3, 31)
+    with served(archive, cases=tmp_path / "cases.sqlite") as client:
+        client.headers.update(BEARER)
+        case = begun(client, like=["item:3"])
+        judged(client, case["id"], 3, "confirmed")
+        assert client.put(f"{API}/retention", json={"keep": "30d"}).is_success
+        assert main(["archive", "retention", str(archive), "--apply", "--yes"]) == 0
+        found = client.get(f"{API}/cases/{case['id']}").json()
+        assert found["query"] == found["confirmed"] == found["missing"] == []
+
+
+def test_a_verdict_on_a_removed_scene_that_is_not_due_waits_for_it(
+    owner: TestClient, archive: Path
+) -> None:
+    case = begun(owner, like=["item:1"])
+    judged(owner, case["id"], 3, "confirmed")
+    owner.put(f"{API}/retention", json={"keep": "30d"})
+    with Index.open(archive, ColourEmbedder()) as index:
+        scene = index.scene(index.person(3).scene)
+        assert scene is not None
+        index.remove(scenes=[scene.name])
+        assert len(owner.get(f"{API}/cases/{case['id']}").json()["missing"]) == 1
+        index.add(scene.path)
+    assert len(owner.get(f"{API}/cases/{case['id']}").json()["confirmed"]) == 1
+
+
+def test_old_cases_are_named_beside_the_retention(owner: TestClient, archive: Path) -> None:
+    case = begun(owner)
+    assert owner.put(f"{API}/retention", json={"keep": "1h"}).json()["old_cases"] == []
+    with closing(sqlite3.connect(archive / "cases.sqlite", isolation_level=None)) as connection:
+        connection.execute("UPDATE cases SET changed = '2026-01-01T00:00:00.000+00:00'")
+    named = owner.get(f"{API}/retention").json()["old_cases"]
+    assert named == [{"id": case["id"], "name": "lost child"}]
 
 
 def test_forgetting_over_http_erases_from_archive_and_cases(

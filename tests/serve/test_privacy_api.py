@@ -11,6 +11,7 @@ from fdps.search import Index
 from fdps.search.sqlite.schema import writer_lock
 
 API = "/api/v1"
+FOREVER = {"keep": "forever", "by": "added", "n_due": 0, "old_cases": []}
 
 
 def test_the_audit_is_paged_and_its_chain_verified(owner: TestClient) -> None:
@@ -38,7 +39,7 @@ def test_an_entry_that_was_changed_is_noticed(owner: TestClient, archive: Path) 
 
 
 def test_the_retention_is_set_read_and_in_the_audit(owner: TestClient) -> None:
-    assert owner.get(f"{API}/retention").json() == {"keep": "forever", "by": "added", "n_due": 0}
+    assert owner.get(f"{API}/retention").json() == FOREVER
     by_taken = owner.put(f"{API}/retention", json={"keep": "1h", "by": "taken"}).json()
     assert (by_taken["keep"], by_taken["by"]) == ("1h", "taken")
     assert by_taken["n_due"] > 0  # the pictures are of a spring day

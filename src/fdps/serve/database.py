@@ -7,9 +7,10 @@ with a write-ahead log and ``synchronous = FULL``. What is erased is overwritten
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from fdps.errors import ArchiveError, FdpsError, ResourceError
 from fdps.names import printable
@@ -27,7 +28,8 @@ class Database:
     Args:
         path: The file; it is made where there is none.
         schema: Statements that make the tables.
-        version: Version of these tables; a file of another one is refused.
+        version: Version of these tables; a file of a newer one is refused.
+        changes: Statements that bring a file of a version to the next one, by the older version.
 
     Raises:
         ArchiveError: The file is damaged, of another version, of another program, or it cannot be
@@ -35,7 +37,14 @@ class Database:
         ResourceError: The disk is full.
     """
 
-    def __init__(self, path: Path, schema: str, *, version: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        *,
+        version: int,
+        changes: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         self.path = path
         # What a client is told names no folder of this machine beyond the archive.
         self._name = printable(Path(path.parent.name, path.name))
@@ -45,7 +54,7 @@ class Database:
                 path, isolation_level=None, timeout=TIMEOUT_S, check_same_thread=False
             )
             try:
-                self._prepare(schema, version)
+                self._prepare(schema, version, changes)
             except BaseException:
                 self._connection.close()
                 raise
@@ -82,23 +91,26 @@ class Database:
         with self._lock:
             self._connection.close()
 
-    def _prepare(self, schema: str, version: int) -> None:
+    def _prepare(self, schema: str, version: int, changes: Mapping[int, str]) -> None:
         with self._transaction("BEGIN IMMEDIATE") as connection:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (there,) = connection.execute("PRAGMA user_version").fetchone()
             (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if not n_tables and not application:
-                for statement in filter(str.strip, schema.split(";")):
-                    connection.execute(statement)
+                _run(connection, schema)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {version}")
             elif application != APPLICATION_ID:
                 raise ArchiveError(f"{self._name} is not a file of fdps serve, or is damaged")
-            elif there != version:
+            elif not set(range(there, version)) <= changes.keys() or there > version:
                 raise ArchiveError(
                     f"{self._name} has version {there}, this fdps reads {version}",
                     hint="use the version of fdps that wrote it",
                 )
+            else:
+                for older in range(there, version):
+                    _run(connection, changes[older])
+                connection.execute(f"PRAGMA user_version = {version}")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA secure_delete = ON")
@@ -139,3 +151,9 @@ class Database:
         if code in _REFUSED:
             return ArchiveError(f"cannot use {name}: {error}", hint="check the permissions")
         return ArchiveError(f"{name} is damaged: {error}", hint="restore it from a backup")
+
+
+def _run(connection: sqlite3.Connection, statements: str) -> None:
+    """Run statements that no text with a semicolon is part of, within a transaction."""
+    for statement in filter(str.strip, statements.split(";")):
+        connection.execute(statement)

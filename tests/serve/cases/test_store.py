@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from fake.cases import ARCHIVE, edit_for_ever, person, place
 from fdps.errors import ArchiveError, ResourceError, UsageError
+from fdps.search.care.retention import Age
 from fdps.serve.cases import case as limits
 from fdps.serve.cases.case import QueryPerson
 from fdps.serve.cases.store import CaseStore, OutdatedError, UnknownCaseError
@@ -221,6 +223,54 @@ def test_somebody_forgotten_is_erased_from_the_cases(store: CaseStore, tmp_path:
     assert store.case(about).line.version == 3  # whoever has it open is told
 
 
+def test_what_was_taken_from_an_erased_scene_leaves_no_byte(
+    store: CaseStore, tmp_path: Path
+) -> None:
+    uploaded, of_archive = person(1, dim=64), person(2, dim=64, place=place(1), age=Age(50.0, 10.0))
+    case = store.create(ARCHIVE, "both", by="ann", query=[uploaded, of_archive]).line.id
+    store.judge(case, place(1), "confirmed", by="ann", note="the gate", age=Age(50.0, 10.0))
+    store.judge(case, place(2), "confirmed", by="ann", age=Age(60.0, None))
+    elsewhere = store.create("archive two", "elsewhere", by="ann").line.id
+    store.judge(elsewhere, place(1), "confirmed", by="ann", age=Age(50.0, 10.0))
+    one, two = (place(1).sha256, 0), (place(2).sha256, 0)
+    assert store.scenes_before(ARCHIVE, "added", 50.0) == []
+    assert store.scenes_before(ARCHIVE, "added", 50.1) == [one]
+    assert store.scenes_before(ARCHIVE, "added", 60.1) == [one, two]
+    assert store.scenes_before(ARCHIVE, "taken", 1e9) == [one]  # the other's time is not known
+    assert store.erase_scenes(ARCHIVE, []).cases == {}
+    erased = store.erase_scenes(ARCHIVE, [one])
+    assert (erased.cases, erased.n_people, erased.n_verdicts) == ({case: "both"}, 1, 1)
+    found = content(tmp_path)
+    assert of_archive.embedding.tobytes()[:32] not in found
+    assert of_archive.crop not in found
+    assert b"the gate" not in found
+    assert uploaded.embedding.tobytes() in found
+    assert [judged.place for judged in store.case(case).judged] == [place(2)]
+    assert len(store.case(elsewhere).judged) == 1
+    assert store.case(case).line.version == 4  # whoever has it open is told
+
+
+def test_a_file_of_the_first_version_is_brought_to_the_present_one(tmp_path: Path) -> None:
+    path = tmp_path / "cases.sqlite"
+    store = CaseStore(path)
+    case = store.create(ARCHIVE, "old", by="ann", query=[person(1), person(2, place=place(1))])
+    store.judge(case.line.id, place(3), "confirmed", by="ann")
+    store.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for table in ("people", "verdicts"):
+            for column in ("added", "taken"):
+                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("PRAGMA user_version = 1")
+    again = CaseStore(path)
+    try:
+        found = again.case(case.line.id)
+        assert [one.age.added is not None for one in found.query] == [False, True]
+        assert found.judged[0].age.added == pytest.approx(time.time(), abs=60)
+        assert len(again.scenes_before(ARCHIVE, "added", time.time() + 60)) == 2
+    finally:
+        again.close()
+
+
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     text, other, newer = (tmp_path / name for name in ("a.sqlite", "b.sqlite", "c.sqlite"))
     text.write_text("no database, but long enough to look at" * 50)
@@ -235,7 +285,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(newer) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(ArchiveError, match="version 99, this fdps reads 1"):
+    with pytest.raises(ArchiveError, match="version 99, this fdps reads 2"):
         CaseStore(newer)
     with pytest.raises(ArchiveError, match="cannot use"):
         CaseStore(tmp_path / "no such folder" / "cases.sqlite")

@@ -1,7 +1,6 @@
 """``fdps archive forget``: erase a person for good."""
 
 import json
-from contextlib import closing, nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -106,10 +105,9 @@ def forget(
 def _erase(index: "Index", items: list[int], reason: str) -> int:
     """Erase people from the archive, and from the cases in its folder."""
     from fdps.serve.cases.forgetting import forget_everywhere
-    from fdps.serve.cases.store import CASES_FILE, CaseStore
+    from fdps.serve.cases.store import cases_in
 
-    path = index.folder / CASES_FILE if index.folder else None
-    with closing(CaseStore(path)) if path and path.is_file() else nullcontext() as cases:
+    with cases_in(index.folder) as cases:
         n_people, _ = forget_everywhere(index.store, cases, items, reason=reason)
     return n_people
 

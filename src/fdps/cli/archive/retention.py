@@ -12,6 +12,7 @@ from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.search import Store
+    from fdps.search.sqlite.store import SqliteStore
 
 
 def retention(
@@ -48,6 +49,7 @@ def retention(
         if apply and policy and names:
             confirm(f"Erase {len(names)} scenes from {archive}?", yes)
             n_people = apply_retention(store, policy)
+            _erase_from_cases(store)
             report_erased(archive, store, n_people, len(names), json_output=json_output)
             return
     if json_output:
@@ -59,6 +61,16 @@ def retention(
         return
     print(f"Keeps   {printable(archive)} keeps scenes for {policy.keep} from the time {policy.by}")
     print(f"Due     {len(names)} scenes are older{'; --apply erases them' if names else ''}")
+
+
+def _erase_from_cases(store: "SqliteStore") -> None:
+    """Erase what the cases in the folder of the archive keep of scenes that are gone."""
+    from fdps.serve.cases.forgetting import erase_expired
+    from fdps.serve.cases.store import cases_in
+
+    with cases_in(store.folder) as cases:
+        if cases:
+            erase_expired(store, cases)
 
 
 def warn_of_overdue(archive: str, store: "Store") -> None:

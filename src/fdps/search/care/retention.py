@@ -108,9 +108,37 @@ def due(store: SqliteStore, retention: Retention, *, now: float | None = None) -
     with store.reading() as connection:
         rows = connection.execute(
             f"SELECT name FROM scenes WHERE {column} < ? ORDER BY {column}, id",
-            (_limit(retention, now),),
+            (limit(retention, now),),
         ).fetchall()
     return [name for (name,) in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """Since when a scene counts for the retention.
+
+    Args:
+        added: When it was added, in seconds since 1970; ``None`` where that is not known.
+        taken: When it was taken, likewise.
+    """
+
+    added: float | None = None
+    taken: float | None = None
+
+
+UNKNOWN_AGE = Age()
+"""The age of what no retention reaches, such as a scene on a server."""
+
+
+def age_of(store: Store, sha256: str, frame: int) -> Age:
+    """Return since when a scene counts; one on a server has no retention, and so no age."""
+    if not isinstance(store, SqliteStore):
+        return UNKNOWN_AGE
+    with store.reading() as connection:
+        row = connection.execute(
+            "SELECT added, instant FROM scenes WHERE sha256 = ? AND frame = ?", (sha256, frame)
+        ).fetchone()
+    return Age(*row) if row else UNKNOWN_AGE
 
 
 def apply_retention(store: SqliteStore, retention: Retention, *, now: float | None = None) -> int:
@@ -124,8 +152,8 @@ def apply_retention(store: SqliteStore, retention: Retention, *, now: float | No
     """
     with store.writing():
         names = due(store, retention, now=now)
-        limit = datetime.fromtimestamp(_limit(retention, now), UTC).isoformat(timespec="seconds")
-        note = Note("retention", details={**asdict(retention), "older_than": limit})
+        moment = datetime.fromtimestamp(limit(retention, now), UTC).isoformat(timespec="seconds")
+        note = Note("retention", details={**asdict(retention), "older_than": moment})
         return store.remove(scenes=names, note=note)
 
 
@@ -146,5 +174,6 @@ def overdue(store: Store, where: str, *, now: float | None = None) -> str:
     return f"{scenes} older than {retention.keep}: {way_out}" if n_due else ""
 
 
-def _limit(retention: Retention, now: float | None) -> float:
+def limit(retention: Retention, now: float | None = None) -> float:
+    """Return the moment before which a scene is due, in seconds since 1970."""
     return (time.time() if now is None else now) - retention.keep_s

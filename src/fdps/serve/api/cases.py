@@ -15,7 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from fdps.errors import UsageError
 from fdps.names import printable
 from fdps.search.audit import Note
+from fdps.search.care.retention import Age, age_of
 from fdps.search.index import Index
+from fdps.search.store import ArchivedPerson, SceneRecord
 from fdps.serve.api.asking import Asking, item_of
 from fdps.serve.api.schemas_of_work import (
     CaseChangeIn,
@@ -213,6 +215,7 @@ async def judge(
             scene=scene.name,
             note=body.note,
             version=version,
+            age=age_of(index.store, scene.sha256, scene.frame),
             beside=boxes_of_people(others),
         )
 
@@ -303,11 +306,15 @@ def _kept(number: str, kept: Sequence[QueryPerson], is_unlike: bool) -> QueryPer
 async def _archived(
     naming: Named, archive: ServedArchive, item: int, is_unlike: bool
 ) -> QueryPerson:
-    person, scene = await archive.read(lambda index: person_of(index, item))
+    def find(index: Index) -> tuple[ArchivedPerson, SceneRecord, Age]:
+        person, scene = person_of(index, item)
+        return person, scene, age_of(index.store, scene.sha256, scene.frame)
+
+    person, scene, age = await archive.read(find)
     picture = None
     with suppress(ProblemError):  # the file is gone: the case does without the picture
         picture = await naming.scenes.picture(scene)
-    take = partial(person_of_item, person, scene, picture, is_unlike=is_unlike)
+    take = partial(person_of_item, person, scene, picture, is_unlike=is_unlike, age=age)
     return await run_in_threadpool(take)
 
 

@@ -1,6 +1,7 @@
 """REST of the duties towards those who are seen: forget, audit, retention, connections."""
 
 import json
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from fdps.errors import UsageError
 from fdps.names import printable
 from fdps.search.audit import Note, entries, faults, kept_head
-from fdps.search.care.retention import FOREVER, due, parse_keep, retention_of, set_retention
+from fdps.search.care.retention import (
+    FOREVER,
+    due,
+    limit,
+    parse_keep,
+    retention_of,
+    set_retention,
+)
 from fdps.search.index import Index
 from fdps.search.open_store import ON_A_SERVER
 from fdps.search.sqlite.store import SqliteStore
@@ -25,8 +33,9 @@ from fdps.serve.api.schemas_of_work import (
     RetentionOut,
 )
 from fdps.serve.archives import ServedArchive
+from fdps.serve.cases.book import CaseBook
 from fdps.serve.cases.case import MOST_OF_PURPOSE, checked
-from fdps.serve.cases.forgetting import forget_everywhere
+from fdps.serve.cases.forgetting import archive_key, forget_everywhere
 from fdps.serve.cases.store import CaseStore
 from fdps.serve.dependencies import Admin, AllArchives, Archive, Viewer
 
@@ -43,8 +52,7 @@ async def forget(body: ForgetIn, user: Admin, book: Book, archives: AllArchives)
     if any(not 0 < item < 2**63 for item in body.items):
         raise UsageError("an item is the number of a person, above 0")
     reason = checked(body.reason, "the reason", MOST_OF_PURPOSE, lines=True)
-    has_cases = await run_in_threadpool(_has_cases, book, archive)
-    cases = await book.enter(archive) if has_cases else None
+    cases = await _cases_of(book, archive)
     erase = partial(_forget, archive.place, cases, body.items, reason, body.dry_run, user.name)
     return await archive.read(lambda _: erase())
 
@@ -62,14 +70,16 @@ async def audit(
 
 
 @router.get("/retention")
-async def retention(user: Viewer, archive: Archive) -> RetentionOut:
-    """Return how long the archive keeps its scenes, and how many are overdue."""
-    return await archive.read(_retention)
+async def retention(user: Viewer, book: Book, archive: Archive) -> RetentionOut:
+    """Return how long the archive keeps its scenes, how many are overdue, and which cases are."""
+    cases = await _cases_of(book, archive)
+    return await archive.read(partial(_retention, cases=cases))
 
 
 @router.put("/retention")
-async def keep(body: RetentionIn, user: Admin, archive: Archive) -> RetentionOut:
+async def keep(body: RetentionIn, user: Admin, book: Book, archive: Archive) -> RetentionOut:
     """Set how long the archive keeps its scenes; nothing is erased yet."""
+    cases = await _cases_of(book, archive)
     wanted = parse_keep(body.keep, body.by)
 
     def change(index: Index) -> RetentionOut:
@@ -77,7 +87,7 @@ async def keep(body: RetentionIn, user: Admin, archive: Archive) -> RetentionOut
         _store(index).record(
             Note("retention", details={"keep": body.keep, "by": body.by, "user": user.name})
         )
-        return _retention(index)
+        return _retention(index, cases)
 
     return await archive.read(change)
 
@@ -86,6 +96,11 @@ async def keep(body: RetentionIn, user: Admin, archive: Archive) -> RetentionOut
 async def connections(user: Viewer) -> list[str]:
     """List the connections that the service opens to other machines: none."""
     return []
+
+
+async def _cases_of(book: CaseBook, archive: ServedArchive) -> CaseStore | None:
+    has_cases = await run_in_threadpool(_has_cases, book, archive)
+    return await book.enter(archive) if has_cases else None
 
 
 def _has_cases(book: Book, archive: ServedArchive) -> bool:
@@ -163,9 +178,17 @@ def _details(text: str) -> Any:
         return printable(text)
 
 
-def _retention(index: Index) -> RetentionOut:
+def _retention(index: Index, cases: CaseStore | None) -> RetentionOut:
     store = _store(index)
     policy = retention_of(store)
     if policy is None:
-        return RetentionOut(keep=FOREVER, by="added", n_due=0)
-    return RetentionOut(keep=policy.keep, by=policy.by, n_due=len(due(store, policy)))
+        return RetentionOut(keep=FOREVER, by="added", n_due=0, old_cases=[])
+    n_due = len(due(store, policy))
+    lines = cases.lines([archive_key(store)]) if cases else []
+    before = limit(policy)
+    old = [
+        CaseNameOut(id=line.id, name=line.name)
+        for line in lines
+        if datetime.fromisoformat(line.changed).timestamp() < before
+    ]
+    return RetentionOut(keep=policy.keep, by=policy.by, n_due=n_due, old_cases=old)

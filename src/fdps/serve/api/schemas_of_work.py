@@ -232,8 +232,9 @@ class RetentionIn(Given):
 
 
 class RetentionOut(BaseModel):
-    """How long an archive keeps its scenes, and how many are overdue."""
+    """How long an archive keeps its scenes, how many are overdue, and cases as old as those."""
 
     keep: str
     by: Literal["added", "taken"]
     n_due: int
+    old_cases: list[CaseNameOut]

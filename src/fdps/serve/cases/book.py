@@ -7,7 +7,7 @@ from fdps.errors import UsageError
 from fdps.search.index import Index
 from fdps.serve.archives import Archives, ServedArchive
 from fdps.serve.cases.case import Case, CaseLine
-from fdps.serve.cases.forgetting import archive_key, erase_forgotten
+from fdps.serve.cases.forgetting import archive_key, erase_expired, erase_forgotten
 from fdps.serve.cases.store import CASES_FILE, CaseStore, UnknownCaseError
 
 
@@ -27,7 +27,7 @@ class CaseBook:
         self._lock = threading.Lock()
 
     async def enter(self, archive: ServedArchive) -> CaseStore:
-        """Return the file of cases of an archive, without whoever the archive has forgotten.
+        """Return the file of cases of an archive, without what the archive has erased.
 
         Raises:
             UsageError: The archive has no folder, and no file was named.
@@ -109,4 +109,5 @@ class CaseBook:
         self._keys[archive.key] = archive_key(index.store)
         after = self._forgotten.get(archive.key, 0)
         self._forgotten[archive.key] = erase_forgotten(index.store, store, after=after)
+        erase_expired(index.store, store)
         return store

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps.errors import UsageError
+from fdps.search.care.retention import UNKNOWN_AGE, Age
 
 Opinion = Literal["confirmed", "rejected"]
 """The verdict of a person on a candidate."""
@@ -55,6 +56,7 @@ class QueryPerson:
         crop: The person cut out, as WebP; empty where there is no picture.
         is_unlike: Whether this is somebody else who looks similar.
         place: Where the person is in the archive; ``None`` for a picture from elsewhere.
+        age: Since when that scene counts for the retention of the archive.
     """
 
     name: str
@@ -64,6 +66,7 @@ class QueryPerson:
     crop: bytes = b""
     is_unlike: bool = False
     place: Place | None = None
+    age: Age = UNKNOWN_AGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Judged:
         note: Text beside it, or empty.
         time: Time of the verdict, ISO 8601, UTC.
         by: Name of the user.
+        age: Since when the scene counts for the retention of the archive.
     """
 
     place: Place
@@ -85,6 +89,7 @@ class Judged:
     note: str
     time: str
     by: str
+    age: Age = UNKNOWN_AGE
 
 
 @dataclass(frozen=True, slots=True)

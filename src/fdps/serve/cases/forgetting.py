@@ -1,13 +1,15 @@
-"""Whoever is forgotten in an archive is also erased from the cases."""
+"""What an archive has erased, by a wish or by its retention, is also erased from the cases."""
 
 from collections.abc import Sequence
 
+from fdps.search.audit import Note
 from fdps.search.care.forget import candidates_of_items, forget
+from fdps.search.care.retention import limit, retention_of
 from fdps.search.sqlite.store import SqliteStore
 from fdps.search.store import Store
 from fdps.serve.cases.case import Place
 from fdps.serve.cases.places import places_of
-from fdps.serve.cases.store import CaseStore, ErasedFromCases
+from fdps.serve.cases.store import CaseStore, ErasedFromCases, SceneKey
 
 NOTHING = ErasedFromCases({}, 0, 0)
 
@@ -88,3 +90,40 @@ def erase_forgotten(store: Store, cases: CaseStore, *, after: int = 0) -> int:
         cases.erase(archive_key(store), places)
         after = rows[-1][0]
     return after
+
+
+def erase_expired(store: Store, cases: CaseStore, *, now: float | None = None) -> ErasedFromCases:
+    """Erase from the cases what they keep of scenes that the retention has erased.
+
+    A scene that is gone for another reason stays in the cases until it is as old as the retention
+    allows, because its file may be indexed again.
+
+    Args:
+        store: The archive; one on a server has no retention.
+        cases: Its cases.
+        now: Seconds since 1970; by default the time of the clock.
+    """
+    policy = retention_of(store) if isinstance(store, SqliteStore) else None
+    if policy is None or not isinstance(store, SqliteStore):
+        return NOTHING
+    key = archive_key(store)
+    old = cases.scenes_before(key, policy.by, limit(policy, now))
+    gone = [scene for scene in old if not _is_there(store, scene)]
+    if not gone:
+        return NOTHING
+    erased = cases.erase_scenes(key, gone)
+    details = {
+        "cases": [*erased.cases],
+        "n_query_people": erased.n_people,
+        "n_verdicts": erased.n_verdicts,
+    }
+    store.record(Note("retention", details=details))
+    return erased
+
+
+def _is_there(store: SqliteStore, scene: SceneKey) -> bool:
+    with store.reading() as connection:
+        row = connection.execute(
+            "SELECT 1 FROM scenes WHERE sha256 = ? AND frame = ?", scene
+        ).fetchone()
+    return row is not None

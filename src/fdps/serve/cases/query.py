@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
+from fdps.search.care.retention import UNKNOWN_AGE, Age
 from fdps.search.store import ArchivedPerson, SceneRecord
 from fdps.serve.cases.case import QueryPerson
 from fdps.serve.cases.places import place_of
@@ -36,7 +37,12 @@ def cut_out(picture: Picture, box: Float32[np.ndarray, " 4"]) -> bytes:
 
 
 def person_of_item(
-    person: ArchivedPerson, scene: SceneRecord, picture: Picture | None, *, is_unlike: bool = False
+    person: ArchivedPerson,
+    scene: SceneRecord,
+    picture: Picture | None,
+    *,
+    is_unlike: bool = False,
+    age: Age = UNKNOWN_AGE,
 ) -> QueryPerson:
     """Take somebody of the archive into a case.
 
@@ -45,6 +51,7 @@ def person_of_item(
         scene: The scene that shows them.
         picture: The scene's pixels; ``None`` where the file is gone.
         is_unlike: Whether this is somebody else who looks similar.
+        age: Since when the scene counts for the retention.
     """
     x1, y1, x2, y2 = person.box.tolist()
     return QueryPerson(
@@ -55,6 +62,7 @@ def person_of_item(
         b"" if picture is None else cut_out(picture, person.box),
         is_unlike,
         place_of(scene, person),
+        age,
     )
 
 

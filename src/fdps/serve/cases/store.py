@@ -5,7 +5,8 @@ Axes in shapes: M people, D embedding dimension.
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps.errors import ArchiveError, MissingDataError, UsageError
+from fdps.search.care.retention import UNKNOWN_AGE, Age, By
 from fdps.serve.cases.case import (
     MOST_CASES,
     MOST_OF_NAME,
@@ -36,6 +38,9 @@ from fdps.serve.database import Database
 
 CASES_FILE = "cases.sqlite"
 """Name of the file of cases in the folder of an archive."""
+
+SceneKey = tuple[str, int]
+"""A scene by the SHA-256 of its file and the number of its frame."""
 
 _ID_BYTES = 9
 _NOBODY: Float32[np.ndarray, "0 4"] = np.zeros((0, 4), dtype=np.float32)
@@ -64,7 +69,9 @@ CREATE TABLE people (
     is_unlike INTEGER NOT NULL,
     sha256 TEXT,
     frame INTEGER,
-    px1 REAL, py1 REAL, px2 REAL, py2 REAL
+    px1 REAL, py1 REAL, px2 REAL, py2 REAL,
+    added REAL,
+    taken REAL
 );
 CREATE INDEX people_of_case ON people (case_id);
 CREATE INDEX people_of_file ON people (sha256, frame);
@@ -78,12 +85,27 @@ CREATE TABLE verdicts (
     opinion TEXT NOT NULL,
     note TEXT NOT NULL,
     time TEXT NOT NULL,
-    by TEXT NOT NULL
+    by TEXT NOT NULL,
+    added REAL,
+    taken REAL
 );
 CREATE INDEX verdicts_of_case ON verdicts (case_id, sha256, frame);
 CREATE INDEX verdicts_of_file ON verdicts (sha256, frame)
 """
-_VERSION = 1
+_VERSION = 2
+# Version 1 did not keep since when a scene counts: it was there when somebody took it up.
+_CHANGES = {
+    1: """
+ALTER TABLE people ADD COLUMN added REAL;
+ALTER TABLE people ADD COLUMN taken REAL;
+ALTER TABLE verdicts ADD COLUMN added REAL;
+ALTER TABLE verdicts ADD COLUMN taken REAL;
+UPDATE people SET added = (
+    SELECT CAST(strftime('%s', changed) AS REAL) FROM cases WHERE id = case_id
+) WHERE sha256 IS NOT NULL;
+UPDATE verdicts SET added = CAST(strftime('%s', time) AS REAL)
+"""
+}
 _LINE = (
     "SELECT cases.id, archive, name, purpose, notes, created, by, changed, changed_by, version, "
     "(SELECT count(*) FROM people WHERE case_id = cases.id), "
@@ -91,9 +113,11 @@ _LINE = (
     "(SELECT count(*) FROM verdicts WHERE case_id = cases.id AND opinion = 'rejected') FROM cases"
 )
 _PERSON = (
-    "name, x1, y1, x2, y2, score, embedding, crop, is_unlike, sha256, frame, px1, py1, px2, py2"
+    "name, x1, y1, x2, y2, score, embedding, crop, is_unlike, sha256, frame, px1, py1, px2, py2, "
+    "added, taken"
 )
-_VERDICT = "sha256, frame, x1, y1, x2, y2, scene, opinion, note, time, by"
+_VERDICT = "sha256, frame, x1, y1, x2, y2, scene, opinion, note, time, by, added, taken"
+_TABLES = ("people", "verdicts")
 
 
 class UnknownCaseError(MissingDataError):
@@ -142,7 +166,7 @@ class CaseStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, _SCHEMA, version=_VERSION)
+        self._database = Database(path, _SCHEMA, version=_VERSION, changes=_CHANGES)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -264,6 +288,7 @@ class CaseStore:
         scene: str = "",
         note: str | None = None,
         version: int | None = None,
+        age: Age = UNKNOWN_AGE,
         beside: Float32[np.ndarray, "M 4"] = _NOBODY,
     ) -> Case:
         """Keep the verdict on a candidate, in place of an earlier one.
@@ -276,6 +301,7 @@ class CaseStore:
             scene: Name of the scene.
             note: Text beside the verdict; ``None`` keeps that of an earlier one.
             version: The version that the user has seen; ``None`` to change any.
+            age: Since when the scene counts for the retention.
             beside: Boxes of the other people in the frame, so that a verdict on one of them is not
                 taken for one on the candidate.
 
@@ -294,7 +320,7 @@ class CaseStore:
                 connection.execute("DELETE FROM verdicts WHERE id = ?", (old[0],))
             if opinion is not None:
                 kept = (old[1] if old else "") if note is None else note
-                judged = Judged(place, scene, opinion, kept, _now(), by)
+                judged = Judged(place, scene, opinion, kept, _now(), by, age)
                 _insert_verdict(connection, case_id, judged)
             _note_change(connection, case_id, by)
             return _case(connection, case_id)
@@ -344,13 +370,72 @@ class CaseStore:
                     if not dry_run:
                         connection.execute(f"DELETE FROM {table} WHERE id = ?", (row,))
             if not dry_run:
-                for case_id in cases:
-                    connection.execute(
-                        "UPDATE cases SET version = version + 1 WHERE id = ?", (case_id,)
-                    )
+                _raise_versions(connection, cases)
         if cases and not dry_run:
             self._database.empty_log()
         return ErasedFromCases(cases, len(people), len(verdicts))
+
+    def scenes_before(self, archive: str, by: By, moment: float) -> list[SceneKey]:
+        """Return the scenes that cases refer to and that count from before a moment.
+
+        Args:
+            archive: Key of the archive.
+            by: What they count from.
+            moment: Seconds since 1970.
+        """
+        found: set[SceneKey] = set()
+        with self._database.reading() as connection:
+            for table in _TABLES:
+                found |= set(
+                    connection.execute(
+                        f"SELECT DISTINCT sha256, frame FROM {table} JOIN cases ON cases.id = "
+                        f"case_id WHERE archive = ? AND sha256 IS NOT NULL AND {table}.{by} < ?",
+                        (archive, moment),
+                    )
+                )
+        return sorted(found)
+
+    def erase_scenes(self, archive: str, scenes: Sequence[SceneKey]) -> ErasedFromCases:
+        """Erase verdicts on scenes with their notes, and people who were taken from there.
+
+        Args:
+            archive: Key of the archive.
+            scenes: Hash of the file and number of the frame of each.
+        """
+        cases: dict[str, str] = {}
+        n_erased = dict.fromkeys(_TABLES, 0)
+        with self._database.writing() as connection:
+            for table in _TABLES:
+                for sha256, frame in scenes:
+                    rows = connection.execute(
+                        f"SELECT {table}.id, cases.id, cases.name FROM {table} JOIN cases "
+                        "ON cases.id = case_id WHERE archive = ? AND sha256 = ? AND frame = ?",
+                        (archive, sha256, frame),
+                    ).fetchall()
+                    for row, case_id, name in rows:
+                        connection.execute(f"DELETE FROM {table} WHERE id = ?", (row,))
+                        cases[case_id] = name
+                    n_erased[table] += len(rows)
+            _raise_versions(connection, cases)
+        if cases:
+            self._database.empty_log()
+        return ErasedFromCases(cases, n_erased["people"], n_erased["verdicts"])
+
+
+@contextmanager
+def cases_in(folder: Path | None) -> Iterator[CaseStore | None]:
+    """Open the cases in the folder of an archive; ``None`` where there are none."""
+    path = folder / CASES_FILE if folder else None
+    if path is None or not path.is_file():
+        yield None
+        return
+    with closing(CaseStore(path)) as cases:
+        yield cases
+
+
+def _raise_versions(connection: sqlite3.Connection, case_ids: Iterable[str]) -> None:
+    for case_id in case_ids:
+        connection.execute("UPDATE cases SET version = version + 1 WHERE id = ?", (case_id,))
 
 
 def _checked(**texts: str | None) -> dict[str, str]:
@@ -401,11 +486,11 @@ def _insert_people(
         place = person.place
         where = (None,) * 6 if place is None else (place.sha256, place.frame, *place.box)
         connection.execute(
-            f"INSERT INTO people (case_id, {_PERSON}) VALUES ({', '.join('?' * 16)})",
+            f"INSERT INTO people (case_id, {_PERSON}) VALUES ({', '.join('?' * 18)})",
             (
                 *(case_id, person.name, *person.box, person.score),
                 *(person.embedding.astype("<f4").tobytes(), person.crop, person.is_unlike),
-                *where,
+                *(*where, person.age.added, person.age.taken),
             ),
         )
 
@@ -418,10 +503,11 @@ def _insert_verdict(connection: sqlite3.Connection, case_id: str, judged: Judged
         raise UsageError(f"a case keeps at most {MOST_VERDICTS} verdicts")
     place = judged.place
     connection.execute(
-        f"INSERT INTO verdicts (case_id, {_VERDICT}) VALUES ({', '.join('?' * 12)})",
+        f"INSERT INTO verdicts (case_id, {_VERDICT}) VALUES ({', '.join('?' * 14)})",
         (
             *(case_id, place.sha256, place.frame, *place.box),
             *(judged.scene, judged.opinion, judged.note, judged.time, judged.by),
+            *(judged.age.added, judged.age.taken),
         ),
     )
 
@@ -482,15 +568,17 @@ def _owner(connection: sqlite3.Connection, table: str, row: int) -> list[tuple[s
 
 
 def _read_person(row: tuple[Any, ...]) -> QueryPerson:
-    name, x1, y1, x2, y2, score, embedding, crop, is_unlike, sha256, frame, *corners = row
+    name, x1, y1, x2, y2, score, embedding, crop, is_unlike, sha256, frame, *rest = row
+    *corners, added, taken = rest
     vector = np.frombuffer(embedding, dtype="<f4").astype(np.float32)
     place = None if sha256 is None else Place(sha256, frame, _box(corners))
-    return QueryPerson(name, (x1, y1, x2, y2), score, vector, crop, bool(is_unlike), place)
+    age = Age(added, taken)
+    return QueryPerson(name, (x1, y1, x2, y2), score, vector, crop, bool(is_unlike), place, age)
 
 
 def _read_verdict(row: tuple[Any, ...]) -> Judged:
-    sha256, frame, x1, y1, x2, y2, scene, word, note, time, by = row
-    return Judged(Place(sha256, frame, (x1, y1, x2, y2)), scene, word, note, time, by)
+    sha256, frame, x1, y1, x2, y2, scene, word, note, time, by, *age = row
+    return Judged(Place(sha256, frame, (x1, y1, x2, y2)), scene, word, note, time, by, Age(*age))
 
 
 def _box(corners: Sequence[float]) -> tuple[float, float, float, float]:
