@@ -76,6 +76,21 @@ def write_drawn_archive(folder: Path) -> Path:
 
 
 @contextmanager
+def a_browser() -> Iterator[Any]:
+    """Start the browser without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=find_browser(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+@contextmanager
 def running(archive: Path, *options: str) -> Iterator[str]:
     """Serve an archive in a process of its own; yields the address with the token."""
     words = [sys.executable, "-m", "fdps", "serve", archive.name, "--port", "0", "--json", *options]

@@ -11,9 +11,16 @@ from typing import Any
 
 import pytest
 
-from fake.browsing import Visit, find_axe, find_browser, running, write_drawn_archive
+from fake.browsing import (
+    Visit,
+    a_browser,
+    find_axe,
+    find_browser,
+    running,
+    write_drawn_archive,
+)
 
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1800),
@@ -50,12 +57,8 @@ def address(archive: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=find_browser(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    with a_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from jinja2 import Environment
 
 from fdps.analysis.rendering import new_environment
 from fdps.serve.problems import Problem
+from fdps.serve.security.users import User, role_of
 
 STATIC = Path(__file__).parent / "static"
 LANGUAGE = "en"
@@ -103,7 +104,12 @@ def page(request: Request, name: str, *, place: str = "", **values: Any) -> str:
         place: Entry of the navigation that is current; that of the page itself by default.
         values: Further values of the template.
     """
-    script, user = f"{name}_page", getattr(request.state, "user", None)
+    script = f"{name}_page"
+    user: User | None = getattr(request.state, "user", None)
+
+    def may(least: str) -> bool:
+        return user is not None and user.role >= role_of(least)
+
     values |= {
         "page": name,
         "place": place or name,
@@ -112,6 +118,7 @@ def page(request: Request, name: str, *, place: str = "", **values: Any) -> str:
         "preloaded": modules_of("shell.js", f"{script}.js"),
         "user": user.name if user and request.app.state.door.has_users else "",
         "role": user.role.name.lower() if user else "",
+        "may": may,
     }
     return _render(request, f"{name}.html", **values)
 

@@ -1,6 +1,7 @@
 // @ts-check
 /** The page of a case: what was confirmed and rejected, notes, export. */
 import { get, patch, remove } from "./api.js";
+import { sized } from "./cards.js";
 import { exportCase, writeVerdict } from "./casework.js";
 import { formDialog } from "./dialogs.js";
 import { button, byId, field, h, icon, show } from "./dom.js";
@@ -8,11 +9,12 @@ import { time, when } from "./format.js";
 import { listen } from "./keys.js";
 import { t } from "./messages.js";
 import { complain, failed, note, nothing } from "./notes.js";
-import { scenePage } from "./scenes.js";
 import { shot } from "./pictures.js";
-import { sized } from "./cards.js";
+import { may } from "./role.js";
+import { forgetPage, scenePage } from "./scenes.js";
 
 const SCENE_PX = 480;
+const MANY = 60; // cards that are worth leaving out while they are not in sight
 
 /** @type {any} */
 let now = null;
@@ -29,12 +31,13 @@ function draw() {
       icon("search"),
       t("case.search"),
     ),
-    button({
-      icon: "download",
-      text: t("export.button"),
-      class: "main",
-      onclick: () => exportCase(id),
-    }),
+    may("editor") &&
+      button({
+        icon: "download",
+        text: t("export.button"),
+        class: "main",
+        onclick: () => exportCase(id),
+      }),
   );
   const names = h(
     "div",
@@ -50,16 +53,46 @@ function draw() {
   show(
     byId("case"),
     h("header", { class: "page-head" }, names, tools),
-    h("div", { class: "panels" }, aims(), notes()),
+    h("div", { class: "panels" }, may("editor") ? [aims(), notes()] : read()),
     wanted(),
     people("confirmed"),
     people("rejected"),
     now.missing?.length > 0 &&
       h("p", { class: "hint-box" }, icon("info"), t("case.gone", { n: now.missing.length })),
+    may("editor") &&
+      h(
+        "div",
+        { class: "row" },
+        button({ icon: "trash", text: t("case.delete"), class: "danger", onclick: erase }),
+        may("admin") &&
+          now.confirmed.length > 0 &&
+          h(
+            "a",
+            {
+              class: "button",
+              href: forgetPage(
+                now.archive,
+                now.confirmed.map((/** @type {any} */ one) => one.item),
+              ),
+            },
+            t("case.forget"),
+          ),
+      ),
+  );
+}
+
+/** Purpose and notes for those who may read them only. */
+function read() {
+  return h(
+    "section",
+    { class: "panel" },
     h(
-      "div",
-      { class: "row" },
-      button({ icon: "trash", text: t("case.delete"), class: "danger", onclick: erase }),
+      "dl",
+      { class: "facts" },
+      ["purpose", "notes"].map((name) => [
+        h("dt", {}, t(`case.${name}`)),
+        h("dd", { class: "lines" }, now[name] || t("case.nothing")),
+      ]),
     ),
   );
 }
@@ -130,7 +163,7 @@ function people(verdict) {
     all.length
       ? h(
           "ol",
-          { class: "cards" },
+          { class: all.length > MANY ? "cards" : "cards few" },
           all.map((/** @type {any} */ one) => entry(one)),
         )
       : nothing("people", `case.none_${verdict}`),
@@ -159,16 +192,17 @@ function entry(one) {
       h("p", { class: "small soft card-where" }, where),
       one.note && h("p", { class: "small" }, one.note),
     ),
-    h(
-      "div",
-      { class: "card-tools" },
-      button({
-        icon: "no",
-        text: t("case.take_out"),
-        class: "tight bare",
-        onclick: () => takeOut(one.item),
-      }),
-    ),
+    may("editor") &&
+      h(
+        "div",
+        { class: "card-tools" },
+        button({
+          icon: "no",
+          text: t("case.take_out"),
+          class: "tight bare",
+          onclick: () => takeOut(one.item),
+        }),
+      ),
   );
 }
 
@@ -193,7 +227,7 @@ function erase() {
   });
 }
 
-listen({ key: "e", text: "keys.export", run: () => exportCase(id) });
+if (may("editor")) listen({ key: "e", text: "keys.export", run: () => exportCase(id) });
 get(`/cases/${id}`).then(
   (found) => ((now = found), draw()),
   (error) =>

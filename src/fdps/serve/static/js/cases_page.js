@@ -6,6 +6,7 @@ import { button, byId, h, show } from "./dom.js";
 import { time } from "./format.js";
 import { t } from "./messages.js";
 import { complain, failed, nothing } from "./notes.js";
+import { may } from "./role.js";
 
 const FACES = 5;
 
@@ -16,8 +17,8 @@ async function load() {
       byId("case-list"),
       nothing(
         "cases",
-        "cases.empty",
-        button({ icon: "plus", text: t("cases.new"), onclick: begin }),
+        may("editor") ? "cases.empty" : "cases.none",
+        may("editor") && button({ icon: "plus", text: t("cases.new"), onclick: begin }),
       ),
     );
   show(byId("case-list"), cases.map(entry));
@@ -60,7 +61,7 @@ async function begin() {
   }
 }
 
-byId("new-case").addEventListener("click", begin);
+byId("new-case")?.addEventListener("click", begin);
 load().catch((error) =>
   show(
     byId("case-list"),

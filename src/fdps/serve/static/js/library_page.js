@@ -8,6 +8,7 @@ import { sentence, time } from "./format.js";
 import { t } from "./messages.js";
 import { complain, note, nothing } from "./notes.js";
 import { filled, panelOf } from "./panels.js";
+import { may } from "./role.js";
 
 const here = await archive();
 const panel = (/** @type {string} */ name) => panelOf(name, t(`library.${name}`));
@@ -90,7 +91,8 @@ async function showSkipped() {
     );
   show(
     skipped.tools,
-    button({ icon: "retry", text: t("library.retry"), class: "tight", onclick: retry }),
+    may("editor") &&
+      button({ icon: "retry", text: t("library.retry"), class: "tight", onclick: retry }),
   );
   show(
     skipped.body,
@@ -160,6 +162,7 @@ function drawJob(element, job) {
   const done = isOver(job);
   const cancel =
     !done &&
+    may("editor") &&
     button({
       text: t("cancel"),
       class: "tight",
@@ -306,7 +309,7 @@ function ask(roots) {
 const sources = panel("sources");
 const running = panel("jobs");
 const skipped = panel("skipped");
-byId("new-job").addEventListener("click", newJob);
+byId("new-job")?.addEventListener("click", newJob);
 await Promise.all([
   filled(sources, showSources),
   filled(running, showJobs),

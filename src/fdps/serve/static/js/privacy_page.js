@@ -7,12 +7,15 @@ import { time } from "./format.js";
 import { t } from "./messages.js";
 import { complain, note, nothing } from "./notes.js";
 import { filled, panelOf } from "./panels.js";
+import { may } from "./role.js";
 import { cropOf } from "./tray.js";
 
 const ENTRIES = 25;
 const MOST_NAMED = 6; // of a list in an entry
+const MOST_TRACKS = 50; // people whose appearances are looked up
 const MOST_SAID = 160; // letters of the details of an entry
-const KEEP = ["12h", "1d", "7d", "30d", "90d", "365d", "forever"];
+const FOREVER = "forever";
+const KEEP = ["12h", "1d", "7d", "30d", "90d", "365d", FOREVER];
 
 const here = await archive();
 /** People who are to be forgotten. @type {number[]} */
@@ -23,17 +26,54 @@ let items = (new URLSearchParams(location.search).get("items") ?? "")
 
 async function showRetention() {
   const now = await get(`/retention?archive=${here.id}`);
-  const choices = KEEP.includes(now.keep) || !now.keep ? KEEP : [...KEEP, now.keep];
+  const lead = h("p", { class: "small soft" }, t("retention.lead"));
+  const due =
+    now.n_due > 0 &&
+    h("p", { class: "hint-box" }, icon("info"), t("retention.due", { n: now.n_due }));
+  const shown = may("admin") ? retentionForm(now) : retentionFacts(now);
+  show(retention.body, lead, shown, due, oldCases(now.old_cases));
+}
+
+/** Cases that are older than scenes may be; somebody has to look at them. @param {{id: string, name: string}[]} cases */
+function oldCases(cases) {
+  if (!cases.length) return null;
+  const links = cases
+    .slice(0, MOST_NAMED)
+    .map((one) => h("li", {}, h("a", { href: `/cases/${one.id}` }, one.name)));
+  return h(
+    "div",
+    { class: "hint-box" },
+    icon("info"),
+    h("div", {}, h("p", {}, t("retention.old_cases", { n: cases.length })), h("ul", {}, links)),
+  );
+}
+
+/** @typedef {{keep: string, by: string, n_due: number, old_cases: {id: string, name: string}[]}} Retention */
+
+/** How long a policy keeps scenes, in words. @param {string} keep */
+const keepWords = (keep) => (KEEP.includes(keep) ? t(`retention.${keep}`) : keep);
+
+/** The policy for those who may not change it. @param {Retention} now */
+function retentionFacts(now) {
+  return h(
+    "dl",
+    { class: "facts" },
+    h("dt", {}, t("retention.keep")),
+    h("dd", {}, keepWords(now.keep)),
+    now.keep !== FOREVER && [
+      h("dt", {}, t("retention.by")),
+      h("dd", {}, t(`retention.by_${now.by}`)),
+    ],
+  );
+}
+
+/** @param {Retention} now */
+function retentionForm(now) {
+  const choices = KEEP.includes(now.keep) ? KEEP : [...KEEP, now.keep];
   const keep = h(
     "select",
     { class: "input" },
-    choices.map((value) =>
-      h(
-        "option",
-        { value, selected: value === (now.keep || "forever") },
-        KEEP.includes(value) ? t(`retention.${value}`) : value,
-      ),
-    ),
+    choices.map((value) => h("option", { value, selected: value === now.keep }, keepWords(value))),
   );
   const by = h(
     "select",
@@ -50,15 +90,11 @@ async function showRetention() {
       complain(error);
     }
   };
-  show(
-    retention.body,
-    h("p", { class: "small soft" }, t("retention.lead")),
+  return [
     field(t("retention.keep"), keep),
     field(t("retention.by"), by),
-    now.n_due > 0 &&
-      h("p", { class: "hint-box" }, icon("info"), t("retention.due", { n: now.n_due })),
-    h("div", { class: "row" }, button({ text: t("save"), onclick: save, "data-needs": "admin" })),
-  );
+    h("div", { class: "row" }, button({ text: t("save"), onclick: save })),
+  ];
 }
 
 async function showConnections() {
@@ -113,17 +149,37 @@ function showForget(would) {
       ),
     ),
   );
+  const tools = h(
+    "div",
+    { class: "row", id: "forget-tools" },
+    button({ icon: "info", text: t("forget.dry_run"), onclick: dryRun }),
+  );
   show(
     forget.body,
     h("p", { class: "soft" }, t("forget.lead")),
     people,
-    would
-      ? sure(would)
-      : h(
-          "div",
-          { class: "row" },
-          button({ icon: "info", text: t("forget.dry_run"), onclick: dryRun }),
-        ),
+    would ? sure(would) : tools,
+  );
+  if (!would) offerWholeAppearances().catch(complain);
+}
+
+/** Somebody who is in a video is there in many frames: offer all sightings in a row. */
+async function offerWholeAppearances() {
+  const chosen = items;
+  const tracks = await Promise.all(
+    chosen
+      .slice(0, MOST_TRACKS)
+      .map((item) => get(`/people/${item}/track?archive=${here.id}`).catch(() => [])),
+  );
+  const others = new Set(tracks.flat().map((one) => one.item));
+  for (const item of chosen) others.delete(item);
+  if (!others.size || chosen !== items) return;
+  document.getElementById("forget-tools")?.append(
+    button({
+      icon: "plus",
+      text: t("forget.whole", { n: others.size }),
+      onclick: () => ((items = [...items, ...others]), showForget()),
+    }),
   );
 }
 
@@ -290,16 +346,17 @@ async function showAudit(offset) {
 const [retention, connections, forget, audit] = ["retention", "connections", "forget", "audit"].map(
   (name) => panelOf(name, t(`${name}.title`)),
 );
+const isAdmin = may("admin");
 await Promise.all([
   filled(retention, showRetention),
   filled(connections, showConnections),
-  filled(forget, showForget),
-  filled(audit, () => showAudit(0)),
+  ...(isAdmin ? [filled(forget, showForget), filled(audit, () => showAudit(0))] : []),
 ]);
 show(
   byId("privacy"),
   h("div", { class: "panels privacy-top" }, retention.panel, connections.panel),
-  forget.panel,
-  audit.panel,
+  isAdmin
+    ? [forget.panel, audit.panel]
+    : h("p", { class: "hint-box" }, icon("info"), t("privacy.of_admins")),
 );
 if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();

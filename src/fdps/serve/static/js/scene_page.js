@@ -9,7 +9,8 @@ import { when } from "./format.js";
 import { listen } from "./keys.js";
 import { t } from "./messages.js";
 import { failed } from "./notes.js";
-import { scenePicture, tile } from "./scenes.js";
+import { may } from "./role.js";
+import { forgetPage, scenePicture, tile } from "./scenes.js";
 import { cropOf } from "./tray.js";
 
 const PICTURE_PX = 1920;
@@ -126,15 +127,16 @@ function showPeople() {
         icon("search"),
         t("scene.search"),
       ),
-      h(
-        "a",
-        {
-          class: "button",
-          href: `/privacy?${new URLSearchParams({ archive: here.id, items: String(chosen) })}#forget-panel`,
-        },
-        icon("trash"),
-        t("card.forget"),
-      ),
+      may("admin") &&
+        h(
+          "a",
+          {
+            class: "button",
+            href: forgetPage(here.id, [chosen]),
+          },
+          icon("trash"),
+          t("card.forget"),
+        ),
     );
   show(
     byId("scene-people"),

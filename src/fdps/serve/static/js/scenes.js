@@ -47,3 +47,7 @@ export function tile(scene, archive, attributes = {}) {
     ),
   );
 }
+
+/** The page that erases people. @param {string} archiveId @param {number[]} items */
+export const forgetPage = (archiveId, items) =>
+  `/privacy?${new URLSearchParams({ archive: archiveId, items: items.join(",") })}#forget-panel`;

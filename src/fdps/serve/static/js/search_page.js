@@ -14,7 +14,8 @@ import { look } from "./look.js";
 import { t } from "./messages.js";
 import { complain, failed, note, nothing } from "./notes.js";
 import { Question, TOP } from "./question.js";
-import { scenePage } from "./scenes.js";
+import { may } from "./role.js";
+import { forgetPage, scenePage } from "./scenes.js";
 import { showScenes, takePictures } from "./start.js";
 import { showTray, wantedPicture } from "./tray.js";
 import { showVerdicts } from "./verdicts.js";
@@ -99,7 +100,7 @@ async function search() {
   byId("found").setAttribute("aria-busy", "true");
   try {
     answer = await post("/search", await question.body(), { signal: mine.signal });
-    slider.show(answer, question.least, { isCalibrated: here.calibrated });
+    slider.show(answer, question.least);
     showHits();
   } catch (error) {
     if (mine.signal.aborted) return;
@@ -189,27 +190,31 @@ function setView(name) {
 }
 
 function showJudged() {
-  const tools = [
-    kept
-      ? h(
-          "a",
-          { class: "button tight", href: `/cases/${kept.id}` },
-          t("case.open", { name: kept.name }),
-        )
-      : button({
-          icon: "cases",
-          text: t("case.keep"),
+  const open =
+    kept &&
+    h(
+      "a",
+      { class: "button tight", href: `/cases/${kept.id}` },
+      t("case.open", { name: kept.name }),
+    );
+  const tools = may("editor")
+    ? [
+        open ??
+          button({
+            icon: "cases",
+            text: t("case.keep"),
+            class: "tight",
+            onclick: () => keepAsCase(),
+          }),
+        button({
+          icon: "download",
+          text: t("export.button"),
           class: "tight",
-          onclick: () => keepAsCase(),
+          "aria-keyshortcuts": "e",
+          onclick: () => exportNow(),
         }),
-    button({
-      icon: "download",
-      text: t("export.button"),
-      class: "tight",
-      "aria-keyshortcuts": "e",
-      onclick: () => exportNow(),
-    }),
-  ];
+      ]
+    : [h("div", { class: "judged-note small soft" }, h("p", {}, t("verdict.not_kept")), open)];
   showVerdicts(byId("verdicts"), question, {
     archive: here.id,
     undo: (item) => decide(item, null),
@@ -229,7 +234,7 @@ async function decide(item, verdict) {
   showJudged();
   showHits();
   try {
-    if (kept) kept = await writeVerdict(kept.id, item, verdict, kept.version);
+    if (kept && may("editor")) kept = await writeVerdict(kept.id, item, verdict, kept.version);
   } catch (error) {
     Object.assign(question, before);
     showJudged();
@@ -303,11 +308,15 @@ function openMenu(hit, at) {
     { icon: "scene", text: t("card.scene"), key: "o", run: () => location.assign(sceneOf(hit)) },
     { icon: "yes", text: t("verdict.confirm"), key: "y", run: () => judge(hit, "confirmed") },
     { icon: "no", text: t("verdict.reject"), key: "n", run: () => judge(hit, "rejected") },
-    {
-      icon: "trash",
-      text: t("card.forget"),
-      run: () => location.assign(`/privacy?archive=${here.id}&items=${hit.item}`),
-    },
+    ...(may("admin")
+      ? [
+          {
+            icon: "trash",
+            text: t("card.forget"),
+            run: () => location.assign(forgetPage(here.id, hit.appearance?.items ?? [hit.item])),
+          },
+        ]
+      : []),
   ]);
 }
 
@@ -340,8 +349,9 @@ listen(
     text: "keys.view",
     run: () => setView(question.view === "scenes" ? "crops" : "scenes"),
   },
-  { key: "e", text: "keys.export", run: () => exportNow().catch(complain) },
 );
+if (may("editor"))
+  listen({ key: "e", text: "keys.export", run: () => exportNow().catch(complain) });
 for (let n = 1; n <= 9; n++) {
   listen({
     key: String(n),
