@@ -382,6 +382,20 @@ class Spread(Protocol):
             UsageError: The embeddings do not fit the archive.
         """
 
+    def search_and_spread(
+        self,
+        embeddings: Float32[np.ndarray, "Q D"],
+        *,
+        top: int,
+        n_bins: int,
+        filters: Filters = EVERYBODY,
+    ) -> tuple[list[list[Hit]], Int64[np.ndarray, "Q _"]]:
+        """Do what :meth:`Store.search` and :meth:`spread` do, by one look at all embeddings.
+
+        Raises:
+            UsageError: The embeddings do not fit the archive, or ``top`` is below 1.
+        """
+
 
 def check_model(info: IndexInfo, model_hash: str, where: object) -> None:
     """Refuse to mix the embeddings of two models.

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -137,13 +137,13 @@ class _Search:
     """One call of a store.
 
     Args:
-        kind: Name of the method.
+        kind: Which call.
         row: The embedding, (1, D).
-        top: Number of results, or of bins.
+        top: Number of results.
         filters: Conditions.
     """
 
-    kind: str
+    kind: Literal["people", "people and spread", "appearances", "spread"]
     row: Float32[np.ndarray, "1 D"]
     top: int
     filters: Filters
@@ -162,10 +162,16 @@ def _search_all(index: Index, asked: list[_Search]) -> list[Any]:
         except Exception as error:
             found = [error] * len(numbers)
         for number, of_query in zip(numbers, found, strict=True):
-            # The best few of a longer list are the list of the best few.
-            is_list = isinstance(of_query, list)
-            answers[number] = of_query[: asked[number].top] if is_list else of_query
+            answers[number] = _shortened(of_query, asked[number].top)
     return answers
+
+
+def _shortened(told: Any, top: int) -> Any:
+    """The best few of a longer list are the list of the best few."""
+    if isinstance(told, tuple):
+        hits, counts = told
+        return hits[:top], counts
+    return told[:top] if isinstance(told, list) else told
 
 
 def _one_call(store: Store, kind: str, rows: np.ndarray, top: int, filters: Filters) -> list[Any]:
@@ -174,7 +180,11 @@ def _one_call(store: Store, kind: str, rows: np.ndarray, top: int, filters: Filt
     if kind == "appearances":
         able = cast(FindsAppearances, store)  # asked for of no other
         return list(able.search_appearances(rows, top=top, filters=filters))
-    return list(cast(Spread, store).spread(rows, n_bins=top, filters=filters))
+    telling = cast(Spread, store)
+    if kind == "spread":
+        return list(telling.spread(rows, n_bins=N_FINE, filters=filters))
+    hits, counts = telling.search_and_spread(rows, top=top, n_bins=N_FINE, filters=filters)
+    return list(zip(hits, counts, strict=True))
 
 
 def _note_all(index: Index, notes: list[Note]) -> list[BaseException | None]:
@@ -209,11 +219,16 @@ class Searches:
 class _Shared:
     """A store whose searches and entries of the audit are gathered with those of others.
 
-    It has what a search asks of a store, and nothing else.
+    It has what a search asks of a store, and nothing else. The first search of people tells as
+    well how similar everybody is, where the store can.
+
+    Attributes:
+        counts: How many people are how similar, in fine bins; ``None`` before it is known.
     """
 
     def __init__(self, store: Store, searches: Searches, user: str) -> None:
         self._store, self._searches, self._user = store, searches, user
+        self.counts: Int64[np.ndarray, " _"] | None = None
 
     def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
         """Return people by their numbers."""
@@ -223,7 +238,11 @@ class _Shared:
         self, embeddings: Float32[np.ndarray, "1 D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Hit]]:
         """Search together with whoever else does."""
-        return [self._searches.people.ask(_Search("people", embeddings, top, filters))]
+        ask = self._searches.people.ask
+        if self.counts is not None or not isinstance(self._store, Spread):
+            return [ask(_Search("people", embeddings, top, filters))]
+        hits, self.counts = ask(_Search("people and spread", embeddings, top, filters))
+        return [hits]
 
     def search_appearances(
         self, embeddings: Float32[np.ndarray, "1 D"], *, top: int, filters: Filters = EVERYBODY
@@ -320,18 +339,18 @@ def answer(index: Index, searches: Searches, question: Question) -> Answer:
     if question.appearances and not isinstance(index.store, FindsAppearances):
         raise no_appearances()  # what gathers searches looks as if any store could
     wanted, known = wanted_people(question.like, question.unlike, index.info.dim)
-    row = wanted.direction[np.newaxis]
-    check_embeddings(row, index.info.dim)
+    check_embeddings(wanted.direction[np.newaxis], index.info.dim)
     shared = _Shared(index.store, searches, question.user)
     counting = None  # asked before the search, so that both become one turn of the thread
-    if isinstance(index.store, Spread):
-        counting = searches.people.submit(_Search("spread", row, N_FINE, question.filters))
+    if question.appearances and isinstance(index.store, Spread):
+        row = wanted.direction[np.newaxis]
+        counting = searches.people.submit(_Search("spread", row, 1, question.filters))
     hits, found = _found(shared, wanted, known, question)
     unrecorded = _noted(shared, hits, question)
-    if counting is None:
+    counts = counting.result(_WAIT_S) if counting else shared.counts
+    if counts is None:
         n_looked_at = index.store.count(question.filters)
         return Answer(hits, len(index), n_looked_at, None, found, unrecorded)
-    counts = counting.result(_WAIT_S)
     spread, n_looked_at = _spreading(counts, wanted.length), int(counts.sum())
     n_people = n_looked_at if question.filters == EVERYBODY else len(index)
     return Answer(hits, n_people, n_looked_at, spread, found, unrecorded)

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from fake.photos import unit_rows
-from fdps.search.query.ranking import UNIT_ROUNDOFF, nearest, rounding_bound
+from fdps.search.query.ranking import (
+    UNIT_ROUNDOFF,
+    nearest,
+    nearest_and_counts,
+    rounding_bound,
+    similarity_counts,
+)
 
 
 def sorted_in_float64(
@@ -92,6 +98,25 @@ def test_nobody_to_find(n: int, allowed: np.ndarray | None) -> None:
     rng = np.random.default_rng(0)
     (best,) = nearest(in_blocks(unit_rows(rng, n), 2), unit_rows(rng, 1), 5, allowed)
     assert (len(best.rows), len(best.similarities)) == (0, 0)
+
+
+@pytest.mark.parametrize("n_per_block", [7, 500])
+def test_counting_beside_the_search_changes_neither(n_per_block: int) -> None:
+    rng = np.random.default_rng(2)
+    rows, queries = unit_rows(rng, 500), unit_rows(rng, 70)
+    blocks = in_blocks(rows, n_per_block)
+    for mask in (None, rng.random(500) < 0.7, rng.random(500) < 0.05, np.zeros(500, bool)):
+        found, counts = nearest_and_counts(blocks, queries, 9, 20, mask)
+        for one, alone in zip(found, nearest(blocks, queries, 9, mask), strict=True):
+            assert one.rows.tolist() == alone.rows.tolist()
+            assert one.similarities.tolist() == alone.similarities.tolist()
+        apart = similarity_counts(blocks, queries, 20, mask)
+        assert counts.sum(axis=1).tolist() == apart.sum(axis=1).tolist()
+        assert np.abs(counts - apart).sum() <= 4  # a float32 product at a border
+        products = queries.astype(np.float64) @ rows.astype(np.float64).T
+        allowed = np.ones(500, bool) if mask is None else mask
+        expected, _ = np.histogram(products[0][allowed], 20, (-1, 1))
+        assert np.abs(counts[0] - expected).sum() <= 2
 
 
 def test_no_query_no_answer() -> None:

@@ -58,6 +58,25 @@ def nearest(
     return found
 
 
+def nearest_and_counts(
+    blocks: Sequence[Float32[np.ndarray, "_ D"]],
+    queries: Float32[np.ndarray, "Q D"],
+    top: int,
+    n_bins: int,
+    allowed: Bool[np.ndarray, " N"] | None = None,
+) -> tuple[list[Best], Int64[np.ndarray, "Q _"]]:
+    """Do what :func:`nearest` and :func:`similarity_counts` do, by one product of matrices.
+
+    Reading the matrix is most of the work of either.
+    """
+    counts = np.zeros((len(queries), n_bins), dtype=np.int64)
+    found: list[Best] = []
+    for start in range(0, len(queries), QUERIES_PER_PASS):
+        part = slice(start, start + QUERIES_PER_PASS)
+        found += _one_pass(blocks, queries[part], top, allowed, counts[part])
+    return found, counts
+
+
 def similarity_counts(
     blocks: Sequence[Float32[np.ndarray, "_ D"]],
     queries: Float32[np.ndarray, "Q D"],
@@ -87,11 +106,8 @@ def similarity_counts(
         rows = block if allowed is None else block[allowed[first : first + len(block)]]
         first += len(block)
         for start in range(0, len(queries), QUERIES_PER_PASS):
-            products = queries[start : start + QUERIES_PER_PASS] @ rows.T
-            bins = ((products + 1) * np.float32(n_bins / 2)).astype(np.int64)
-            np.clip(bins, 0, n_bins - 1, out=bins)
-            for number, of_query in enumerate(bins, start=start):
-                counts[number] += np.bincount(of_query, minlength=n_bins)
+            part = slice(start, start + QUERIES_PER_PASS)
+            _count(queries[part] @ rows.T, None, counts[part])
     return counts
 
 
@@ -106,8 +122,13 @@ def rounding_bound(dim: int) -> float:
 
 
 def _one_pass(
-    blocks: Sequence[np.ndarray], queries: np.ndarray, top: int, allowed: np.ndarray | None
+    blocks: Sequence[np.ndarray],
+    queries: np.ndarray,
+    top: int,
+    allowed: np.ndarray | None,
+    counts: np.ndarray | None = None,
 ) -> list[Best]:
+    """Find the best rows for up to 64 queries; ``counts`` are added to, where there are any."""
     best = [Best(np.zeros(0, dtype=np.int64), np.zeros(0)) for _ in queries]
     floors = np.full((len(queries), 1), -np.inf, dtype=np.float32)
     first, dim = 0, queries.shape[1]
@@ -117,6 +138,8 @@ def _one_pass(
         if mask is not None and np.count_nonzero(mask) < SPARSE * len(mask):
             rows, block_rows, mask = rows[mask], block[mask], None
         rough = queries @ block_rows.T
+        if counts is not None:
+            _count(rough, mask, counts)
         is_candidate = rough >= floors
         if mask is not None:
             is_candidate &= mask
@@ -128,6 +151,18 @@ def _one_pass(
                 floors[number] = _floor(float(merged.similarities[-1]), dim)
         first += len(block)
     return best
+
+
+def _count(products: np.ndarray, mask: np.ndarray | None, counts: np.ndarray) -> None:
+    """Add the products of queries with rows to their counts, a row of bins for each query."""
+    n_bins = counts.shape[1]
+    for of_query, of_bins in zip(products, counts, strict=True):
+        # One query after the other stays in the processor's cache.
+        shifted = (of_query if mask is None else of_query[mask]) + np.float32(1)
+        shifted *= np.float32(n_bins / 2)
+        bins = shifted.astype(np.intp)
+        np.clip(bins, 0, n_bins - 1, out=bins)
+        of_bins += np.bincount(bins, minlength=n_bins)
 
 
 def inner_products(

@@ -16,7 +16,12 @@ from jaxtyping import Bool, Float32, Int64
 from fdps.errors import ArchiveError
 from fdps.search.query.matrix import EmbeddingMatrix
 from fdps.search.query.pooling import FoundRows
-from fdps.search.query.ranking import Best, nearest, similarity_counts
+from fdps.search.query.ranking import (
+    Best,
+    nearest,
+    nearest_and_counts,
+    similarity_counts,
+)
 from fdps.search.seals import SCENE, scene_seals
 from fdps.search.sqlite.filters import filter_conditions
 from fdps.search.sqlite.tracks import TrackGroups, appearance
@@ -64,6 +69,14 @@ class SqliteSearch:
     ) -> list[list[Hit]]:
         """Return the most similar people to each query."""
         return self._hits(nearest(self.matrix.blocks, embeddings, top, self._allowed(filters)))
+
+    def hits_and_counts(
+        self, embeddings: Float32[np.ndarray, "Q D"], top: int, n_bins: int, filters: Filters
+    ) -> tuple[list[list[Hit]], Int64[np.ndarray, "Q _"]]:
+        """Return the most similar people to each query, and how similar everybody is."""
+        allowed = self._allowed(filters)
+        best, counts = nearest_and_counts(self.matrix.blocks, embeddings, top, n_bins, allowed)
+        return self._hits(best), counts
 
     def counts(
         self, embeddings: Float32[np.ndarray, "Q D"], n_bins: int, filters: Filters

@@ -334,6 +334,18 @@ class SqliteStore:
         with self._searching(embeddings, top=1) as searching:
             return searching.counts(embeddings, n_bins, filters.literal(self.find))
 
+    def search_and_spread(
+        self,
+        embeddings: Float32[np.ndarray, "Q D"],
+        *,
+        top: int,
+        n_bins: int,
+        filters: Filters = EVERYBODY,
+    ) -> tuple[list[list[Hit]], Int64[np.ndarray, "Q _"]]:
+        """Do both by one look at all embeddings."""
+        with self._searching(embeddings, top) as searching:
+            return searching.hits_and_counts(embeddings, top, n_bins, filters.literal(self.find))
+
     def count(self, filters: Filters) -> int:
         """Return how many people a search with these filters looks at."""
         conditions, arguments = filter_conditions(filters.literal(self.find))
