@@ -101,6 +101,7 @@ def main() -> None:
     moments, start = random.Random(args.seed), time.perf_counter()
     faults: list[str] = []
     kept, n_jobs = [Kept() for _ in range(EDITORS)], 0
+    between: list[int] = []  # changes that were acknowledged between two kills
     with tempfile.TemporaryDirectory() as folder:
         archive, photos = begin(Path(folder))
         scenes: set[str] = set()
@@ -108,10 +109,14 @@ def main() -> None:
             server, port = serve(archive, photos)
             try:
                 faults += [f"kill {number}: {fault}" for fault in lost(Client(port), kept)]
+                n_before = sum(one.n for one in kept)
                 n_jobs += disturb(port, kept, moments, args.seed * 1000 + number)
             finally:
                 server.send_signal(signal.SIGKILL)
                 server.wait()
+            between.append(sum(one.n for one in kept) - n_before)
+            if not between[-1]:
+                faults.append(f"kill {number}: nothing was acknowledged before it")
             there, found = look(archive)
             faults += [f"kill {number}: {fault}" for fault in found]
             if missing := scenes - there:
@@ -126,6 +131,7 @@ def main() -> None:
         "is_right": not faults,
         "kills": args.kills,
         "acknowledged": sum(one.n for one in kept),
+        "least_between_kills": min(between, default=0),
         "cases": sum(len(one.cases) for one in kept),
         "jobs": n_jobs,
         "faults": faults,

@@ -23,5 +23,6 @@ def test_a_server_that_is_killed_twenty_times_has_lost_nothing_that_it_acknowled
     assert ended.returncode == 0, ended.stdout + ended.stderr
     figures = json.loads(ended.stdout)
     assert (figures["kills"], figures["faults"]) == (20, [])
-    assert figures["acknowledged"] > 100
+    # Nobody is killed before somebody was heard, so on no machine is a kill about nothing.
+    assert figures["least_between_kills"] >= 1
     assert figures["jobs"] > 0
