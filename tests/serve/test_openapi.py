@@ -15,6 +15,7 @@ from fdps.serve.settings import Limits
 
 EXAMPLES = 6
 """Requests drawn for each operation; the slow test draws many more."""
+MANY = 320  # operations without parameters have fewer requests that differ
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,7 @@ def test_nothing_that_is_drawn_breaks_the_service(client: TestClient, port: int)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_nothing_of_much_that_is_drawn_breaks_the_service(client: TestClient, port: int) -> None:
     schema = client.get("/api/v1/openapi.json").json()
-    assert attack(schema, port, 50) >= 1000
+    assert attack(schema, port, MANY) >= 10_000
