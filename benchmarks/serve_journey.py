@@ -26,6 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 MOST_PAINT_MS = 100.0
@@ -53,7 +55,8 @@ new PerformanceObserver((list) => {
     const moved = entry.sources
       .filter(({ previousRect: from, currentRect: to }) => from.x !== to.x || from.y !== to.y)
       .map(({ node }) => node?.id || node?.className || node?.nodeName);
-    if (!entry.hadRecentInput && moved.length) window.shifted.push(`${location.pathname}: ${moved}`);
+    if (entry.hadRecentInput || !moved.length) continue;
+    window.shifted.push(`${location.pathname}: ${moved}`);
   }
 }).observe({ type: "layout-shift", buffered: true });
 addEventListener("securitypolicyviolation", ({ violatedDirective }) =>
@@ -193,7 +196,7 @@ def by_mouse(walk: Walk, options: argparse.Namespace) -> Iterator[str]:
     """Walk by mouse; yields the name of each task when it is done."""
     page = walk.page
     with page.expect_file_chooser() as asked:
-        walk.click(page.get_by_role("button", name="Pick a picture"))
+        walk.click(page.locator("#pick"))
     asked.value.set_files(options.picture)
     page.wait_for_selector(".person-box")
     walk.shoot("1_choose")
@@ -201,7 +204,6 @@ def by_mouse(walk: Walk, options: argparse.Namespace) -> Iterator[str]:
     walk.shoot("2_results")
     yield "find the person"
 
-    walk.click(page.locator("#tray .wanted-add"))  # opens a chooser of files, which is left alone
     explore(walk, options)
     yield "look around: drag a box, slider, camera, time"
 
@@ -326,7 +328,7 @@ def person(page: Any, options: argparse.Namespace) -> Any:
         return boxes.first
     x, y, width, height = (float(part) for part in options.box.split(","))
     at = page.locator("#choose .board").bounding_box()
-    with __import__("PIL.Image").Image.open(options.picture) as picture:
+    with Image.open(options.picture) as picture:
         scale = at["width"] / picture.width
     middle = (at["x"] + (x + width / 2) * scale, at["y"] + (y + height / 2) * scale)
 

@@ -116,7 +116,7 @@ def test_the_menu_of_a_candidate_and_a_scene_offer_forgetting_to_admins(
     page.locator(".tile").first.click()
     page.wait_for_selector("#scene-picture .person-box")
     page.locator(".person-row").first.click()
-    assert page.get_by_role("link", name="Search this person").is_visible()
+    assert page.get_by_role("link", name="Search this one").is_visible()
     link = page.get_by_role("link", name="Forget this person")
     assert (link.count() > 0) == (role >= Role.ADMIN)
     visit.check()
