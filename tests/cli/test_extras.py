@@ -46,13 +46,13 @@ def folder(tmp_path: Path) -> Path:
         ("runtime", "onnxruntime", 2, "models verify two.toml"),
         ("export", "onnx", 2, "export weights.safetensors -o new"),
         ("ray", "ray", 2, "index photos -o new.fdps --model weights.safetensors --ray local"),
-        ("milvus", "pymilvus", 2, "archive info milvus://localhost:1/new"),
-        ("milvus", "pymilvus", 2, "search milvus://localhost:1/new --item 1"),
+        ("postgres", "psycopg", 2, "archive info postgresql://localhost:1/new"),
+        ("postgres", "psycopg", 2, "search postgresql://localhost:1/new --item 1"),
         (
-            "milvus",
-            "pymilvus",
+            "postgres",
+            "psycopg",
             2,
-            "index photos -o milvus://localhost:1/new --model weights.safetensors",
+            "index photos -o postgresql://localhost:1/new --model weights.safetensors",
         ),
         ("serve", "fastapi", 2, "serve event.fdps"),
         ("serve", "argon2", 2, "serve --add-user anna --users users.toml"),
@@ -83,7 +83,7 @@ def test_a_missing_extra_is_named_and_nothing_is_begun(
     ],
 )
 def test_verbs_run_without_any_extra(words: str, folder: Path) -> None:
-    blocked = "simplejpeg,av,pillow_heif,tensorboard,onnxruntime,pymilvus,ray"
+    blocked = "simplejpeg,av,pillow_heif,tensorboard,onnxruntime,psycopg,ray"
     command = [sys.executable, "-c", CODE, blocked, *words.split()]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr

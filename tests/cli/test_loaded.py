@@ -17,7 +17,7 @@ from fake.photos import write_photos
 from fdps.bundled import bundled_weights
 from fdps.cli.main import main
 
-LARGE = {"torch", "torchvision", "scipy.stats", "sklearn", "matplotlib", "ray", "pymilvus"}
+LARGE = {"torch", "torchvision", "scipy.stats", "sklearn", "matplotlib", "ray", "psycopg"}
 WITHOUT_NETWORK = {
     "--help": 450,
     "--version": 450,

@@ -20,7 +20,7 @@ def addresses() -> list[str]:
     hosts += ("2130706433", "0x7f000001", "017700000001", "metadata.google.internal")
     hosts += ("evil.example@127.0.0.1", "127.0.0.1.nip.example", "①②⑦.0.0.1")
     schemes = ("http://", "https://", "ftp://", "gopher://", "ldap://", "dict://", "//")
-    schemes += ("file://", "jar:http://", "smb://", "milvus://", "data:text/plain,")
+    schemes += ("file://", "jar:http://", "smb://", "postgresql://", "data:text/plain,")
     paths = [f"{scheme}{host}/latest" for scheme, host in itertools.product(schemes, hosts)]
     return [*paths, "file:///etc/passwd", "php://filter", "\\\\evil.example\\share"]
 

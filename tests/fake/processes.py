@@ -4,7 +4,6 @@ They start in a fraction of a second, because the server that forks them has loa
 """
 
 import multiprocessing
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +15,10 @@ import numpy as np
 
 from fake.embedder import ColourEmbedder
 from fake.photos import random_people
-from fdps.errors import FdpsError
 from fdps.search import Index, SceneRecord, SqliteStore
-from fdps.search.milvus import journal as milvus_journal
+from fdps.search.database import Database
 from fdps.search.open_store import open_store
-from fdps.search.sqlite import store as sqlite
+from fdps.search.sql import store as sql_store
 from fdps.search.sqlite.schema import writer_lock
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -53,14 +51,14 @@ def index_until_linking(
         threading.Event().wait()
 
     if is_in_transaction:
-        link_video = sqlite.link_video
+        link_video = sql_store.link_video
 
-        def link_and_wait(connection: sqlite3.Connection, sha256: str, dim: int) -> None:
-            link_video(connection, sha256, dim)
-            assert connection.execute("SELECT count(*) FROM tracks").fetchone() != (0,)
+        def link_and_wait(database: Database, sha256: str, dim: int) -> None:
+            link_video(database, sha256, dim)
+            assert database.execute("SELECT count(*) FROM tracks").fetchone() != (0,)
             wait()
 
-        sqlite.link_video = link_and_wait
+        sql_store.link_video = link_and_wait
     else:
         SqliteStore.finish = wait  # type: ignore[method-assign]
     with Index.create(folder, ColourEmbedder()) as index:
@@ -82,30 +80,19 @@ def add_scenes_of_three(folder: Path, n_scenes: int) -> None:
             store.add(record, random_people(np.random.default_rng(number), 3))
 
 
-def add_scenes_to_milvus(where: str, n_scenes: int, lease_s: float, one_done: Connection) -> None:
-    """Scenes ``new/0`` ... as above, each twice with another content; tell after every addition."""
-    milvus_journal.LEASE_S = lease_s  # so that the test need not wait long for it to expire
-    with open_store(where) as store, store.writing():
-        for number in range(n_scenes):
-            for take in "ab":
-                record = SceneRecord(f"new/{number}", f"/new/{number}", f"{take}{number}", 9, 9)
-                store.add(record, random_people(np.random.default_rng(number), 3))
-                one_done.send(number)
-
-
-def open_milvus(where: str, answer: Connection) -> None:
-    """Tell how opening an archive ends."""
-    try:
-        open_store(where).close()
-    except FdpsError as error:
-        answer.send(f"{type(error).__name__}: {error}")
-    else:
-        answer.send("opened")
-
-
 def index_photos(folder: Path, photos: Path, one_done: Connection) -> None:
     """Create or continue an archive; tell after every picture."""
     embedder = ColourEmbedder()
     is_new = not (folder / "index.sqlite").exists()
     with (Index.create if is_new else Index.open)(folder, embedder) as index:
         index.add(photos, progress=lambda done, total: one_done.send(done))
+
+
+def add_scenes_of_three_to(where: str, n_scenes: int, one_done: Connection) -> None:
+    """The same scenes into any archive, under one lock; tell after each, then wait for ever."""
+    with open_store(where) as store, store.writing():
+        for number in range(n_scenes):
+            record = SceneRecord(f"new/{number}", f"/new/{number}", f"new {number}", 9, 9)
+            store.add(record, random_people(np.random.default_rng(number), 3))
+            one_done.send(number)
+        threading.Event().wait()

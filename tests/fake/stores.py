@@ -1,6 +1,7 @@
 """An archive of twenty scenes in either kind of store, and what a plain sort finds in it."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from fake.photos import random_people
 from fdps.search import SceneRecord, Store
 from fdps.search.open_store import create_store, open_store
+from fdps.search.sql.store import SqlStore
 from fdps.structures import Detections, Hit
 
 DIM, MODEL = 6, "a" * 64
@@ -63,10 +65,10 @@ def brute_force(
 
 
 class Place:
-    """Where the archives of one test are: folders, or collections of a server.
+    """Where the archives of one test are: folders, or schemas of a database.
 
     Args:
-        root: A folder, or ``milvus://HOST:PORT``.
+        root: A folder, or the address of a database.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -76,9 +78,9 @@ class Place:
         """Where there is no archive yet."""
         if isinstance(self.root, Path):
             return self.root / f"{next(_numbers)}.fdps"
-        return f"{self.root}/people_{next(_numbers)}"
+        return f"{self.root}?archive=people_{os.getpid()}_{next(_numbers)}"
 
-    def create(self, where: Path | str | None = None) -> tuple[Path | str, Store]:
+    def create(self, where: Path | str | None = None) -> tuple[Path | str, SqlStore]:
         """An empty archive, and where it is."""
         where = where or self.new()
         return where, create_store(where, model_hash=MODEL, dim=DIM, model="runs/x")
@@ -89,7 +91,7 @@ class Archive:
 
     def __init__(self, where: Path | str) -> None:
         self.where = where
-        self._stores: list[Store] = []
+        self._stores: list[SqlStore] = []
 
     @classmethod
     @contextmanager
@@ -105,7 +107,7 @@ class Archive:
             for opened in archive._stores:
                 opened.close()
 
-    def open(self) -> Store:
+    def open(self) -> SqlStore:
         """Another store of it."""
         self._stores.append(open_store(self.where))
         return self._stores[-1]

@@ -8,11 +8,11 @@ from fake.stores import Archive, Place
 from fdps.search import Store
 
 
-@pytest.fixture(scope="module", params=["sqlite", "milvus"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
     if request.param == "sqlite":
         return Place(tmp_path_factory.mktemp("archives"))
-    return Place(request.getfixturevalue("milvus_server"))
+    return Place(request.getfixturevalue("postgres").url())
 
 
 @pytest.fixture

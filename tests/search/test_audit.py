@@ -66,7 +66,7 @@ def test_an_erasure_and_its_entry_are_one_transaction(
     def fails(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("no room for the entry")
 
-    monkeypatch.setattr("fdps.search.sqlite.store.append", fails)
+    monkeypatch.setattr("fdps.search.sql.store.append", fails)
     with pytest.raises(Exception, match="no room for the entry"):
         store.remove(items=[1])
     monkeypatch.undo()
@@ -103,7 +103,8 @@ def test_noting_a_search_does_not_read_the_embeddings_again(store: SqliteStore) 
     store.search(query, top=1)
     store.record(Note("search"))
     with store.reading() as connection:
-        assert not store._search.matrix.refresh(connection, store._own_changes)
+        others = connection.execute("PRAGMA data_version").fetchone()[0]
+        assert not store._search.matrix.refresh(connection, (others, store._own_changes))
 
 
 def test_the_searches_of_others_leave_the_filter_as_it_is(store: SqliteStore) -> None:

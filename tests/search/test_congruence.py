@@ -1,14 +1,19 @@
 """The two stores give the same hits for 500 random queries with random filters."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from fake.photos import random_people, unit_rows
 from fake.stores import DIM, MODEL
 from fdps.search import Filters, SceneRecord, Store
 from fdps.search.open_store import create_store
 from fdps.structures import Hit
+
+if TYPE_CHECKING:
+    from fake.postgres import PostgresServer
 
 N_SCENES, N_QUERIES, PER_FILTER = 120, 500, 4
 CAMERAS = (None, "gate", "hall", 'stage "B"', "roof")
@@ -44,24 +49,29 @@ def random_filters(rng: np.random.Generator) -> Filters:
     )
 
 
-def comparable(hits: list[Hit]) -> list[tuple[str, list[float], float]]:
-    """Items may differ: each store counts its own way."""
-    return [(hit.scene, hit.box.tolist(), round(hit.similarity, 6)) for hit in hits]
+def comparable(hits: list[Hit]) -> list[tuple[object, ...]]:
+    """Everything about the hits, to the last digit."""
+    return [(hit.item, hit.scene, hit.box.tolist(), hit.similarity, hit.score) for hit in hits]
 
 
-def test_both_stores_give_the_same_hits(milvus_server: str, tmp_path: Path) -> None:
-    places = (tmp_path / "event.fdps", f"{milvus_server}/congruence")
-    local, milvus = (create_store(place, model_hash=MODEL, dim=DIM) for place in places)
-    for store in (local, milvus):
+@pytest.mark.parametrize("n_scans", [2, 10**9], ids=["in memory", "by the server"])
+def test_both_stores_give_the_same_hits(
+    postgres: "PostgresServer", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_scans: int
+) -> None:
+    monkeypatch.setattr("fdps.search.postgres.store.SCANS", n_scans)
+    places = (tmp_path / "event.fdps", f"{postgres.url()}?archive=alike_{n_scans}")
+    stores = [create_store(place, model_hash=MODEL, dim=DIM) for place in places]
+    for store in stores:
         fill_alike(store)
-    assert (len(local), local.n_scenes) == (len(milvus), milvus.n_scenes)
+    local, remote = stores
+    assert (len(local), local.n_scenes) == (len(remote), remote.n_scenes)
     rng, n_hits = np.random.default_rng(1), 0
     for queries in np.split(unit_rows(rng, N_QUERIES), N_QUERIES // PER_FILTER):
         filters, top = random_filters(rng), int(rng.choice([1, 5, 50, 1000]))
-        answers = [store.search(queries, top=top, filters=filters) for store in (local, milvus)]
+        answers = [store.search(queries, top=top, filters=filters) for store in stores]
         for hits, others in zip(*answers, strict=True):
             assert comparable(hits) == comparable(others), filters
             n_hits += len(hits)
     assert n_hits > 5 * N_QUERIES, "the filters let hardly anybody pass"
-    local.close()
-    milvus.close()
+    for store in stores:
+        store.close()

@@ -21,7 +21,7 @@ from fdps.cli.main import main
 from fdps.search import Index
 from fdps.search.audit import entries
 from fdps.search.care.forget import forget
-from fdps.search.open_store import open_folder
+from fdps.search.open_store import open_store
 from fdps.search.seals import seal_scene
 from fdps.serve.security.users import Role, add_user
 
@@ -175,7 +175,7 @@ def test_an_export_is_complete_and_in_the_audit(owner: TestClient, archive: Path
     assert json.loads(content.read("manifest.json"))["bystanders"] == "blurred"
     refused = owner.post(f"{API}/cases/{case['id']}/export", json={"format": "mot"})
     assert refused.status_code == 422
-    with open_folder(archive, "audit") as store, store.reading() as connection:
+    with open_store(archive) as store, store.reading() as connection:
         notes = [entry for entry in entries(connection) if entry.action == "export"]
     assert [json.loads(note.details)["format"] for note in notes] == ["csv", "json", "zip"]
     assert {note.purpose for note in notes} == {"guardian asked"}

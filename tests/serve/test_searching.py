@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ from fdps.search.audit import entries
 from fdps.search.sqlite.store import SqliteStore
 from fdps.search.store import EVERYBODY
 from fdps.serve.searching import N_BINS, Question, Searches, answer
+
+if TYPE_CHECKING:
+    from fake.postgres import PostgresServer
 
 FILTERS = [EVERYBODY, Filters(cameras=("gate",)), Filters(min_height=20.0), Filters(scenes="*1*")]
 
@@ -135,15 +139,16 @@ def test_every_search_is_in_the_audit_with_the_name_of_the_user(tmp_path: Path) 
     )
 
 
-def test_an_archive_on_a_server_is_searched_too_and_refuses_appearances(milvus_server: str) -> None:
+def test_an_archive_on_a_server_is_searched_too(postgres: "PostgresServer") -> None:
     rng = np.random.default_rng(5)
     question = Question(like=list(unit_rows(rng, 1, DIM)), user="anna", top=5)
     with (
-        Archive.filled(Place(milvus_server)) as archive,
+        Archive.filled(Place(postgres.url())) as archive,
         closing(Searches(str(archive.where))) as searches,
         Index.open(archive.where) as index,
     ):
         alone = [hit.item for hit in index.search(question.like, 5)]
         assert [hit.item for hit in answer(index, searches, question).hits] == alone
-        with pytest.raises(UsageError, match="cannot search appearances"):
-            answer(index, searches, replace(question, appearances=True))
+        found = answer(index, searches, replace(question, appearances=True))
+        assert [one.best.item for one in found.appearances or ()] == alone
+        assert found.spread

@@ -16,7 +16,7 @@ _FRAME_S = 0.1
 _LINE_S = 0.2
 _FRAMES = "|/-\\"  # in ASCII: every terminal has them
 _CLEAR_LINE = "\r\033[K"
-_SLOW_IMPORTS = frozenset({"torch", "onnxruntime", "ray", "pymilvus"})
+_SLOW_IMPORTS = frozenset({"torch", "onnxruntime", "ray", "psycopg"})
 
 
 @contextmanager

@@ -12,13 +12,13 @@ import getpass
 import hashlib
 import json
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
 from fdps.errors import ArchiveError, ResourceError
+from fdps.search.database import Database
 from fdps.search.store import EVERYBODY, Filters
 from fdps.structures import Hit
 
@@ -28,6 +28,9 @@ BEGINNING = "0" * 64
 MOST_NAMED = 1000  # most items or scenes named in one entry; a removal may be of a million
 NOTE_ACTIONS = {"calibration": "calibrate", "retention": "retention"}
 """The action of a note with this key; any other note is called ``note``."""
+
+KEEP = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+"""Statement that keeps a text under a key, in place of an earlier one."""
 
 _STAMP = ("model_hash", "dim", "model", "created", "created_by")
 _COLUMNS = "seq, time, who, action, purpose, details, previous, hash"
@@ -92,36 +95,36 @@ class Audited(Protocol):
 
 
 def append(
-    connection: sqlite3.Connection,
+    database: Database,
     action: str,
     *,
     purpose: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Add an entry within the transaction of the action that it notes."""
-    count, head = kept_head(connection)
+    count, head = kept_head(database)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     text = json.dumps(dict(details or {}), sort_keys=True)
     draft = AuditEntry(count + 1, now, _user(), action, purpose, text, head, "")
     new_head = draft.computed_hash()
     marks = ", ".join("?" * 8)
-    connection.execute(
+    database.execute(
         f"INSERT INTO audit ({_COLUMNS}) VALUES ({marks})", (*astuple(draft)[:-1], new_head)
     )
-    connection.executemany(
-        "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+    database.executemany(
+        KEEP,
         [("audit_count", str(count + 1)), ("audit_head", new_head)],
     )
 
 
-def kept_head(connection: sqlite3.Connection) -> tuple[int, str]:
+def kept_head(database: Database) -> tuple[int, str]:
     """Return the number of entries and the newest hash, which are kept apart from the entries.
 
     Raises:
         ArchiveError: What is kept is not a number.
     """
     kept = dict(
-        connection.execute("SELECT key, value FROM meta WHERE key IN ('audit_count', 'audit_head')")
+        database.execute("SELECT key, value FROM meta WHERE key IN ('audit_count', 'audit_head')")
     )
     try:
         return int(kept.get("audit_count", 0)), str(kept.get("audit_head", BEGINNING))
@@ -132,29 +135,29 @@ def kept_head(connection: sqlite3.Connection) -> tuple[int, str]:
         ) from error
 
 
-def entries(connection: sqlite3.Connection, *, last: int | None = None) -> list[AuditEntry]:
+def entries(database: Database, *, last: int | None = None) -> list[AuditEntry]:
     """Return the entries, newest last; with ``last``, only so many of the newest."""
     limit = "" if last is None else f"LIMIT {int(last)}"
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM audit ORDER BY seq DESC {limit}").fetchall()
+    rows = database.execute(f"SELECT {_COLUMNS} FROM audit ORDER BY seq DESC {limit}").fetchall()
     return [_entry(row) for row in reversed(rows)]
 
 
-def faults(connection: sqlite3.Connection, *, expect: str = "") -> list[str]:
+def faults(database: Database, *, expect: str = "") -> list[str]:
     """Return what is wrong with the chain: its first bad entry or its end; empty if it is whole.
 
     Args:
-        connection: Connection within a read transaction.
+        database: Database within a read transaction.
         expect: A head that was noted earlier, or its beginning (at least 8 digits).
     """
     n_seen, head, is_expected = 0, BEGINNING, not expect
-    for entry in _all(connection):
+    for entry in _all(database):
         n_seen += 1
         if fault := _fault(entry, n_seen, head):
             return [fault]
         head = entry.hash
         is_expected = is_expected or head.startswith(expect)
     found = []
-    count, kept = kept_head(connection)
+    count, kept = kept_head(database)
     if (count, kept) != (n_seen, head):
         missing = f"{count - n_seen} of the last are missing" if count > n_seen else "not its head"
         found.append(f"audit: {n_seen} entries, noted are {count} ({missing})")
@@ -210,11 +213,10 @@ def note_ingest(store: object, action: str, **details: object) -> None:
         store.record(Note(action, details=details))
 
 
-def stamp(connection: sqlite3.Connection) -> dict[str, str]:
+def stamp(database: Database) -> dict[str, str]:
     """Return what ``create`` notes: the stamp of the archive and its tables."""
-    meta = dict(connection.execute("SELECT key, value FROM meta"))
-    tables = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name")
-    schema = hashlib.sha256(repr(tables.fetchall()).encode()).hexdigest()
+    meta = dict(database.execute("SELECT key, value FROM meta"))
+    schema = hashlib.sha256(repr(database.tables()).encode()).hexdigest()
     return {**{key: meta.get(key, "") for key in _STAMP}, "schema": schema}
 
 
@@ -228,8 +230,8 @@ def named(values: list[Any]) -> list[Any]:
     return values[:MOST_NAMED]
 
 
-def _all(connection: sqlite3.Connection) -> Iterator[AuditEntry]:
-    for row in connection.execute(f"SELECT {_COLUMNS} FROM audit ORDER BY seq"):
+def _all(database: Database) -> Iterator[AuditEntry]:
+    for row in database.stream(f"SELECT {_COLUMNS} FROM audit ORDER BY seq"):
         yield _entry(row)
 
 

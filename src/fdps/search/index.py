@@ -18,6 +18,7 @@ from fdps.search.query.find import find, find_appearances
 from fdps.search.query.wanted import Person, wanted_people
 from fdps.search.ray.cluster import RayCluster
 from fdps.search.results.calibration import Calibration, keep_calibration, kept_calibration
+from fdps.search.sql.store import SqlStore
 from fdps.search.store import (
     EVERYBODY,
     Appearance,
@@ -26,8 +27,6 @@ from fdps.search.store import (
     FilterWords,
     IndexInfo,
     SceneRecord,
-    Store,
-    Tracks,
     check_model,
     keep_min_score,
 )
@@ -59,7 +58,7 @@ class Index:
     """
 
     def __init__(
-        self, store: Store, embedder: Embedder | None = None, *, purpose: str = ""
+        self, store: SqlStore, embedder: Embedder | None = None, *, purpose: str = ""
     ) -> None:
         self._store = store
         self._embedder = embedder
@@ -72,8 +71,8 @@ class Index:
         """Begin an archive for the embeddings of one model.
 
         Args:
-            path_or_uri: A new folder, by custom ``NAME.fdps``, or a new collection on Milvus,
-                ``milvus://HOST:PORT/COLLECTION``.
+            path_or_uri: A new folder, by custom ``NAME.fdps``, or an address on a server,
+                ``postgresql://HOST/DATABASE``.
             searcher: The model, as ``fdps.load`` returns it.
             model: The place where the model was loaded from; kept in the archive for later
                 commands.
@@ -124,7 +123,7 @@ class Index:
         self._embedder = searcher
 
     @property
-    def store(self) -> Store:
+    def store(self) -> SqlStore:
         """The store in which the archive is kept; functions that care for archives work on it."""
         return self._store
 
@@ -245,8 +244,7 @@ class Index:
             UsageError: Nobody in the archive has this number.
         """
         person = self.person(item)
-        items = self._store.track(item) if isinstance(self._store, Tracks) else []
-        return self._store.people(items) or [person]
+        return self._store.people(self._store.track(item)) or [person]
 
     def search(
         self,
@@ -308,7 +306,7 @@ class Index:
         not among the results.
 
         Raises:
-            UsageError: As for :meth:`search`; or an archive of this kind does not know tracks.
+            UsageError: As for :meth:`search`; or this process may not hold what the search takes.
         """
         _check_least(min_similarity)
         filters = filters.narrowed(**narrowed)
@@ -338,7 +336,6 @@ class Index:
         Raises:
             ArchiveError: The calibration is of another model, another process writes, or the
                 archive is read-only.
-            UsageError: An archive of this kind cannot keep it.
         """
         keep_calibration(self._store, calibration)
 

@@ -1,16 +1,16 @@
-"""Open the store that users name: a folder, or ``milvus://``."""
+"""Open the store that users name: a folder, or ``postgresql://``."""
 
+import shutil
 from pathlib import Path
 
 from fdps.errors import UsageError
-from fdps.search.milvus.address import SCHEME, MilvusAddress, parse_address
+from fdps.search.postgres.address import SCHEMES, PostgresAddress, check_client, parse_address
+from fdps.search.sql.store import SqlStore
+from fdps.search.sqlite.schema import rename_folder
 from fdps.search.sqlite.store import SqliteStore
-from fdps.search.store import Store
-
-ON_A_SERVER = "only archives in a folder have; see the guide on large archives"
 
 
-def open_store(path_or_uri: str | Path) -> Store:
+def open_store(path_or_uri: str | Path) -> SqlStore:
     """Open an archive.
 
     Raises:
@@ -21,12 +21,15 @@ def open_store(path_or_uri: str | Path) -> Store:
     place = _place(path_or_uri)
     if isinstance(place, Path):
         return SqliteStore(place)
-    from fdps.search.milvus.store import MilvusStore
+    check_client()
+    from fdps.search.postgres.store import PostgresStore
 
-    return MilvusStore(place)
+    return PostgresStore(place)
 
 
-def create_store(path_or_uri: str | Path, *, model_hash: str, dim: int, model: str = "") -> Store:
+def create_store(
+    path_or_uri: str | Path, *, model_hash: str, dim: int, model: str = ""
+) -> SqlStore:
     """Begin an archive.
 
     Raises:
@@ -37,45 +40,61 @@ def create_store(path_or_uri: str | Path, *, model_hash: str, dim: int, model: s
     place = _place(path_or_uri)
     if isinstance(place, Path):
         return SqliteStore.create(place, model_hash=model_hash, dim=dim, model=model)
-    from fdps.search.milvus.store import MilvusStore
+    check_client()
+    from fdps.search.postgres.store import PostgresStore
 
-    return MilvusStore.create(place, model_hash=model_hash, dim=dim, model=model)
+    return PostgresStore.create(place, model_hash=model_hash, dim=dim, model=model)
 
 
-def open_folder(path_or_uri: str | Path, what: str) -> SqliteStore:
-    """Open an archive for an operation that only a folder can do.
-
-    Args:
-        path_or_uri: The archive.
-        what: Name of the operation for the message, such as ``audit``.
+def unfinished(path_or_uri: str | Path) -> str | Path:
+    """Return the place where an archive is made that will be at another place when it is whole.
 
     Raises:
-        UsageError: The archive is on a server.
-        MissingDataError: There is no archive.
-        ArchiveError: The archive is damaged or of a newer format.
-    """
-    return SqliteStore(folder_of(path_or_uri, what))
-
-
-def folder_of(path_or_uri: str | Path, what: str) -> Path:
-    """Return the folder of an archive.
-
-    Raises:
-        UsageError: The archive is on a server.
+        UsageError: The address is of an unknown kind.
     """
     place = _place(path_or_uri)
     if isinstance(place, Path):
-        return place
-    raise UsageError(f"an archive on a server has no {what} of its own", hint=ON_A_SERVER)
+        return place.with_name(f"{place.name}.part")
+    return str(place.named(f"{place.archive}_part"))
 
 
-def _place(path_or_uri: str | Path) -> Path | MilvusAddress:
+def give_name(aside: str | Path, path_or_uri: str | Path) -> None:
+    """Let an archive from :func:`unfinished` be at the place that it was made for.
+
+    Raises:
+        ArchiveError: Something is at that place, or it cannot be reached.
+    """
+    place, there = _place(aside), _place(path_or_uri)
+    if isinstance(place, Path) and isinstance(there, Path):
+        rename_folder(place, there)
+    elif isinstance(place, PostgresAddress) and isinstance(there, PostgresAddress):
+        from fdps.search.postgres.schema import rename_schema
+
+        rename_schema(place, there)
+
+
+def discard(path_or_uri: str | Path) -> None:
+    """Delete an archive with everything in it.
+
+    Raises:
+        ArchiveError: It cannot be reached.
+    """
+    place = _place(path_or_uri)
+    if isinstance(place, Path):
+        shutil.rmtree(place)
+        return
+    from fdps.search.postgres.schema import drop_schema
+
+    drop_schema(place)
+
+
+def _place(path_or_uri: str | Path) -> Path | PostgresAddress:
     scheme, separator, _ = str(path_or_uri).partition("://")
     if not separator:
         return Path(path_or_uri)
-    if scheme == SCHEME:
+    if scheme in SCHEMES:
         return parse_address(str(path_or_uri))
     raise UsageError(
         f"archives at {scheme}:// are not supported, got {path_or_uri}",
-        hint="give a folder, such as event.fdps, or milvus://HOST:PORT/COLLECTION",
+        hint="give a folder, such as event.fdps, or postgresql://HOST/DATABASE",
     )

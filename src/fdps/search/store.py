@@ -296,73 +296,14 @@ class Store(Protocol):
             UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
         """
 
-    def count(self, filters: Filters) -> int:
-        """Return how many people a search with these filters looks at."""
-
-    def close(self) -> None:
-        """Let go of files and locks. A closed store is not used again."""
-
-
-@runtime_checkable
-class Searchable(Protocol):
-    """The part of a store that a search needs."""
-
-    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
-        """Return people, as :meth:`Store.people` does."""
-
-    def search(
-        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
-    ) -> list[list[Hit]]:
-        """Search, as :meth:`Store.search` does."""
-
-
-@runtime_checkable
-class Notes(Protocol):
-    """A store that keeps texts with its stamp."""
-
-    def note(self, key: str) -> str | None:
-        """Return the text of a key, or ``None``."""
-
-    def write_note(self, key: str, text: str) -> None:
-        """Keep a text; an older one of this key is replaced.
-
-        Raises:
-            ArchiveError: As for :meth:`Store.writing`.
-        """
-
-
-@runtime_checkable
-class FindsAppearances(Protocol):
-    """The part of a store with tracks that a search for appearances needs."""
-
     def search_appearances(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Appearance]]:
         """Return the ``top`` most similar appearances to each query, best first; ties by track.
 
         Raises:
-            UsageError: ``top`` is below 1, or the embeddings do not fit the archive.
+            UsageError: As for :meth:`search`; or a process may not hold what this takes.
         """
-
-
-@runtime_checkable
-class Tracks(FindsAppearances, Protocol):
-    """A store that links the people of videos, and finds them as appearances."""
-
-    def link(self, sha256: str) -> None:
-        """Link the people of a video anew, from all its frames that are in the archive.
-
-        Raises:
-            ArchiveError: As for :meth:`Store.writing`.
-        """
-
-    def track(self, item: int) -> list[int]:
-        """Return everybody on the track of a person, in order of time; nobody without a track."""
-
-
-@runtime_checkable
-class Spread(Protocol):
-    """A store that tells how similar everybody is to a query, and not only the best."""
 
     def spread(
         self,
@@ -390,11 +331,55 @@ class Spread(Protocol):
         n_bins: int,
         filters: Filters = EVERYBODY,
     ) -> tuple[list[list[Hit]], Int64[np.ndarray, "Q _"]]:
-        """Do what :meth:`Store.search` and :meth:`spread` do, by one look at all embeddings.
+        """Do what :meth:`search` and :meth:`spread` do, by one look at all embeddings if it can.
 
         Raises:
             UsageError: The embeddings do not fit the archive, or ``top`` is below 1.
         """
+
+    def count(self, filters: Filters) -> int:
+        """Return how many people a search with these filters looks at."""
+
+    def link(self, sha256: str) -> None:
+        """Link the people of a video anew, from all its frames that are in the archive.
+
+        Raises:
+            ArchiveError: As for :meth:`writing`.
+        """
+
+    def track(self, item: int) -> list[int]:
+        """Return everybody on the track of a person, in order of time; nobody without a track."""
+
+    def note(self, key: str) -> str | None:
+        """Return a text that is kept with the stamp, or ``None``."""
+
+    def write_note(self, key: str, text: str) -> None:
+        """Keep a text; an older one of this key is replaced.
+
+        Raises:
+            ArchiveError: As for :meth:`writing`.
+        """
+
+    def close(self) -> None:
+        """Let go of files and locks. A closed store is not used again."""
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """The part of a store that a search needs."""
+
+    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
+        """Return people, as :meth:`Store.people` does."""
+
+    def search(
+        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Hit]]:
+        """Search, as :meth:`Store.search` does."""
+
+    def search_appearances(
+        self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
+    ) -> list[list[Appearance]]:
+        """Search, as :meth:`Store.search_appearances` does."""
 
 
 def check_model(info: IndexInfo, model_hash: str, where: object) -> None:
@@ -433,7 +418,7 @@ def keep_min_score(store: Store, embedder: Embedder) -> None:
         UsageError: The archive was begun with another least score.
     """
     score = getattr(embedder, "min_score", None)
-    if score is None or not isinstance(store, Notes):
+    if score is None:
         return
     known = store.note(_MIN_SCORE)
     if known is None:

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -25,15 +25,13 @@ from jaxtyping import Float32, Int64
 from fdps.errors import UsageError
 from fdps.search.audit import Audited, Note, note_search
 from fdps.search.index import Index
-from fdps.search.query.find import find, find_appearances, no_appearances
+from fdps.search.query.find import find, find_appearances
 from fdps.search.query.wanted import Person, Wanted, wanted_people
 from fdps.search.store import (
     EVERYBODY,
     Appearance,
     ArchivedPerson,
     Filters,
-    FindsAppearances,
-    Spread,
     Store,
     check_embeddings,
 )
@@ -178,12 +176,10 @@ def _one_call(store: Store, kind: str, rows: np.ndarray, top: int, filters: Filt
     if kind == "people":
         return list(store.search(rows, top=top, filters=filters))
     if kind == "appearances":
-        able = cast(FindsAppearances, store)  # asked for of no other
-        return list(able.search_appearances(rows, top=top, filters=filters))
-    telling = cast(Spread, store)
+        return list(store.search_appearances(rows, top=top, filters=filters))
     if kind == "spread":
-        return list(telling.spread(rows, n_bins=N_FINE, filters=filters))
-    hits, counts = telling.search_and_spread(rows, top=top, n_bins=N_FINE, filters=filters)
+        return list(store.spread(rows, n_bins=N_FINE, filters=filters))
+    hits, counts = store.search_and_spread(rows, top=top, n_bins=N_FINE, filters=filters)
     return list(zip(hits, counts, strict=True))
 
 
@@ -239,7 +235,7 @@ class _Shared:
     ) -> list[list[Hit]]:
         """Search together with whoever else does."""
         ask = self._searches.people.ask
-        if self.counts is not None or not isinstance(self._store, Spread):
+        if self.counts is not None:
             return [ask(_Search("people", embeddings, top, filters))]
         hits, self.counts = ask(_Search("people and spread", embeddings, top, filters))
         return [hits]
@@ -308,14 +304,14 @@ class Answer:
         appearances: Appearances, where these were searched.
         n_people: Number of people in the archive.
         n_looked_at: Number of those who pass the filters.
-        spread: How similar these are; ``None`` where the archive cannot tell.
+        spread: How similar these are.
         unrecorded: The reason why the search could not be noted in the audit, or empty.
     """
 
     hits: list[Hit]
     n_people: int
     n_looked_at: int
-    spread: Spreading | None
+    spread: Spreading
     appearances: list[Appearance] | None = None
     unrecorded: str = ""
 
@@ -336,21 +332,17 @@ def answer(index: Index, searches: Searches, question: Question) -> Answer:
     """
     if question.appearances and question.rerank:
         raise UsageError("appearances are not re-ranked", hint="leave out rerank, or the grouping")
-    if question.appearances and not isinstance(index.store, FindsAppearances):
-        raise no_appearances()  # what gathers searches looks as if any store could
     wanted, known = wanted_people(question.like, question.unlike, index.info.dim)
     check_embeddings(wanted.direction[np.newaxis], index.info.dim)
     shared = _Shared(index.store, searches, question.user)
     counting = None  # asked before the search, so that both become one turn of the thread
-    if question.appearances and isinstance(index.store, Spread):
+    if question.appearances:
         row = wanted.direction[np.newaxis]
         counting = searches.people.submit(_Search("spread", row, 1, question.filters))
     hits, found = _found(shared, wanted, known, question)
     unrecorded = _noted(shared, hits, question)
     counts = counting.result(_WAIT_S) if counting else shared.counts
-    if counts is None:
-        n_looked_at = index.store.count(question.filters)
-        return Answer(hits, len(index), n_looked_at, None, found, unrecorded)
+    assert counts is not None  # a search for people has counted as well
     spread, n_looked_at = _spreading(counts, wanted.length), int(counts.sum())
     n_people = n_looked_at if question.filters == EVERYBODY else len(index)
     return Answer(hits, n_people, n_looked_at, spread, found, unrecorded)

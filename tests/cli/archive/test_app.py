@@ -6,19 +6,24 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from fake.embedder import ColourEmbedder
 from fake.network import write_network
 from fake.photos import write_photos
 from fdps.cli.main import main
 from fdps.search import Index
 from fdps.search.audit import Note
-from fdps.search.open_store import open_folder
+from fdps.search.open_store import open_store
 from fdps.serve.cases.forgetting import archive_key
 from fdps.serve.cases.places import places_of
 from fdps.serve.cases.store import CaseStore
+
+if TYPE_CHECKING:
+    from fake.postgres import PostgresServer
 
 PEOPLE = 2
 
@@ -216,7 +221,7 @@ def test_an_audit_names_few_of_many_and_json_all(
     archive: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [f"scene {n}\x1b[2J.png" for n in range(170)]
-    with open_folder(archive, "audit") as store:
+    with open_store(archive) as store:
         store.record(Note("search", "why\nnot", {"scenes": names, "few": [1, 2, 3]}))
     assert run("audit", archive, "--limit", 1) == 0
     entry, details, *_ = capsys.readouterr().out.splitlines()
@@ -308,7 +313,29 @@ def test_index_sets_the_retention(
     assert printed(capsys, "retention", archive)["keep"] == "2w"
 
 
-@pytest.mark.parametrize("verb", ["verify", "audit", "compact", "retention"])
-def test_what_an_archive_on_a_server_has_not(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(verb, "milvus://127.0.0.1:1/people") == 2
-    assert "an archive on a server has no" in capsys.readouterr().err
+@pytest.mark.parametrize("verb", ["info", "verify", "audit", "compact", "retention"])
+def test_a_server_that_is_away_is_named(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(verb, "postgresql://127.0.0.1:1/people") == 6
+    assert "no answer from postgresql://127.0.0.1:1/people" in capsys.readouterr().err
+
+
+def test_every_verb_works_on_a_server(
+    postgres: "PostgresServer", built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"{postgres.url()}?archive=every_verb"
+    with Index.create(address, ColourEmbedder()) as index:
+        index.add(built / "photos")
+        n_people, n_scenes = len(index), index.n_scenes
+        (item, *_) = index.people_in("photos/000.png")
+    assert printed(capsys, "info", address)["n_people"] == n_people
+    assert printed(capsys, "verify", address)["faults"] == []
+    assert printed(capsys, "retention", address, "--keep", "2w")["keep"] == "2w"
+    assert printed(capsys, "remove", address, "--scene", "*001.png", "--yes")["n_scenes"] == 1
+    assert printed(capsys, "forget", address, "--item", str(item.item), "--yes")["n_people"] == 1
+    assert printed(capsys, "compact", address)["after"] > 0
+    audit = printed(capsys, "audit", address)
+    actions = [entry["action"] for entry in audit["entries"]]
+    assert actions[0] == "create"
+    assert actions[-4:] == ["retention", "remove", "forget", "compact"]
+    assert audit["faults"] == []
+    assert printed(capsys, "info", address)["n_scenes"] == n_scenes - 1

@@ -1,23 +1,18 @@
 """Walk through an archive, compared with a plain sort of what went in."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from fake.stores import DIM, MODEL, SCENES, fill, people_of, scene
+from fake.stores import SCENES, people_of, scene
 from fdps.errors import UsageError
 from fdps.search import Filters
 from fdps.search.care.browse import list_cameras, list_scenes, scenes_beside
-from fdps.search.sqlite.store import SqliteStore
+from fdps.search.sql.store import SqlStore
 from fdps.search.times import instant
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
-    folder = tmp_path_factory.mktemp("archives") / "a.fdps"
-    with SqliteStore.create(folder, model_hash=MODEL, dim=DIM) as store:
-        fill(store)
-        yield store
+@pytest.fixture
+def store(unchanging: SqlStore) -> SqlStore:
+    return unchanging
 
 
 def in_order(numbers: list[int]) -> list[str]:
@@ -27,7 +22,7 @@ def in_order(numbers: list[int]) -> list[str]:
     return [scene(n).name for n in sorted(numbers, key=key.__getitem__)]
 
 
-def test_scenes_come_in_order_of_time_page_by_page(store: SqliteStore) -> None:
+def test_scenes_come_in_order_of_time_page_by_page(store: SqlStore) -> None:
     pages = [list_scenes(store, offset=offset, limit=7) for offset in range(0, SCENES + 7, 7)]
     assert {page.total for page in pages} == {SCENES}
     names = [one.name for page in pages for one in page.scenes]
@@ -38,7 +33,7 @@ def test_scenes_come_in_order_of_time_page_by_page(store: SqliteStore) -> None:
     assert counts == {scene(n).name: len(people_of(n)) for n in range(SCENES)}
 
 
-def test_filters_leave_scenes_out(store: SqliteStore) -> None:
+def test_filters_leave_scenes_out(store: SqlStore) -> None:
     page = list_scenes(store, Filters(cameras=("hall",), after="2026-05-02T06:00+02:00"))
     assert {one.camera for one in page.scenes} == {"hall"}
     expected = [n for n in range(1, SCENES, 2) if n % 5 and n % 24 >= 6]
@@ -46,12 +41,12 @@ def test_filters_leave_scenes_out(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("words", [{"offset": -1}, {"limit": -1}, {"offset": 2**63}])
-def test_numbers_that_make_no_sense_are_refused(store: SqliteStore, words: dict[str, int]) -> None:
+def test_numbers_that_make_no_sense_are_refused(store: SqlStore, words: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="listed from 0 on"):
         list_scenes(store, **words)
 
 
-def test_the_scenes_beside_one_are_of_its_camera(store: SqliteStore) -> None:
+def test_the_scenes_beside_one_are_of_its_camera(store: SqlStore) -> None:
     for number in (3, 7, 11):
         order = in_order([n for n in range(1, SCENES, 2) if n % 5])
         place = order.index(scene(number).name)
@@ -60,13 +55,13 @@ def test_the_scenes_beside_one_are_of_its_camera(store: SqliteStore) -> None:
         assert [one.name for one in after] == order[place + 1 : place + 3]
 
 
-def test_a_scene_without_a_time_has_neighbours_without_one(store: SqliteStore) -> None:
+def test_a_scene_without_a_time_has_neighbours_without_one(store: SqlStore) -> None:
     before, after = scenes_beside(store, scene(10))
     assert [one.name for one in before] == [scene(0).name]
     assert after == []
 
 
-def test_cameras_are_counted(store: SqliteStore) -> None:
+def test_cameras_are_counted(store: SqlStore) -> None:
     gate, hall = list_cameras(store)
     assert (gate.name, gate.n_scenes, hall.name, hall.n_scenes) == ("gate", 10, "hall", 10)
     assert gate.n_people == sum(len(people_of(n)) for n in range(0, SCENES, 2))

@@ -12,8 +12,9 @@ from fake.processes import hold_the_lock, pipe, running
 from fake.stores import MODEL, listed
 from fdps.errors import ArchiveError, ResourceError
 from fdps.search import SceneRecord, SqliteStore
-from fdps.search.care.compaction import compact, size_on_disk
+from fdps.search.care.compaction import compact
 from fdps.search.care.verify import verify
+from fdps.search.sqlite.schema import size_on_disk
 
 DIM, SCENES = 64, 60
 Usage = namedtuple("Usage", "total used free")

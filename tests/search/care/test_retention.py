@@ -1,15 +1,12 @@
 """Scenes are kept as long as the archive may, and not longer."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from fake.stores import DIM, MODEL, SCENES, Archive, fill, people_of, scene
+from fake.stores import SCENES, Archive, people_of, scene
 from fdps.errors import ArchiveError, UsageError
-from fdps.search import SqliteStore
 from fdps.search.audit import Note, entries, kept_head
 from fdps.search.care.retention import (
     Retention,
@@ -21,16 +18,15 @@ from fdps.search.care.retention import (
     set_retention,
 )
 from fdps.search.care.verify import verify
+from fdps.search.sql.store import SqlStore
 from fdps.search.times import instant
 
 DAY = 86400.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    with SqliteStore.create(tmp_path / "a.fdps", model_hash=MODEL, dim=DIM) as store:
-        fill(store)
-        yield store
+def store(archive: Archive) -> SqlStore:
+    return archive.open()
 
 
 @pytest.mark.parametrize(
@@ -46,17 +42,16 @@ def test_other_times_are_refused(text: str) -> None:
         parse_keep(text)
 
 
-def test_the_policy_is_kept_until_it_is_taken_away(store: SqliteStore) -> None:
+def test_the_policy_is_kept_until_it_is_taken_away(store: SqlStore) -> None:
     assert retention_of(store) is None
     for policy in (Retention("30d"), Retention("2w", "taken"), None):
         set_retention(store, policy)
         assert retention_of(store) == policy
     assert parse_keep("forever") is None
-    assert store.folder
-    assert verify(store.folder).faults == ()
+    assert verify(store.where).faults == ()
 
 
-def test_what_was_added_long_ago_is_due(store: SqliteStore) -> None:
+def test_what_was_added_long_ago_is_due(store: SqlStore) -> None:
     policy = Retention("2d")
     now = time.time()
     assert due(store, policy, now=now + 2 * DAY - 60) == []
@@ -66,7 +61,7 @@ def test_what_was_added_long_ago_is_due(store: SqliteStore) -> None:
     assert due(store, policy) == [scene(number).name for number in range(3)]
 
 
-def test_by_the_time_of_the_scene_those_of_unknown_time_stay(store: SqliteStore) -> None:
+def test_by_the_time_of_the_scene_those_of_unknown_time_stay(store: SqlStore) -> None:
     moment = instant("2026-05-02T09:00:00+02:00")
     names = due(store, Retention("1h", "taken"), now=moment)
     assert names == [scene(number).name for number in range(8) if scene(number).time]
@@ -74,7 +69,7 @@ def test_by_the_time_of_the_scene_those_of_unknown_time_stay(store: SqliteStore)
     assert len(everything) == len([n for n in range(SCENES) if scene(n).time])
 
 
-def test_applying_erases_and_notes_it(store: SqliteStore) -> None:
+def test_applying_erases_and_notes_it(store: SqlStore) -> None:
     policy, moment = Retention("1h", "taken"), instant("2026-05-02T09:00:00+02:00")
     n_before = len(store)
     gone = due(store, policy, now=moment)
@@ -87,18 +82,17 @@ def test_applying_erases_and_notes_it(store: SqliteStore) -> None:
         last = entries(connection)[-1]
     assert last.action == "retention"
     assert '"older_than": "2026-05-02T06:00:00+00:00"' in last.details
-    assert store.folder
-    assert verify(store.folder).faults == ()
+    assert verify(store.where).faults == ()
 
 
-def test_adding_again_counts_anew(store: SqliteStore) -> None:
+def test_adding_again_counts_anew(store: SqlStore) -> None:
     with store.changing(Note("test")) as connection:
         connection.execute("UPDATE scenes SET added = 0")
     store.add(replace(scene(4), camera="new"), people_of(4))
     assert len(due(store, Retention("2d"))) == SCENES - 1
 
 
-def test_one_line_says_what_is_overdue(store: SqliteStore) -> None:
+def test_one_line_says_what_is_overdue(store: SqlStore) -> None:
     assert overdue(store, "a.fdps", now=time.time() + 9 * DAY) == ""
     set_retention(store, Retention("2d"))
     assert overdue(store, "a.fdps") == ""
@@ -108,22 +102,15 @@ def test_one_line_says_what_is_overdue(store: SqliteStore) -> None:
     )
 
 
-def test_an_archive_on_a_server_says_that_it_has_none(archive: Archive) -> None:
-    store = archive.open()
-    assert overdue(store, "x") == ""
-    if not isinstance(store, SqliteStore):
-        with pytest.raises(UsageError, match="no retention of its own"):
-            set_retention(store, Retention("2d"))
-
-
-def test_a_policy_that_is_none_is_damage(store: SqliteStore) -> None:
+def test_a_policy_that_is_none_is_damage(store: SqlStore) -> None:
     store.write_note("retention", '{"keep": "soon"}')
     with pytest.raises(ArchiveError, match="its retention is"):
         retention_of(store)
 
 
-def test_a_count_that_is_none_is_damage(store: SqliteStore) -> None:
-    with store.reading() as connection:
-        connection.execute("UPDATE meta SET value = 'x' WHERE key = 'audit_count'")
+def test_a_count_that_is_none_is_damage(store: SqlStore) -> None:
+    with store.changing(Note("test")) as database:
+        database.execute("UPDATE meta SET value = 'x' WHERE key = 'audit_count'")
         with pytest.raises(ArchiveError, match="it counts 'x' entries"):
-            kept_head(connection)
+            kept_head(database)
+        database.execute("UPDATE meta SET value = '1' WHERE key = 'audit_count'")

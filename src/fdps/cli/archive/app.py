@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fdps.cli.archive.contents import print_contents
+from fdps.cli.archive.copy import copy
 from fdps.cli.archive.erase import remove
 from fdps.cli.archive.forget import forget
 from fdps.cli.archive.retention import retention
@@ -49,9 +50,8 @@ Expect = Annotated[
 def verify(archive: Archive, expect: Expect = "", json_output: Json = False) -> None:
     """Read every byte of an archive and name what is wrong; ends with 6 if anything is."""
     from fdps.search.care.verify import verify as verify_archive
-    from fdps.search.open_store import folder_of
 
-    found = verify_archive(folder_of(archive, "file"), expect=expect)
+    found = verify_archive(archive, expect=expect)
     if json_output:
         print(json.dumps({"archive": archive, **asdict(found)}))
     else:
@@ -78,12 +78,12 @@ def audit(
 ) -> None:
     """List who did what with an archive, newest last; ends with 6 if the list was changed."""
     from fdps.search.audit import entries, faults, kept_head
-    from fdps.search.open_store import open_folder
+    from fdps.search.open_store import open_store
 
-    with open_folder(archive, "audit") as store, store.reading() as connection:
-        listed = entries(connection, last=limit)
-        found = faults(connection, expect=expect)
-        n_entries, head = kept_head(connection)
+    with open_store(archive) as store, store.reading() as database:
+        listed = entries(database, last=limit)
+        found = faults(database, expect=expect)
+        n_entries, head = kept_head(database)
     if json_output:
         rows = [asdict(entry) for entry in listed]  # details as they are hashed: a text of JSON
         print(json.dumps({"entries": rows, "n_entries": n_entries, "head": head, "faults": found}))
@@ -117,9 +117,9 @@ def _in_brief(details: str) -> str:
 def compact(archive: Archive, json_output: Json = False) -> None:
     """Give the room of what was removed back to the disk."""
     from fdps.search.care.compaction import compact as compact_archive
-    from fdps.search.open_store import open_folder
+    from fdps.search.open_store import open_store
 
-    with open_folder(archive, "file") as store:
+    with open_store(archive) as store:
         sizes = compact_archive(store)
     if json_output:
         print(json.dumps({"archive": archive, **asdict(sizes)}))
@@ -130,6 +130,7 @@ def compact(archive: Archive, json_output: Json = False) -> None:
     )
 
 
+app.command()(copy)
 app.command()(remove)
 app.command()(forget)
 app.command()(retention)

@@ -16,10 +16,6 @@ def print_contents(archive: str, info: "ArchiveInfo", is_calibrated: bool) -> No
     calibrated = "calibrated" if is_calibrated else "not calibrated"
     print(f"Archive {printable(archive)} of {stamp.created[:10]}, format {stamp.format_version}")
     print(f"Model   {printable(stamp.model or 'unknown')} ({stamp.model_hash[:12]}), {calibrated}")
-    if contents is None:
-        print(f"People  {info.n_people} in {info.n_scenes} scenes")
-        print("Note    an archive on a server has no audit and no retention of its own")
-        return
     n_videos = contents.n_videos
     videos = f", {n_videos} of the files {'is a video' if n_videos == 1 else 'are videos'}"
     print(f"People  {info.n_people} in {info.n_scenes} scenes{videos if n_videos else ''}")

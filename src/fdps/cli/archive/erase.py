@@ -12,7 +12,7 @@ from fdps.errors import UsageError
 from fdps.names import printable
 
 if TYPE_CHECKING:
-    from fdps.search import Store
+    from fdps.search.sql.store import SqlStore
 
 _SHOWN = 20
 
@@ -53,7 +53,6 @@ def remove(
     from fdps.search.audit import Note
     from fdps.search.care.selection import chosen_scenes
     from fdps.search.open_store import open_store
-    from fdps.search.sqlite.store import SqliteStore
 
     is_of_scenes = bool(scenes or source or cameras or before)
     if is_of_scenes == bool(items):
@@ -72,11 +71,8 @@ def remove(
             _list(archive, names or items or (), what, json_output)
             return
         confirm(f"Erase {what} from {archive}?", yes)
-        if isinstance(store, SqliteStore):
-            note = Note("remove", purpose)
-            n_people = store.remove(scenes=names, items=items or (), note=note)
-        else:
-            n_people = store.remove(scenes=names, items=items or ())
+        note = Note("remove", purpose)
+        n_people = store.remove(scenes=names, items=items or (), note=note)
         report_erased(archive, store, n_people, len(names), json_output=json_output)
 
 
@@ -97,22 +93,17 @@ def confirm(question: str, yes: bool) -> None:
 
 
 def report_erased(
-    archive: str, store: "Store", n_people: int, n_scenes: int, *, json_output: bool
+    archive: str, store: "SqlStore", n_people: int, n_scenes: int, *, json_output: bool
 ) -> None:
-    """Say what is gone, and whether a reader delays the log."""
-    is_log_empty = getattr(store, "is_log_empty", True)
+    """Say what is gone, and what files may still keep of it."""
     if json_output:
-        figures = {"n_people": n_people, "n_scenes": n_scenes, "log_is_empty": is_log_empty}
+        figures = {"n_people": n_people, "n_scenes": n_scenes, "log_is_empty": not store.still_kept}
         print(json.dumps({"archive": archive, **figures}))
     else:
         scenes = f" in {n_scenes} scenes" if n_scenes else ""
         print(f"Erased  {n_people} people{scenes} from {printable(archive)}")
-    if not is_log_empty:
-        print(
-            "warning: another process is reading: the log keeps what was erased until it closes "
-            "the archive",
-            file=sys.stderr,
-        )
+    if store.still_kept:
+        print(f"warning: {store.still_kept}", file=sys.stderr)
 
 
 def _list(archive: str, chosen: Sequence[str | int], what: str, json_output: bool) -> None:

@@ -11,8 +11,7 @@ from fdps.errors import UsageError
 from fdps.names import printable
 
 if TYPE_CHECKING:
-    from fdps.search import Store
-    from fdps.search.sqlite.store import SqliteStore
+    from fdps.search.sql.store import SqlStore
 
 
 def retention(
@@ -36,10 +35,10 @@ def retention(
         retention_of,
         set_retention,
     )
-    from fdps.search.open_store import open_folder
+    from fdps.search.open_store import open_store
 
     wanted = parse_keep(keep, by)
-    with open_folder(archive, "retention") as store:
+    with open_store(archive) as store:
         if keep is not None:
             set_retention(store, wanted)
         policy = retention_of(store)
@@ -63,7 +62,7 @@ def retention(
     print(f"Due     {len(names)} scenes are older{'; --apply erases them' if names else ''}")
 
 
-def _erase_from_cases(store: "SqliteStore") -> None:
+def _erase_from_cases(store: "SqlStore") -> None:
     """Erase what the cases in the folder of the archive keep of scenes that are gone."""
     from fdps.serve.cases.forgetting import erase_expired
     from fdps.serve.cases.store import cases_in
@@ -73,7 +72,7 @@ def _erase_from_cases(store: "SqliteStore") -> None:
             erase_expired(store, cases)
 
 
-def warn_of_overdue(archive: str, store: "Store") -> None:
+def warn_of_overdue(archive: str, store: "SqlStore") -> None:
     """Print a line on stderr if scenes are kept longer than the archive may."""
     from fdps.search.care.retention import overdue
 

@@ -25,9 +25,6 @@ class Known(NamedTuple):
 
 def put_mark(archive: "Index", mark: str = MARK) -> None:
     """Mark an archive in a folder as one of the demo."""
-    from fdps.search.store import Notes
-
-    assert isinstance(archive.store, Notes)  # as every archive in a folder is
     archive.store.write_note(_MADE_BY, mark)
 
 
@@ -38,14 +35,12 @@ def earlier(place: Path) -> Known | None:
         UsageError: It was not made by the demo, which might erase it one day.
     """
     from fdps.search import Index
-    from fdps.search.store import Notes
 
     try:
         archive = Index.open(place)
     except MissingDataError:
         return None
     with archive:
-        assert isinstance(archive.store, Notes)
         made_by = archive.store.note(_MADE_BY) or ""
         if archive.n_scenes and not made_by.startswith(MARK):
             raise UsageError(

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from fdps.errors import UsageError
-from fdps.search.sqlite.filters import filter_conditions
-from fdps.search.sqlite.store import SqliteStore
-from fdps.search.store import EVERYBODY, Filters, SceneRecord, Store
+from fdps.search.sql.filters import filter_conditions
+from fdps.search.sql.store import SqlStore
+from fdps.search.store import EVERYBODY, Filters, SceneRecord
 
 _COLUMNS = ", ".join(f"scenes.{field.name}" for field in fields(SceneRecord))
 _N_PEOPLE = "(SELECT count(*) FROM people WHERE people.scene_id = scenes.id)"
@@ -48,7 +48,7 @@ class Camera:
 
 
 def list_scenes(
-    store: Store, filters: Filters = EVERYBODY, *, offset: int = 0, limit: int = 50
+    store: SqlStore, filters: Filters = EVERYBODY, *, offset: int = 0, limit: int = 50
 ) -> ScenePage:
     """List scenes in order of time.
 
@@ -59,20 +59,19 @@ def list_scenes(
         limit: Most scenes to list.
 
     Raises:
-        UsageError: The archive is on a server, or a number is negative or ``min_height`` given.
+        UsageError: A number is negative, or ``min_height`` is given.
     """
     if filters.min_height > 0 or not 0 <= offset <= _LARGEST or not 0 <= limit <= _LARGEST:
         raise UsageError(
             f"scenes are listed from 0 on and by no height of people, got offset {offset}, "
             f"limit {limit}, min_height {filters.min_height:g}"
         )
-    folder = _in_folder(store)
-    conditions, arguments = filter_conditions(filters.literal(store.find))
-    with folder.reading() as connection:
-        (total,) = connection.execute(
+    with store.reading() as database:
+        conditions, arguments = filter_conditions(database, filters.literal(store.find))
+        (total,) = database.execute(
             f"SELECT count(*) FROM scenes WHERE {conditions}", arguments
         ).fetchone()
-        rows = connection.execute(
+        rows = database.execute(
             f"SELECT {_N_PEOPLE}, {_COLUMNS} FROM scenes WHERE {conditions} "
             "ORDER BY instant IS NULL, instant, id LIMIT ? OFFSET ?",
             (*arguments, limit, offset),
@@ -83,7 +82,7 @@ def list_scenes(
 
 
 def scenes_beside(
-    store: Store, scene: SceneRecord, *, most: int = 5
+    store: SqlStore, scene: SceneRecord, *, most: int = 5
 ) -> tuple[list[SceneRecord], list[SceneRecord]]:
     """Return the scenes just before and just after one, in order.
 
@@ -94,34 +93,28 @@ def scenes_beside(
         store: The archive.
         scene: The scene.
         most: Most scenes on either side.
-
-    Raises:
-        UsageError: The archive is on a server.
     """
     before = _beside(store, scene, most, is_before=True)
     return before[::-1], _beside(store, scene, most, is_before=False)
 
 
-def list_cameras(store: Store) -> list[Camera]:
-    """List the cameras of an archive by name.
-
-    Raises:
-        UsageError: The archive is on a server.
-    """
-    with _in_folder(store).reading() as connection:
-        counts = connection.execute(
-            f"SELECT coalesce(camera, ''), count(*), sum({_N_PEOPLE}) FROM scenes "
-            "GROUP BY 1 ORDER BY 1"
+def list_cameras(store: SqlStore) -> list[Camera]:
+    """List the cameras of an archive by name."""
+    with store.reading() as database:
+        counts = database.execute(
+            f"SELECT coalesce(camera, ''), count(*), CAST(sum({_N_PEOPLE}) AS BIGINT) FROM scenes "
+            "GROUP BY coalesce(camera, '') ORDER BY 1"
         ).fetchall()
-        # SQLite takes the other columns from the row of the minimum or maximum.
         bounds = [
-            {
-                camera: time
-                for camera, time, _ in connection.execute(
-                    f"SELECT coalesce(camera, ''), time, {which}(instant) FROM scenes "
-                    "WHERE instant IS NOT NULL GROUP BY 1"
-                )
-            }
+            dict(
+                database.execute(
+                    "SELECT edges.name, min(time) FROM scenes JOIN "
+                    f"(SELECT coalesce(camera, '') AS name, {which}(instant) AS edge FROM scenes "
+                    "WHERE instant IS NOT NULL GROUP BY coalesce(camera, '')) AS edges "
+                    "ON coalesce(camera, '') = edges.name AND instant = edges.edge "
+                    "GROUP BY edges.name"
+                ).fetchall()
+            )
             for which in ("min", "max")
         ]
     return [
@@ -130,7 +123,12 @@ def list_cameras(store: Store) -> list[Camera]:
     ]
 
 
-def _beside(store: Store, scene: SceneRecord, most: int, *, is_before: bool) -> list[SceneRecord]:
+def _beside(
+    store: SqlStore, scene: SceneRecord, most: int, *, is_before: bool
+) -> list[SceneRecord]:
+    camera, of_camera = "camera = ?", [scene.camera]
+    if scene.camera is None:
+        camera, of_camera = "camera IS NULL", []
     sign, direction = ("<", "DESC") if is_before else (">", "ASC")
     values: Sequence[object]
     if scene.offset_s is not None:
@@ -138,30 +136,21 @@ def _beside(store: Store, scene: SceneRecord, most: int, *, is_before: bool) -> 
         values = (scene.path, scene.frame)
     elif scene.time is not None:
         condition = (
-            f"camera IS ? AND offset_s IS NULL AND (instant, id) {sign} "
+            f"{camera} AND offset_s IS NULL AND (instant, id) {sign} "
             "(SELECT instant, id FROM scenes WHERE name = ?)"
         )
         order = f"instant {direction}, id {direction}"
-        values = (scene.camera, scene.name)
+        values = (*of_camera, scene.name)
     else:
         condition = (
-            "camera IS ? AND offset_s IS NULL AND instant IS NULL AND id "
+            f"{camera} AND offset_s IS NULL AND instant IS NULL AND id "
             f"{sign} (SELECT id FROM scenes WHERE name = ?)"
         )
         order = f"id {direction}"
-        values = (scene.camera, scene.name)
-    with _in_folder(store).reading() as connection:
-        rows = connection.execute(
+        values = (*of_camera, scene.name)
+    with store.reading() as database:
+        rows = database.execute(
             f"SELECT {_COLUMNS} FROM scenes WHERE {condition} ORDER BY {order} LIMIT ?",
             (*values, most),
         ).fetchall()
     return [SceneRecord(*row) for row in rows]
-
-
-def _in_folder(store: Store) -> SqliteStore:
-    if not isinstance(store, SqliteStore):
-        raise UsageError(
-            "an archive on a server cannot list its scenes",
-            hint="search it; archives in a folder can be browsed",
-        )
-    return store

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fdps.errors import ResourceError
 from fdps.search.audit import Note
-from fdps.search.sqlite.schema import sqlite_errors
+from fdps.search.sql.store import SqlStore
 from fdps.search.sqlite.store import SqliteStore
 
 COPIES = 2.2  # times what the archive holds: one copy aside, one in the log, and a little to spare
@@ -17,40 +17,36 @@ COPIES = 2.2  # times what the archive holds: one copy aside, one in the log, an
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """Sizes of the file before and after, in bytes."""
+    """Sizes of the archive on disk before and after, in bytes."""
 
     before: int
     after: int
 
 
-def compact(store: SqliteStore) -> Compaction:
-    """Write the file anew without its free pages; if this is interrupted, the archive is unchanged.
+def compact(store: SqlStore) -> Compaction:
+    """Write the tables anew without what was erased; if this is interrupted, nothing has changed.
 
     Raises:
         ResourceError: There is not enough room on the disk.
         ArchiveError: Another process writes, or the archive is read-only.
     """
-    assert store.folder is not None
-    before = size_on_disk(store.folder)
-    with store.writing(), sqlite_errors(store.folder):
-        _check_room(store)
-        with _temporary_files_in(store.folder):
+    with store.writing():
+        before, _ = store.size()
+        if isinstance(store, SqliteStore):
+            _check_room(store)
+            with _temporary_files_in(store.folder):
+                store.vacuum()
+        else:
             store.vacuum()
-        after = size_on_disk(store.folder)
+        after, _ = store.size()
         store.record(Note("compact", details={"bytes_before": before, "bytes_after": after}))
     return Compaction(before, after)
 
 
-def size_on_disk(folder: Path) -> int:
-    """Return the size of all files of an archive, in bytes."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-
-
 def _check_room(store: SqliteStore) -> None:
-    assert store.folder is not None
-    with store.reading() as connection:
+    with store.reading() as database:
         pages, free, size = (
-            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            database.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("page_count", "freelist_count", "page_size")
         )
     needed = int(COPIES * (pages - free) * size)

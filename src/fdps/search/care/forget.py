@@ -11,7 +11,7 @@ from fdps.durable import write_file
 from fdps.errors import DataError, MissingDataError
 from fdps.names import printable, shortened
 from fdps.search.audit import Note
-from fdps.search.sqlite.store import SqliteStore
+from fdps.search.sql.store import SqlStore
 from fdps.search.store import Store
 from fdps.structures import Hit
 
@@ -123,11 +123,11 @@ def _item(text: str | None, where: str) -> int:
     return int(number)
 
 
-def forget(store: Store, items: Sequence[int], *, reason: str = "") -> int:
+def forget(store: SqlStore, items: Sequence[int], *, reason: str = "") -> int:
     """Erase people for good; the pictures and videos themselves are never touched.
 
     They leave no trace of their looks in any file of the archive, and indexing the same files again
-    passes over them. An archive on a server does not promise the latter.
+    passes over them.
 
     Args:
         store: The archive.
@@ -140,9 +140,7 @@ def forget(store: Store, items: Sequence[int], *, reason: str = "") -> int:
     Raises:
         ArchiveError: Another process writes, or the archive is read-only.
     """
-    if isinstance(store, SqliteStore):
-        return store.remove(items=items, note=Note("forget", reason), for_good=True)
-    return store.remove(items=items)
+    return store.remove(items=items, note=Note("forget", reason), for_good=True)
 
 
 def write_candidates(store: Store, candidates: Sequence[ToForget], folder: Path) -> int:

@@ -3,19 +3,18 @@
 from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from fdps.search.audit import kept_head
-from fdps.search.care.compaction import size_on_disk
 from fdps.search.care.retention import Retention, retention_of
-from fdps.search.sqlite.store import SqliteStore
-from fdps.search.store import IndexInfo, Store
+from fdps.search.sql.store import SqlStore
+from fdps.search.store import IndexInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The counts that an archive in a folder gives beyond those of every store.
+    """The counts that an archive gives beyond those of every store.
 
     Args:
         n_videos: Number of files whose frames are scenes.
@@ -52,34 +51,28 @@ class ArchiveInfo:
         stamp: The model, the dimension, and when the archive was created.
         n_people: Number of people in all scenes.
         n_scenes: Number of pictures and frames.
-        contents: Further counts, where the archive is a folder.
+        contents: Further counts.
     """
 
     stamp: IndexInfo
     n_people: int
     n_scenes: int
-    contents: Contents | None
+    contents: Contents
 
 
-def describe(store: Store) -> ArchiveInfo:
+def describe(store: SqlStore) -> ArchiveInfo:
     """Count what is in an archive."""
-    contents = None
-    if isinstance(store, SqliteStore) and store.folder:
-        contents = _contents(store, store.folder)
-    return ArchiveInfo(store.info, len(store), store.n_scenes, contents)
+    return ArchiveInfo(store.info, len(store), store.n_scenes, _contents(store))
 
 
-def nearest_camera(store: Store, name: str) -> str:
+def nearest_camera(store: SqlStore, name: str) -> str:
     """Find the camera of an archive whose name is most like a given, perhaps mistyped, one.
 
     Returns:
-        The name of the camera; empty where no name is similar, or where the archive is on a server,
-        which cannot list its cameras without reading all scenes.
+        The name of the camera; empty where no name is similar.
     """
-    if not isinstance(store, SqliteStore):
-        return ""
-    with store.reading() as connection:
-        rows = connection.execute(
+    with store.reading() as database:
+        rows = database.execute(
             "SELECT DISTINCT camera FROM scenes WHERE camera IS NOT NULL ORDER BY camera"
         ).fetchall()
     known = {camera.casefold(): camera for (camera,) in rows}
@@ -87,26 +80,29 @@ def nearest_camera(store: Store, name: str) -> str:
     return known[alike[0]] if alike else ""
 
 
-def _contents(store: SqliteStore, folder: Path) -> Contents:
-    retention = retention_of(store)
-    with store.reading() as connection:
+def _contents(store: SqlStore) -> Contents:
+    retention, (n_bytes, n_free_bytes) = retention_of(store), store.size()
+    with store.reading() as database:
 
         def one(statement: str) -> tuple[Any, ...]:
-            return tuple(connection.execute(statement).fetchone())
+            return tuple(database.execute(statement).fetchone())
 
         sources: Counter[str] = Counter()
-        for path, n_scenes in connection.execute("SELECT path, count(*) FROM scenes GROUP BY path"):
+        for path, n_scenes in database.execute("SELECT path, count(*) FROM scenes GROUP BY path"):
             sources[str(PurePath(path).parent)] += n_scenes
-        # One row each: SQLite takes the other columns from the row of the minimum or maximum.
-        first, _ = one("SELECT time, min(instant) FROM scenes WHERE instant IS NOT NULL")
-        last, _ = one("SELECT time, max(instant) FROM scenes WHERE instant IS NOT NULL")
+        first, last = (
+            one(
+                "SELECT min(time) FROM scenes "
+                f"WHERE instant = (SELECT {which}(instant) FROM scenes)"
+            )[0]
+            for which in ("min", "max")
+        )
         (n_videos,) = one("SELECT count(DISTINCT path) FROM scenes WHERE offset_s IS NOT NULL")
         (n_forgotten,) = one("SELECT count(*) FROM forgotten")
-        cameras = connection.execute(
+        cameras = database.execute(
             "SELECT coalesce(camera, ''), count(*) FROM scenes GROUP BY 1 ORDER BY 1"
         )
-        (free,), (size,) = one("PRAGMA freelist_count"), one("PRAGMA page_size")
-        n_entries, head = kept_head(connection)
+        n_entries, head = kept_head(database)
         return Contents(
             n_videos=n_videos,
             cameras=dict(cameras.fetchall()),
@@ -114,8 +110,8 @@ def _contents(store: SqliteStore, folder: Path) -> Contents:
             first=first,
             last=last,
             n_forgotten=n_forgotten,
-            n_bytes=size_on_disk(folder),
-            n_free_bytes=free * size,
+            n_bytes=n_bytes,
+            n_free_bytes=n_free_bytes,
             retention=retention,
             n_entries=n_entries,
             head=head,

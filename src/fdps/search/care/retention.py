@@ -9,9 +9,7 @@ from typing import Literal
 
 from fdps.errors import ArchiveError, UsageError
 from fdps.search.audit import Note
-from fdps.search.open_store import ON_A_SERVER
-from fdps.search.sqlite.store import SqliteStore
-from fdps.search.store import Store
+from fdps.search.sql.store import SqlStore
 
 By = Literal["added", "taken"]
 FOREVER = "forever"
@@ -68,7 +66,7 @@ def parse_keep(keep: str | None, by: By = "added") -> Retention | None:
     return None if keep in (None, FOREVER) else Retention(str(keep), by)
 
 
-def retention_of(store: SqliteStore) -> Retention | None:
+def retention_of(store: SqlStore) -> Retention | None:
     """Return the policy of an archive, or ``None`` if it keeps everything.
 
     Raises:
@@ -84,19 +82,16 @@ def retention_of(store: SqliteStore) -> Retention | None:
         ) from error
 
 
-def set_retention(store: Store, retention: Retention | None) -> None:
+def set_retention(store: SqlStore, retention: Retention | None) -> None:
     """Give an archive a policy, or take it away. Nothing is erased yet.
 
     Raises:
         ArchiveError: Another process writes, or the archive is read-only.
-        UsageError: The archive is on a server.
     """
-    if not isinstance(store, SqliteStore):
-        raise UsageError("an archive on a server has no retention of its own", hint=ON_A_SERVER)
     store.write_note(_POLICY, json.dumps(asdict(retention)) if retention else "")
 
 
-def due(store: SqliteStore, retention: Retention, *, now: float | None = None) -> list[str]:
+def due(store: SqlStore, retention: Retention, *, now: float | None = None) -> list[str]:
     """Return the names of the scenes that are older than the policy allows, oldest first.
 
     Args:
@@ -105,8 +100,8 @@ def due(store: SqliteStore, retention: Retention, *, now: float | None = None) -
         now: Seconds since 1970; by default the time of the clock.
     """
     column = _COLUMNS[retention.by]
-    with store.reading() as connection:
-        rows = connection.execute(
+    with store.reading() as database:
+        rows = database.execute(
             f"SELECT name FROM scenes WHERE {column} < ? ORDER BY {column}, id",
             (limit(retention, now),),
         ).fetchall()
@@ -127,22 +122,20 @@ class Age:
 
 
 UNKNOWN_AGE = Age()
-"""The age of what no retention reaches, such as a scene on a server."""
+"""The age of what no retention reaches."""
 
 
-def age_of(store: Store, sha256: str, frame: int) -> Age:
-    """Return since when a scene counts; one on a server has no retention, and so no age."""
-    if not isinstance(store, SqliteStore):
-        return UNKNOWN_AGE
-    with store.reading() as connection:
-        row = connection.execute(
+def age_of(store: SqlStore, sha256: str, frame: int) -> Age:
+    """Return since when a scene counts."""
+    with store.reading() as database:
+        row = database.execute(
             "SELECT added, instant FROM scenes WHERE sha256 = ? AND frame = ?", (sha256, frame)
         ).fetchone()
     return Age(*row) if row else UNKNOWN_AGE
 
 
-def apply_retention(store: SqliteStore, retention: Retention, *, now: float | None = None) -> int:
-    """Erase the scenes that are due, as :meth:`SqliteStore.remove` does.
+def apply_retention(store: SqlStore, retention: Retention, *, now: float | None = None) -> int:
+    """Erase the scenes that are due, as :meth:`SqlStore.remove` does.
 
     Returns:
         The number of people erased.
@@ -157,16 +150,16 @@ def apply_retention(store: SqliteStore, retention: Retention, *, now: float | No
         return store.remove(scenes=names, note=note)
 
 
-def overdue(store: Store, where: str, *, now: float | None = None) -> str:
+def overdue(store: SqlStore, where: str, *, now: float | None = None) -> str:
     """Return one line about scenes that should be gone by now; empty if there are none.
 
     Args:
-        store: An archive of any kind.
+        store: The archive.
         where: The archive, as the user names it.
         now: The time, as for :func:`due`.
     """
-    retention = retention_of(store) if isinstance(store, SqliteStore) else None
-    if retention is None or not isinstance(store, SqliteStore):
+    retention = retention_of(store)
+    if retention is None:
         return ""
     n_due = len(due(store, retention, now=now))
     scenes = "1 scene is" if n_due == 1 else f"{n_due} scenes are"

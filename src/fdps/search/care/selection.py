@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from fdps.errors import UsageError
-from fdps.search.sqlite.filters import filter_conditions
-from fdps.search.sqlite.store import SqliteStore
-from fdps.search.store import Filters, Store, has_wildcards
+from fdps.search.sql.filters import filter_conditions
+from fdps.search.sql.store import SqlStore
+from fdps.search.store import Filters
 
 
 def chosen_scenes(
-    store: Store,
+    store: SqlStore,
     *,
     scenes: Sequence[str] = (),
     source: str = "",
@@ -27,26 +27,16 @@ def chosen_scenes(
         before: Time before which the scene was taken; a scene of unknown time never fits.
 
     Raises:
-        UsageError: No condition is given, a time is malformed, or an archive on a server is asked
-            for more than names without wildcards.
+        UsageError: No condition is given, or a time is malformed.
     """
     if not (scenes or source or cameras or before):
         raise UsageError("no scene is named", hint="give --scene, --source, --camera or --before")
     patterns = scenes or ("",)
-    if not isinstance(store, SqliteStore):
-        named = [name for name in patterns if store.find(name=name)]
-        unknown = [name for name in patterns if name not in named]
-        if source or cameras or before or any(map(has_wildcards, unknown)):
-            raise UsageError(
-                "an archive on a server takes the names of scenes, without wildcards",
-                hint="fdps search --json names the scenes of what it finds",
-            )
-        return named
     found: dict[int, str] = {}
     for pattern in patterns:
         filters = Filters(tuple(cameras), pattern, before=before, source=source)
-        demands, values = filter_conditions(filters.literal(store.find))
-        with store.reading() as connection:
-            rows = connection.execute(f"SELECT id, name FROM scenes WHERE {demands}", values)
+        with store.reading() as database:
+            demands, values = filter_conditions(database, filters.literal(store.find))
+            rows = database.execute(f"SELECT id, name FROM scenes WHERE {demands}", values)
             found |= dict(rows.fetchall())
     return [found[scene_id] for scene_id in sorted(found)]

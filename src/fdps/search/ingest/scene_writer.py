@@ -11,7 +11,7 @@ from fdps.search.ingest.frames import Found, Frame, Skipped
 from fdps.search.ingest.looking import SeenFrame
 from fdps.search.ingest.origins import Origins
 from fdps.search.ingest.plan import KEPT, FilePlan
-from fdps.search.store import SceneRecord, Store, Tracks
+from fdps.search.store import SceneRecord, Store
 
 Progress = Callable[[int, int], None]
 """Called with the number of pictures and frames done, and of all as far as that is known."""
@@ -218,7 +218,7 @@ class SceneWriter:
 
     def _finish(self, plan: FilePlan) -> None:
         path = plan.file.path
-        if plan.file.is_video and plan.request and isinstance(self._store, Tracks):
+        if plan.file.is_video and plan.request:
             self._store.link(plan.sha256)
         if plan.problem:
             n_there = plan.n_added + len(plan.known_frames)

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 
 from fdps.errors import UsageError
 from fdps.search.query.wanted import Wanted, unit_rows
-from fdps.search.store import Appearance, Filters, FindsAppearances, Searchable
+from fdps.search.store import Appearance, Filters, Searchable
 from fdps.structures import Hit
 
 Rerank = Literal["", "expansion", "k-reciprocal"]
@@ -74,14 +74,6 @@ def find(
     return _as_similar_to(store, wanted, _search(store, both, top, filters, known))
 
 
-def no_appearances() -> UsageError:
-    """Return the error that an archive without tracks cannot search appearances."""
-    return UsageError(
-        "an archive of this kind cannot search appearances",
-        hint="search people instead, or index the videos into an archive in a folder",
-    )
-
-
 def find_appearances(
     store: Searchable, wanted: Wanted, top: int, *, filters: Filters, known: Set[int] = frozenset()
 ) -> list[Appearance]:
@@ -95,11 +87,9 @@ def find_appearances(
         known: Items of which the query was made; appearances that include them are left out.
 
     Raises:
-        UsageError: ``top`` is below 1, the embedding does not fit the archive, or the archive does
-            not know tracks.
+        UsageError: ``top`` is below 1, the embedding does not fit the archive, or this process may
+            not hold what the search takes.
     """
-    if not isinstance(store, FindsAppearances):
-        raise no_appearances()
     if top < 1:
         raise UsageError(f"top must be at least 1, got {top}")
     rows = wanted.direction[np.newaxis]

@@ -3,13 +3,13 @@
 Axes: N people, B people of one block, D embedding dimension.
 """
 
-import sqlite3
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32
 
 from fdps.errors import ArchiveError
+from fdps.search.database import Database
 
 BLOCK_BYTES = 2**26
 """Size of a block: 64 MiB, so that the memory of an archive grows without being copied."""
@@ -35,10 +35,15 @@ class EmbeddingMatrix:
         self.items = np.zeros(0, dtype=np.int64)
         self._dim = dim
         self._rows_per_block = max(1, BLOCK_BYTES // (4 * dim))
-        self._rows_per_read = min(max(1, READ_BYTES // (4 * dim)), self._rows_per_block)
         self._memory: list[np.ndarray] = []
         self._removals = 0
-        self._state: tuple[int, int] | None = None
+        self._is_read = False
+        self._state: object = None
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the blocks take, in bytes."""
+        return sum(block.nbytes for block in self._memory)
 
     @property
     def blocks(self) -> list[Float32[np.ndarray, "B D"]]:
@@ -49,13 +54,13 @@ class EmbeddingMatrix:
             for memory, start in zip(self._memory, starts, strict=True)
         ]
 
-    def refresh(self, connection: sqlite3.Connection, own_changes: int) -> bool:
-        """Bring the matrix up to the state that ``connection`` sees.
+    def refresh(self, database: Database, state: object = None) -> bool:
+        """Bring the matrix up to the state of the archive that ``database`` sees.
 
         Args:
-            connection: Connection within a read transaction.
-            own_changes: Number of commits through this connection; SQLite counts only those of
-                others.
+            database: Database within a read transaction.
+            state: Anything that differs after every change of the database; ``None`` if nothing
+                tells.
 
         Returns:
             Whether people or scenes may have changed; other processes also write what does not
@@ -64,46 +69,45 @@ class EmbeddingMatrix:
         Raises:
             ArchiveError: An embedding does not have D numbers, or removals are not counted.
         """
-        state = (connection.execute("PRAGMA data_version").fetchone()[0], own_changes)
-        if state == self._state:
+        if self._is_read and state is not None and state == self._state:
             return False
-        removals, n_before = _removals(connection), len(self.items)
-        has_changed = self._state is None or removals != self._removals
+        removals, n_before = count_of_removals(database), len(self.items)
+        has_changed = not self._is_read or removals != self._removals
         if removals != self._removals:
             self.items = self.items[:0]
             self._memory.clear()
-        self._append(connection)
-        self._removals, self._state = removals, state
+        self._append(database)
+        self._is_read, self._removals, self._state = True, removals, state
         return has_changed or len(self.items) != n_before
 
-    def _append(self, connection: sqlite3.Connection) -> None:
+    def _append(self, database: Database) -> None:
         """Append whoever has a higher item than the last one: all new, as nobody was removed."""
-        cursor = connection.execute(
-            "SELECT id, embedding FROM people WHERE id > ? ORDER BY id",
-            (int(self.items[-1]) if len(self.items) else 0,),
-        )
-        items: list[int] = []
-        while rows := cursor.fetchmany(self._rows_per_read):
-            self._write(len(self.items) + len(items), [blob for _, blob in rows])
-            items.extend(item for item, _ in rows)
-        self.items = np.concatenate([self.items, np.array(items, dtype=np.int64)])
+        last = int(self.items[-1]) if len(self.items) else 0
+        n_rows, parts = len(self.items), [self.items]
+        for items, embeddings in database.embeddings(last, self._dim):
+            self._write(n_rows, embeddings)
+            n_rows += len(items)
+            parts.append(items)
+        self.items = np.concatenate(parts)
 
-    def _write(self, first: int, blobs: list[bytes]) -> None:
-        """Put embeddings into the rows from ``first`` on, which may reach into a new block."""
-        embeddings = embedding_rows(blobs, self._dim)
-        block, row = divmod(first, self._rows_per_block)
-        here = self._rows_per_block - row
-        for number, part in ((block, embeddings[:here]), (block + 1, embeddings[here:])):
-            if len(part) == 0:
-                continue
-            if number == len(self._memory):
+    def _write(self, first: int, embeddings: Float32[np.ndarray, "_ D"]) -> None:
+        """Put embeddings into the rows from ``first`` on, which may reach into new blocks."""
+        while len(embeddings):
+            block, row = divmod(first, self._rows_per_block)
+            if block == len(self._memory):
                 self._memory.append(np.empty((self._rows_per_block, self._dim), dtype=np.float32))
-            start = row if number == block else 0
-            self._memory[number][start : start + len(part)] = part
+            here = embeddings[: self._rows_per_block - row]
+            self._memory[block][row : row + len(here)] = here
+            first, embeddings = first + len(here), embeddings[len(here) :]
 
 
-def _removals(connection: sqlite3.Connection) -> int:
-    row = connection.execute(
+def count_of_removals(database: Database) -> int:
+    """Return how often somebody was removed, which tells readers to read anew.
+
+    Raises:
+        ArchiveError: Nothing counts them.
+    """
+    row = database.execute(
         "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'removals'"
     ).fetchone()
     if row is None:

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from fdps.errors import DataError, ModelError, UsageError
+from fdps.errors import DataError, ModelError
 from fdps.search.results.comparisons import Comparisons
-from fdps.search.store import Notes, Store, check_model
+from fdps.search.store import Store, check_model
 
 FORMAT, VERSION = "fdps-calibration", 1
 ARCHIVE_SIZE = 10_000
@@ -252,7 +252,7 @@ def kept_calibration(store: Store) -> Calibration | None:
     Raises:
         ModelError: What the archive keeps is malformed or of another model.
     """
-    text = store.note(_NOTE) if isinstance(store, Notes) else None
+    text = store.note(_NOTE)
     if text is None:
         return None
     where = f"the archive of {store.info.model or 'this model'}"
@@ -265,11 +265,8 @@ def keep_calibration(store: Store, calibration: Calibration) -> None:
     Raises:
         ArchiveError: The calibration is of another model, another process writes, or the archive is
             read-only.
-        UsageError: An archive of this kind cannot keep it.
     """
     check_model(store.info, calibration.model_hash, "the archive")
-    if not isinstance(store, Notes):
-        raise UsageError("an archive of this kind cannot keep a calibration")
     store.write_note(_NOTE, to_json(calibration))
 
 

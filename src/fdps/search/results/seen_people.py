@@ -21,7 +21,7 @@ from fdps.search.query.joining import (
     usual_similarity,
 )
 from fdps.search.results.calibration import Calibration
-from fdps.search.store import Appearance, SceneRecord, Store, Tracks
+from fdps.search.store import Appearance, SceneRecord, Store
 from fdps.structures import Boxes, Hit
 
 SIDE_BY_SIDE = 0.3
@@ -302,7 +302,7 @@ def _appearances(store: Store, items: Sequence[int]) -> Int64[np.ndarray, " N"]:
     n_appearances = 0
     for item in items:
         if item not in numbers:
-            track = store.track(item) if isinstance(store, Tracks) else []
+            track = store.track(item)
             numbers |= dict.fromkeys(track or [item], n_appearances)
             n_appearances += 1
     return np.array([numbers[item] for item in items], dtype=np.int64)

@@ -11,6 +11,7 @@ from fdps.durable import sync_folder
 from fdps.errors import UsageError
 from fdps.search.audit import append, stamp
 from fdps.search.seals import seal_scene
+from fdps.search.sqlite.database import SqliteDatabase
 from fdps.search.times import instant, second_of_day
 
 BACKUPS = "index.sqlite.v*.bak*"
@@ -27,7 +28,9 @@ def migrate_1_to_2(database: Path, scenes: str, tables: Sequence[str]) -> None:
         scenes: Statement for a table of format 2, with a place for its name.
         tables: Statements for the tables that format 1 does not have.
     """
-    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+    with closing(
+        sqlite3.connect(database, isolation_level=None, factory=SqliteDatabase)
+    ) as connection:
         if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
             return  # another process was faster
         _back_up(connection, database.with_name(f"{database.name}.v1.bak"))
@@ -44,7 +47,7 @@ def migrate_1_to_2(database: Path, scenes: str, tables: Sequence[str]) -> None:
             raise
 
 
-def _change(connection: sqlite3.Connection, scenes: str, tables: Sequence[str]) -> None:
+def _change(connection: SqliteDatabase, scenes: str, tables: Sequence[str]) -> None:
     connection.execute(scenes.format(name="scenes_2"))
     for statement in ";\n".join(tables).split(";\n"):  # not executescript, which commits first
         connection.execute(statement)
@@ -69,7 +72,7 @@ def _change(connection: sqlite3.Connection, scenes: str, tables: Sequence[str]) 
     append(connection, "migrate", details=stamp(connection))
 
 
-def _back_up(connection: sqlite3.Connection, backup: Path) -> None:
+def _back_up(connection: SqliteDatabase, backup: Path) -> None:
     aside = backup.with_name(f"{backup.name}.part")
     aside.unlink(missing_ok=True)
     with closing(sqlite3.connect(aside)) as copy:

@@ -20,8 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from fdps.durable import sync_folder
 from fdps.errors import ArchiveError, FdpsError, MissingDataError, ResourceError, UsageError
 from fdps.search.audit import append, stamp
+from fdps.search.sqlite.database import SqliteDatabase
 from fdps.search.sqlite.migration import migrate_1_to_2
 from fdps.search.store import IndexInfo
 
@@ -129,7 +131,9 @@ def create_database(folder: Path, meta: Mapping[str, str]) -> None:
         with writer_lock(folder), sqlite_errors(folder):
             for leftover in folder.glob(f"{aside.name}*"):
                 leftover.unlink()
-            with closing(sqlite3.connect(aside, isolation_level=None)) as connection:
+            with closing(
+                sqlite3.connect(aside, isolation_level=None, factory=SqliteDatabase)
+            ) as connection:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
                 connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
@@ -173,7 +177,7 @@ def _is_free(folder: Path, *, leftovers: tuple[str, ...]) -> bool:
     return folder.is_dir() and all(path.name.startswith(leftovers) for path in folder.iterdir())
 
 
-def open_database(folder: Path) -> sqlite3.Connection:
+def open_database(folder: Path) -> SqliteDatabase:
     """Connect to an archive as a reader; writing also takes :func:`writer_lock`.
 
     Raises:
@@ -234,6 +238,27 @@ def read_info(connection: sqlite3.Connection, folder: Path) -> IndexInfo:
         raise ArchiveError(f"{folder} is damaged: its stamp lacks {error}") from error
 
 
+def rename_folder(folder: Path, name: Path) -> None:
+    """Give a closed archive another name, which is then safe on the disk.
+
+    Raises:
+        ArchiveError: There is something of that name.
+    """
+    try:
+        folder.rename(name)
+    except OSError as error:
+        raise ArchiveError(
+            f"{folder} cannot become {name}: {error.strerror}",
+            hint="move what is there, then run the same command again",
+        ) from error
+    sync_folder(name.parent)
+
+
+def size_on_disk(folder: Path) -> int:
+    """Return the size of all files of an archive, in bytes."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
 def _version(database: Path) -> int:
     """Return the format of an archive; 0 for a file that is none."""
     with closing(connect(database)) as connection:
@@ -242,13 +267,17 @@ def _version(database: Path) -> int:
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def connect(database: Path) -> sqlite3.Connection:
+def connect(database: Path) -> SqliteDatabase:
     """Open the file, whatever it is; on a read-only medium it is opened as it stands."""
     address = f"file:{quote(str(database.absolute()))}"
 
-    def attempt(options: str) -> sqlite3.Connection:
+    def attempt(options: str) -> SqliteDatabase:
         connection = sqlite3.connect(
-            f"{address}?{options}", uri=True, isolation_level=None, timeout=READER_TIMEOUT_S
+            f"{address}?{options}",
+            uri=True,
+            isolation_level=None,
+            timeout=READER_TIMEOUT_S,
+            factory=SqliteDatabase,
         )
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -3,11 +3,8 @@
 Axes in shapes: N people, Q queries, K results, D embedding dimension.
 """
 
-import sqlite3
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,53 +12,30 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from fdps import __version__
-from fdps.errors import ArchiveError, UsageError
-from fdps.search.audit import NOTE_ACTIONS, Note, append, text_hash
-from fdps.search.seals import scene_seal, seal_scene
-from fdps.search.sqlite.erasure import erase, note_removal, without_forgotten
-from fdps.search.sqlite.filters import filter_conditions
+from fdps.search.sql.search import SqlSearch
+from fdps.search.sql.store import SCENE_COLUMNS, SqlStore
 from fdps.search.sqlite.migration import BACKUPS
 from fdps.search.sqlite.schema import (
     create_database,
     open_database,
     read_info,
+    size_on_disk,
     sqlite_errors,
     writer_lock,
 )
-from fdps.search.sqlite.search import SqliteSearch
-from fdps.search.sqlite.tracks import items_of_track, link_video
-from fdps.search.store import (
-    EVERYBODY,
-    Appearance,
-    ArchivedPerson,
-    Filters,
-    IndexInfo,
-    SceneRecord,
-    check_embeddings,
-)
-from fdps.search.times import instant, second_of_day
-from fdps.structures import Detections, Hit
-
-REMOVE = Note("remove")
-_BETWEEN_NAMES = "\0moving "  # no stored name contains this letter
-MOST_SHOWN = 100  # most letters of a note that the audit shows
-_SCENE_COLUMNS = ", ".join(field.name for field in fields(SceneRecord))
+from fdps.search.store import EVERYBODY, Appearance, Filters
+from fdps.structures import Hit
 
 
-class SqliteStore:
+class SqliteStore(SqlStore):
     """An archive in the folder ``name.fdps``; the promises are those of :class:`Store`.
 
     One object serves one thread.
-
-    Attributes:
-        is_log_empty: Whether the last removal could empty the log. Otherwise a reader was at work,
-            and what was erased leaves the disk when the last process closes the archive.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._connection = open_database(folder)
-        self.is_log_empty = True
+        self._connection = self._database = open_database(folder)
         self._nested_writers = 0
         self._own_changes = 0
         try:
@@ -70,7 +44,7 @@ class SqliteStore:
         except BaseException:
             self._connection.close()
             raise
-        self._search = SqliteSearch(self._connection, folder, self._info.dim)
+        self._search = SqlSearch(self._database, str(folder), self._info.dim)
 
     @classmethod
     def create(cls, folder: Path, *, model_hash: str, dim: int, model: str = "") -> "SqliteStore":
@@ -100,34 +74,18 @@ class SqliteStore:
         return cls(folder)
 
     @property
-    def info(self) -> IndexInfo:
-        """The stamp of the archive."""
-        return self._info
-
-    @property
-    def folder(self) -> Path | None:
+    def folder(self) -> Path:
         """The folder of the archive."""
         return self._folder
 
     @property
-    def n_scenes(self) -> int:
-        """Number of scenes, with people or without."""
-        with sqlite_errors(self._folder):
-            return int(self._connection.execute("SELECT count(*) FROM scenes").fetchone()[0])
-
-    def __len__(self) -> int:
-        with sqlite_errors(self._folder):
-            return int(self._connection.execute("SELECT count(*) FROM people").fetchone()[0])
+    def where(self) -> str:
+        """The folder of the archive, as a text."""
+        return str(self._folder)
 
     def close(self) -> None:
         """Let go of the files; closing twice is allowed."""
         self._connection.close()
-
-    def __enter__(self) -> "SqliteStore":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -141,173 +99,6 @@ class SqliteStore:
                 yield
             finally:
                 self._nested_writers -= 1
-
-    def find(self, *, sha256: str = "", name: str = "", path: str = "") -> SceneRecord | None:
-        """Return the scene that agrees with every property given, or ``None``."""
-        found = self._scenes({"sha256": sha256, "name": name, "path": path}, "LIMIT 1")
-        return found[0] if found else None
-
-    def find_all(self, *, sha256: str = "", path: str = "") -> list[SceneRecord]:
-        """Return all scenes that agree with every property given, in the order of addition."""
-        return self._scenes({"sha256": sha256, "path": path})
-
-    def people(self, items: Sequence[int]) -> list[ArchivedPerson]:
-        """Return people by their numbers, in the order asked for; missing people are left out."""
-        with sqlite_errors(self._folder):
-            found = [_read_people(self._connection, "people.id = ?", int(item)) for item in items]
-        return [person for of_item in found for person in of_item]
-
-    def people_in(self, scene: str) -> list[ArchivedPerson]:
-        """Return everybody in a scene, ordered by item."""
-        with sqlite_errors(self._folder):
-            return _read_people(self._connection, "scenes.name = ?", scene)
-
-    def is_finished(self, sha256: str, sampling: str) -> bool:
-        """Tell whether every frame that a sampling takes of a video is in the archive."""
-        with sqlite_errors(self._folder):
-            row = self._connection.execute(
-                "SELECT 1 FROM videos WHERE sha256 = ? AND sampling = ?", (sha256, sampling)
-            ).fetchone()
-        return row is not None
-
-    def finish(self, sha256: str, sampling: str) -> None:
-        """Note that a video is finished; removing one of its scenes takes that back."""
-        with self._transaction():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO videos VALUES (?, ?)", (sha256, sampling)
-            )
-
-    def link(self, sha256: str) -> None:
-        """Link the people of a video anew, from all its frames that are in the archive."""
-        with self._transaction():
-            link_video(self._connection, sha256, self._info.dim)
-
-    def track(self, item: int) -> list[int]:
-        """Return everybody on the track of a person, in order of time; nobody without a track."""
-        with sqlite_errors(self._folder):
-            return items_of_track(self._connection, item)
-
-    def note(self, key: str) -> str | None:
-        """Return a text that is kept with the stamp, or ``None``."""
-        with sqlite_errors(self._folder):
-            row = self._connection.execute(
-                "SELECT value FROM meta WHERE key = ?", (f"note:{key}",)
-            ).fetchone()
-        return row[0] if row else None
-
-    def write_note(self, key: str, text: str) -> None:
-        """Keep a text with the stamp; an older one of this key is replaced."""
-        details = {"key": key, "sha256": text_hash(text), "text": text[:MOST_SHOWN]}
-        with self.changing(Note(NOTE_ACTIONS.get(key, "note"), details=details)):
-            self._connection.execute(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"note:{key}", text)
-            )
-
-    def add(self, scene: SceneRecord, people: Detections) -> None:
-        """Add a scene and its people in one transaction; its earlier state is replaced."""
-        check_embeddings(people.embeddings, self._info.dim)
-        with self._transaction():
-            self._erase_where("path = ? AND frame = ?", scene.path, scene.frame)
-            self._insert(scene, people)
-
-    def replace(self, path: str, scenes: Sequence[tuple[SceneRecord, Detections]]) -> None:
-        """Replace all scenes of a file by others, in one transaction."""
-        for _, people in scenes:
-            check_embeddings(people.embeddings, self._info.dim)
-        with self._transaction():
-            self._unfinish("path = ?", path)
-            self._erase_where("path = ?", path)
-            for scene, people in scenes:
-                self._insert(scene, people)
-
-    def move(self, sha256: str, path: str, names: Mapping[int, str]) -> None:
-        """Let all scenes of a content follow their file to another path, in one transaction."""
-        with self._transaction():
-            self._unfinish("path = ? AND sha256 <> ?", path, sha256)
-            self._erase_where("path = ? AND sha256 <> ?", path, sha256)
-            rows = self._connection.execute(
-                "SELECT id, frame FROM scenes WHERE sha256 = ? ORDER BY id", (sha256,)
-            ).fetchall()
-            # Names change in two steps, because a new name may be the old one of another frame.
-            self._connection.execute(
-                "UPDATE scenes SET name = ? || id, path = ? WHERE sha256 = ?",
-                (_BETWEEN_NAMES, path, sha256),
-            )
-            for scene_id, frame in rows:
-                self._connection.execute(
-                    "UPDATE scenes SET name = ? WHERE id = ?", (names[frame], scene_id)
-                )
-                seal_scene(self._connection, scene_id)
-            note_removal(self._connection)  # names are filters: whoever searches reads them anew
-
-    def _erase_where(self, condition: str, *values: object) -> None:
-        deleted = self._connection.execute(f"DELETE FROM scenes WHERE {condition}", values)
-        if deleted.rowcount:
-            note_removal(self._connection)
-
-    def _unfinish(self, condition: str, *values: object) -> None:
-        self._connection.execute(
-            f"DELETE FROM videos WHERE sha256 IN (SELECT sha256 FROM scenes WHERE {condition})",
-            values,
-        )
-
-    def _insert(self, scene: SceneRecord, people: Detections) -> None:
-        clock: tuple[float | None, float | None] = (None, None)
-        if scene.time is not None:
-            clock = (instant(scene.time), second_of_day(scene.time))
-        people = without_forgotten(self._connection, scene, people)
-        marks = ", ".join("?" * (len(fields(SceneRecord)) + len(clock) + 1))
-        scene_id = self._connection.execute(
-            f"INSERT INTO scenes ({_SCENE_COLUMNS}, instant, second_of_day, added) "
-            f"VALUES ({marks})",
-            (*astuple(scene), *clock, time.time()),
-        ).lastrowid
-        assert scene_id is not None
-        self._connection.executemany(
-            "INSERT INTO people (scene_id, x1, y1, x2, y2, score, embedding) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (scene_id, *box.tolist(), float(score), embedding.astype("<f4").tobytes())
-                for box, score, embedding in zip(
-                    people.boxes, people.scores, people.embeddings, strict=True
-                )
-            ],
-        )
-        seal_scene(self._connection, scene_id)
-
-    def remove(
-        self,
-        *,
-        scenes: Sequence[str] = (),
-        items: Sequence[int] = (),
-        note: Note = REMOVE,
-        for_good: bool = False,
-    ) -> int:
-        """Erase scenes with their people, and single people, also from the log and free pages.
-
-        Args:
-            scenes: Names of scenes.
-            items: Numbers of people.
-            note: Note for the audit, written in the same transaction.
-            for_good: Whether indexing the same files again passes over these people.
-        """
-        with self.writing():
-            with self._transaction():
-                erased = erase(self._connection, scenes, items, for_good=for_good)
-                details = {**(note.details or {}), **asdict(erased)}
-                append(self._connection, note.action, purpose=note.purpose, details=details)
-                # Backups of a migration show who is erased. They go before the commit: the archive
-                # can do without them, and a crash must not leave the person in one.
-                for backup in self._folder.glob(BACKUPS):
-                    backup.unlink()
-            self._empty_log()
-            return erased.n_people
-
-    def vacuum(self) -> None:
-        """Write the file anew without its free pages; this happens whole or not at all."""
-        with self.writing(), sqlite_errors(self._folder):
-            self._connection.execute("VACUUM")
-            self._empty_log()
 
     def search(
         self, embeddings: Float32[np.ndarray, "Q D"], *, top: int, filters: Filters = EVERYBODY
@@ -346,127 +137,96 @@ class SqliteStore:
         with self._searching(embeddings, top) as searching:
             return searching.hits_and_counts(embeddings, top, n_bins, filters.literal(self.find))
 
-    def count(self, filters: Filters) -> int:
-        """Return how many people a search with these filters looks at."""
-        conditions, arguments = filter_conditions(filters.literal(self.find))
-        with sqlite_errors(self._folder):
-            (n_people,) = self._connection.execute(
-                "SELECT count(*) FROM scenes JOIN people ON scenes.id = people.scene_id "
-                f"WHERE {conditions}",
-                arguments,
-            ).fetchone()
-        return int(n_people)
+    def size(self) -> tuple[int, int]:
+        """Return the bytes of all files, and how many of them compacting gives back."""
+        with self._errors():
+            free, size = (
+                self._database.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("freelist_count", "page_size")
+            )
+        return size_on_disk(self._folder), free * size
 
-    def record(self, note: Note, *more: Note) -> None:
-        """Add entries to the audit, in one transaction; this works while another process writes."""
-        *before, last = (note, *more)
-        with self._audited(last):
-            for one in before:
-                append(self._connection, one.action, purpose=one.purpose, details=one.details)
+    def vacuum(self) -> None:
+        """Write the file anew without its free pages; this happens whole or not at all."""
+        with self.writing(), self._errors():
+            self._database.execute("VACUUM")
+            self._erase_files(anything=True)
 
     @contextmanager
-    def changing(self, note: Note) -> Iterator[sqlite3.Connection]:
-        """Run a change by the one writer in a transaction that is noted in the audit."""
-        with self.writing(), self._audited(note):
-            yield self._connection
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Let everything that is read inside be of one state of the archive."""
-        with self._snapshot():
-            yield self._connection
-
-    def _empty_log(self) -> None:
-        """Empty the log, which still holds pages as they were; a reader at work may delay this."""
+    def _errors(self) -> Iterator[None]:
         with sqlite_errors(self._folder):
-            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        self.is_log_empty = not busy
-
-    @contextmanager
-    def _audited(self, note: Note) -> Iterator[None]:
-        """Run a noted transaction in which nothing that searches read changes."""
-        with sqlite_errors(self._folder):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                append(self._connection, note.action, purpose=note.purpose, details=note.details)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+            yield
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self.writing(), sqlite_errors(self._folder):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # a full disk rolls back by itself
-                    self._connection.execute("ROLLBACK")
-                raise
-            self._own_changes += 1
+        with self.writing(), self._audited():
+            yield
+        self._own_changes += 1
 
     @contextmanager
-    def _searching(self, embeddings: np.ndarray, top: int) -> Iterator[SqliteSearch]:
-        """Let a search read everything inside from one state of the archive."""
-        check_embeddings(embeddings, self._info.dim)
-        if top < 1:
-            raise UsageError(f"top must be at least 1, got {top}")
-        with self._snapshot():
-            self._search.refresh(self._own_changes)
-            yield self._search
+    def _audited(self) -> Iterator[None]:
+        """Run a transaction; by itself it is one in which nothing that searches read changes."""
+        with self._errors():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk rolls back by itself
+                    self._database.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
-        """Let everything that is read inside be of one state of the archive."""
-        with sqlite_errors(self._folder):
-            self._connection.execute("BEGIN")
+        if self._connection.in_transaction:
+            yield
+            return
+        with self._errors():
+            self._database.execute("BEGIN")
             try:
                 yield
             finally:
                 if self._connection.in_transaction:
-                    self._connection.execute("COMMIT")
+                    self._database.execute("COMMIT")
 
-    def _scenes(self, wanted: dict[str, str], limit: str = "") -> list[SceneRecord]:
-        given = {column: value for column, value in wanted.items() if value}
-        where = " AND ".join(f"{column} = ?" for column in given) or "1"
-        with sqlite_errors(self._folder):
-            rows = self._connection.execute(
-                f"SELECT {_SCENE_COLUMNS} FROM scenes WHERE {where} ORDER BY id {limit}",
-                tuple(given.values()),
-            ).fetchall()
-        return [SceneRecord(*row) for row in rows]
+    @contextmanager
+    def _searching(self, embeddings: np.ndarray, top: int) -> Iterator[SqlSearch]:
+        """Let a search read everything inside from one state of the archive."""
+        self._check_query(embeddings, top)
+        with self._snapshot():
+            # SQLite counts the changes of others only.
+            others = self._database.execute("PRAGMA data_version").fetchone()[0]
+            self._search.refresh((others, self._own_changes))
+            yield self._search
 
+    def _insert_scene(self, values: Sequence[object]) -> int:
+        marks = ", ".join("?" * len(values))
+        scene_id = self._connection.execute(
+            f"INSERT INTO scenes ({SCENE_COLUMNS}, instant, second_of_day, added) VALUES ({marks})",
+            values,
+        ).lastrowid
+        assert scene_id is not None
+        return scene_id
 
-def _read_people(
-    connection: sqlite3.Connection, condition: str, value: int | str
-) -> list[ArchivedPerson]:
-    """Return the people of ``scenes JOIN people`` who fulfil a condition, by item.
+    def _before_erasing(self) -> None:
+        # Backups of a migration show who is erased. They go before the commit: the archive can do
+        # without them, and a crash must not leave the person in one.
+        for backup in self._folder.glob(BACKUPS):
+            backup.unlink()
 
-    Raises:
-        ArchiveError: The seal of their scene is broken.
-    """
-    rows = connection.execute(
-        "SELECT scenes.id, seal, people.id, name, x1, y1, x2, y2, score, embedding FROM people "
-        f"JOIN scenes ON scenes.id = people.scene_id WHERE {condition} ORDER BY people.id",
-        (value,),
-    ).fetchall()
-    for scene_id, seal in {row[:2] for row in rows}:
-        if scene_seal(connection, scene_id) != seal:
-            raise ArchiveError(
-                "the archive is damaged: somebody in it is not what was added",
-                hint="fdps archive verify names all that is damaged; remove it, then index again",
+    def _erase_files(self, *, anything: bool) -> None:
+        """Empty the log, which still holds pages as they were; a reader at work may delay this.
+
+        That is done in any case, because a removal before may have been stopped just before it.
+        """
+        with self._errors():
+            busy, *_ = self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self.still_kept = ""
+        if busy:
+            self.still_kept = (
+                "another process is reading: the log keeps what was erased until it closes the "
+                "archive"
             )
-    return [
-        ArchivedPerson(
-            item,
-            name,
-            np.array(box, dtype=np.float32),
-            score,
-            np.frombuffer(embedding, dtype="<f4").astype(np.float32),
-        )
-        for _, _, item, name, *box, score, embedding in rows
-    ]
+
+    def _lock_audit(self) -> None:
+        """Nothing is left to do: a transaction that writes has locked the whole file."""

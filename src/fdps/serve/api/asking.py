@@ -197,9 +197,7 @@ def _shown(
         n_people=answer.n_people,
         n_looked_at=answer.n_looked_at,
         took_ms=0,
-        histogram=HistogramOut(edges=list(spread.edges), counts=list(spread.counts))
-        if spread
-        else None,
+        histogram=HistogramOut(edges=list(spread.edges), counts=list(spread.counts)),
         marks=None if is_joined else marks_of(calibration),
         expected_wrong=_wrong(calibration, answer.n_people * len(question.like)),
         reading=_reading(calibration, question, answer, is_joined=is_joined),

@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from fdps.search.index import Index
-from fdps.search.store import Tracks
 from fdps.serve.api import asking
 from fdps.serve.api.asking import Asking
 from fdps.serve.api.schemas import LARGEST_ITEM, PersonOut, SearchIn, SearchOut
@@ -57,6 +56,6 @@ async def similar(
 
 def _track(archive: ServedArchive, index: Index, item: int) -> list[PersonOut]:
     person_of(index, item)
-    items = index.store.track(item) if isinstance(index.store, Tracks) else []
+    items = index.store.track(item)
     members = (items or [item])[:_MOST_SHOWN]
     return [shown_person(archive, *person_of(index, member)) for member in members]

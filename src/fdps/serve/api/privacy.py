@@ -20,8 +20,6 @@ from fdps.search.care.retention import (
     set_retention,
 )
 from fdps.search.index import Index
-from fdps.search.open_store import ON_A_SERVER
-from fdps.search.sqlite.store import SqliteStore
 from fdps.serve.api.cases import Book
 from fdps.serve.api.schemas_of_work import (
     AuditEntryOut,
@@ -84,7 +82,7 @@ async def keep(body: RetentionIn, user: Admin, book: Book, archive: Archive) -> 
 
     def change(index: Index) -> RetentionOut:
         set_retention(index.store, wanted)
-        _store(index).record(
+        index.store.record(
             Note("retention", details={"keep": body.keep, "by": body.by, "user": user.name})
         )
         return _retention(index, cases)
@@ -124,7 +122,7 @@ def _forget(
         n_people, erased = forget_everywhere(
             index.store, cases, items, reason=_signed(reason, user), dry_run=dry_run
         )
-        is_log_empty = getattr(index.store, "is_log_empty", True)
+        is_log_empty = not index.store.still_kept
     return ForgottenOut(
         dry_run=dry_run,
         n_people=n_people,
@@ -142,19 +140,11 @@ def _signed(reason: str, user: str) -> str:
     return f"{reason} (by {user})" if reason else f"by {user}"
 
 
-def _store(index: Index) -> SqliteStore:
-    if not isinstance(index.store, SqliteStore):
-        raise UsageError(
-            "an archive on a server has no audit and no retention of its own", hint=ON_A_SERVER
-        )
-    return index.store
-
-
 def _audit(index: Index, *, offset: int, limit: int, expect: str) -> AuditOut:
-    with _store(index).reading() as connection:
-        wrong = faults(connection, expect=expect)
-        n_entries, head = kept_head(connection)
-        page = entries(connection, last=offset + limit)
+    with index.store.reading() as database:
+        wrong = faults(database, expect=expect)
+        n_entries, head = kept_head(database)
+        page = entries(database, last=offset + limit)
     shown = [
         AuditEntryOut(
             seq=entry.seq,
@@ -179,7 +169,7 @@ def _details(text: str) -> Any:
 
 
 def _retention(index: Index, cases: CaseStore | None) -> RetentionOut:
-    store = _store(index)
+    store = index.store
     policy = retention_of(store)
     if policy is None:
         return RetentionOut(keep=FOREVER, by="added", n_due=0, old_cases=[])

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from fdps.search.audit import Note
 from fdps.search.care.forget import candidates_of_items, forget
 from fdps.search.care.retention import limit, retention_of
-from fdps.search.sqlite.store import SqliteStore
-from fdps.search.store import Store
+from fdps.search.sql.store import SqlStore
 from fdps.serve.cases.case import Place
 from fdps.serve.cases.places import places_of
 from fdps.serve.cases.store import CaseStore, ErasedFromCases, SceneKey
@@ -14,21 +13,20 @@ from fdps.serve.cases.store import CaseStore, ErasedFromCases, SceneKey
 NOTHING = ErasedFromCases({}, 0, 0)
 
 
-def archive_key(store: Store) -> str:
-    """Return what names an archive in a file of cases, wherever its folder is.
+def archive_key(store: SqlStore) -> str:
+    """Return what names an archive in a file of cases, wherever it is kept.
 
     It is the hash of the first entry of its audit; an archive without one goes by its place.
     """
-    if isinstance(store, SqliteStore):
-        with store.reading() as connection:
-            row = connection.execute("SELECT hash FROM audit WHERE seq = 1").fetchone()
-        if row:
-            return str(row[0])
-    return str(store.folder.resolve()) if store.folder else store.info.created
+    with store.reading() as database:
+        row = database.execute("SELECT hash FROM audit WHERE seq = 1").fetchone()
+    if row:
+        return str(row[0])
+    return str(store.folder.resolve()) if store.folder else store.where
 
 
 def forget_everywhere(
-    store: Store,
+    store: SqlStore,
     cases: CaseStore | None,
     items: Sequence[int],
     *,
@@ -65,21 +63,19 @@ def forget_everywhere(
         return forget(store, there, reason=reason), erased
 
 
-def erase_forgotten(store: Store, cases: CaseStore, *, after: int = 0) -> int:
+def erase_forgotten(store: SqlStore, cases: CaseStore, *, after: int = 0) -> int:
     """Erase from the cases whoever the archive has forgotten.
 
     Args:
-        store: The archive; one on a server does not tell whom it has forgotten.
+        store: The archive.
         cases: Its cases.
         after: Marks up to this number are passed over, as what an earlier call returned.
 
     Returns:
         The number of the newest mark.
     """
-    if not isinstance(store, SqliteStore):
-        return after
-    with store.reading() as connection:
-        rows = connection.execute(
+    with store.reading() as database:
+        rows = database.execute(
             "SELECT id, sha256, frame, x1, y1, x2, y2 FROM forgotten WHERE id > ? ORDER BY id",
             (after,),
         ).fetchall()
@@ -92,19 +88,21 @@ def erase_forgotten(store: Store, cases: CaseStore, *, after: int = 0) -> int:
     return after
 
 
-def erase_expired(store: Store, cases: CaseStore, *, now: float | None = None) -> ErasedFromCases:
+def erase_expired(
+    store: SqlStore, cases: CaseStore, *, now: float | None = None
+) -> ErasedFromCases:
     """Erase from the cases what they keep of scenes that the retention has erased.
 
     A scene that is gone for another reason stays in the cases until it is as old as the retention
     allows, because its file may be indexed again.
 
     Args:
-        store: The archive; one on a server has no retention.
+        store: The archive.
         cases: Its cases.
         now: Seconds since 1970; by default the time of the clock.
     """
-    policy = retention_of(store) if isinstance(store, SqliteStore) else None
-    if policy is None or not isinstance(store, SqliteStore):
+    policy = retention_of(store)
+    if policy is None:
         return NOTHING
     key = archive_key(store)
     old = cases.scenes_before(key, policy.by, limit(policy, now))
@@ -121,9 +119,9 @@ def erase_expired(store: Store, cases: CaseStore, *, now: float | None = None) -
     return erased
 
 
-def _is_there(store: SqliteStore, scene: SceneKey) -> bool:
-    with store.reading() as connection:
-        row = connection.execute(
+def _is_there(store: SqlStore, scene: SceneKey) -> bool:
+    with store.reading() as database:
+        row = database.execute(
             "SELECT 1 FROM scenes WHERE sha256 = ? AND frame = ?", scene
         ).fetchone()
     return row is not None

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps.boxes import iou
-from fdps.search.sqlite.erasure import SAME_PLACE
+from fdps.search.sql.erasure import SAME_PLACE
 from fdps.search.store import ArchivedPerson, SceneRecord, Store
 from fdps.serve.cases.case import Place
 

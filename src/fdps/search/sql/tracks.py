@@ -3,8 +3,6 @@
 Axes in shapes: N people.
 """
 
-import json
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from itertools import groupby
@@ -13,6 +11,7 @@ from operator import itemgetter
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from fdps.search.database import Database
 from fdps.search.query.matrix import EmbeddingMatrix, embedding_rows
 from fdps.search.query.pooling import FoundRows, Groups
 from fdps.search.query.tracklets import PeopleOfFrame, link_people
@@ -23,13 +22,13 @@ _OF_VIDEO = "people JOIN scenes ON scenes.id = people.scene_id WHERE scenes.sha2
 _SCENE = ", ".join(f"scenes.{field.name}" for field in fields(SceneRecord))
 
 
-def link_video(connection: sqlite3.Connection, sha256: str, dim: int) -> None:
+def link_video(database: Database, sha256: str, dim: int) -> None:
     """Link the people of a video anew, from all frames of it that are in the archive.
 
     The same people give the same tracks, however often and in whatever order they were added.
 
     Args:
-        connection: Connection within a write transaction.
+        database: Database within a write transaction.
         sha256: SHA-256 of the video.
         dim: Length of an embedding.
 
@@ -38,22 +37,23 @@ def link_video(connection: sqlite3.Connection, sha256: str, dim: int) -> None:
     """
     members: dict[int, list[int]] = {}
     items = _Items()
-    for numbers in link_people(lambda: items.frames(connection, sha256, dim)):
+    for numbers in link_people(lambda: items.frames(database, sha256, dim)):
         for number, item in zip(numbers.tolist(), items.latest, strict=True):
             members.setdefault(number, []).append(item)
     tracks = {item: min(group) for group in members.values() for item in group if len(group) > 1}
     before = dict(
-        connection.execute(
+        database.execute(
             f"SELECT item, track FROM tracks WHERE item IN (SELECT people.id FROM {_OF_VIDEO})",
             (sha256,),
         )
     )
     if tracks != before:
-        connection.executemany("DELETE FROM tracks WHERE item = ?", [(item,) for item in before])
-        connection.executemany("INSERT INTO tracks VALUES (?, ?)", sorted(tracks.items()))
-        connection.execute(
+        database.executemany("DELETE FROM tracks WHERE item = ?", [(item,) for item in before])
+        database.executemany("INSERT INTO tracks VALUES (?, ?)", sorted(tracks.items()))
+        database.execute(
             "INSERT INTO meta VALUES ('links', '1') "
-            "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+            "ON CONFLICT (key) DO UPDATE "
+            "SET value = CAST(CAST(meta.value AS INTEGER) + 1 AS TEXT)"
         )
 
 
@@ -63,11 +63,9 @@ class _Items:
     def __init__(self) -> None:
         self.latest: list[int] = []
 
-    def frames(
-        self, connection: sqlite3.Connection, sha256: str, dim: int
-    ) -> Iterator[PeopleOfFrame]:
+    def frames(self, database: Database, sha256: str, dim: int) -> Iterator[PeopleOfFrame]:
         """Yield frame after frame; frames without people are left out."""
-        rows = connection.execute(
+        rows = database.execute(
             f"SELECT frame, offset_s, people.id, x1, y1, x2, y2, embedding FROM {_OF_VIDEO} "
             "ORDER BY frame, people.id",
             (sha256,),
@@ -82,9 +80,9 @@ class _Items:
             )
 
 
-def items_of_track(connection: sqlite3.Connection, item: int) -> list[int]:
+def items_of_track(database: Database, item: int) -> list[int]:
     """Return everybody on the track of a person, in order of time; nobody without a track."""
-    rows = connection.execute(
+    rows = database.execute(
         "SELECT item FROM tracks JOIN people ON people.id = item "
         "JOIN scenes ON scenes.id = people.scene_id "
         "WHERE track = (SELECT track FROM tracks WHERE item = ?) ORDER BY scenes.frame, item",
@@ -107,7 +105,7 @@ class TrackGroups:
 
     def groups(
         self,
-        connection: sqlite3.Connection,
+        database: Database,
         matrix: EmbeddingMatrix,
         filters: Filters,
         allowed: Callable[[Filters], Bool[np.ndarray, " N"] | None],
@@ -115,60 +113,52 @@ class TrackGroups:
         """Return the groups of the people who pass a filter.
 
         Args:
-            connection: Connection within a read transaction.
+            database: Database within a read transaction.
             matrix: Embeddings of the same state of the archive.
             filters: Conditions on the people to look at.
             allowed: Function that tells which people pass.
         """
-        row = connection.execute("SELECT value FROM meta WHERE key = 'links'").fetchone()
+        row = database.execute("SELECT value FROM meta WHERE key = 'links'").fetchone()
         n_links = int(row[0]) if row else 0
         if self._labels is None or n_links != self._n_links:
-            self._labels, self._last = track_labels(connection, matrix.items), None
+            self._labels, self._last = track_labels(database, matrix.items), None
             self._n_links = n_links
         if self._last is None or self._last[0] != filters:
             self._last = (filters, Groups(matrix.blocks, self._labels, allowed(filters)))
         return self._last[1]
 
 
-def track_labels(
-    connection: sqlite3.Connection, items: Int64[np.ndarray, " N"]
-) -> Int64[np.ndarray, " N"]:
+def track_labels(database: Database, items: Int64[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
     """Return the track of everybody; whoever is alone is a track of their own, named by their item.
 
     Args:
-        connection: Connection within a read transaction.
+        database: Database within a read transaction.
         items: Items of everybody, rising.
     """
     labels = items.copy()
-    # One text instead of a row each, as for filters.
-    members, tracks = connection.execute(
-        "SELECT group_concat(item), group_concat(track) FROM tracks"
-    ).fetchone()
-    if members:
-        members = np.fromstring(members, dtype=np.int64, sep=",")
-        labels[np.searchsorted(items, members)] = np.fromstring(tracks, dtype=np.int64, sep=",")
+    members, tracks = database.numbers(("item", "track"), "FROM tracks")
+    labels[np.searchsorted(items, members)] = tracks
     return labels
 
 
-def appearance(
-    connection: sqlite3.Connection, found: FoundRows, items: Int64[np.ndarray, " N"]
-) -> Appearance:
+def appearance(database: Database, found: FoundRows, items: Int64[np.ndarray, " N"]) -> Appearance:
     """Read the scenes and people of an appearance.
 
     Args:
-        connection: Connection within a read transaction.
+        database: Database within a read transaction.
         found: Rows of the members of the appearance.
         items: Items of everybody.
     """
     members = items[found.rows].tolist()
-    in_order = connection.execute(
+    among, value = database.one_of(members)
+    in_order = database.execute(
         "SELECT people.id, scenes.id FROM people JOIN scenes ON scenes.id = people.scene_id "
-        "WHERE people.id IN (SELECT value FROM json_each(?)) ORDER BY scenes.frame, people.id",
-        (json.dumps(members),),
+        f"WHERE people.id {among} ORDER BY scenes.frame, people.id",
+        (value,),
     ).fetchall()
-    first, last = (_scene(connection, in_order[place][1]) for place in (0, -1))
+    first, last = (_scene(database, in_order[place][1]) for place in (0, -1))
     best = int(np.argmax(found.similarities))  # the lowest item of equals
-    name, *box, score = connection.execute(
+    name, *box, score = database.execute(
         "SELECT name, x1, y1, x2, y2, score FROM people JOIN scenes ON scenes.id = people.scene_id "
         "WHERE people.id = ?",
         (members[best],),
@@ -183,6 +173,6 @@ def appearance(
     return Appearance(found.similarity, hit, tuple(item for item, _ in in_order), first, last)
 
 
-def _scene(connection: sqlite3.Connection, scene_id: int) -> SceneRecord:
-    row = connection.execute(f"SELECT {_SCENE} FROM scenes WHERE id = ?", (scene_id,)).fetchone()
+def _scene(database: Database, scene_id: int) -> SceneRecord:
+    row = database.execute(f"SELECT {_SCENE} FROM scenes WHERE id = ?", (scene_id,)).fetchone()
     return SceneRecord(*row)

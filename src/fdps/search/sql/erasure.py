@@ -5,7 +5,6 @@ person's looks. When the same content is indexed again, a detection that overlap
 over. A file whose content has changed is another file.
 """
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from fdps.boxes import iou
 from fdps.search.audit import MOST_NAMED
+from fdps.search.database import Database
 from fdps.search.seals import digest, seal_scene
 from fdps.search.store import SceneRecord
 from fdps.structures import Detections
@@ -39,32 +39,32 @@ class Erased:
 
 
 def erase(
-    connection: sqlite3.Connection, scenes: Sequence[str], items: Sequence[int], *, for_good: bool
+    database: Database, scenes: Sequence[str], items: Sequence[int], *, for_good: bool
 ) -> Erased:
     """Erase scenes with their people, and single people, within a transaction.
 
     Args:
-        connection: Connection with ``secure_delete`` on, so that no free page keeps anything.
+        database: Database within a transaction.
         scenes: Names of scenes; missing scenes are passed over.
         items: Numbers of people; missing people are passed over.
         for_good: Whether to mark where they were.
     """
-    gone_scenes = [name for name in dict.fromkeys(scenes) if _of_scene(connection, name)]
-    n_of_scenes = sum(_erase_scene(connection, name, for_good) for name in gone_scenes)
+    gone_scenes = [name for name in dict.fromkeys(scenes) if _of_scene(database, name)]
+    n_of_scenes = sum(_erase_scene(database, name, for_good) for name in gone_scenes)
     gone_items, touched = [], set()
     for item in dict.fromkeys(map(int, items)):
-        row = connection.execute("SELECT scene_id FROM people WHERE id = ?", (item,)).fetchone()
+        row = database.execute("SELECT scene_id FROM people WHERE id = ?", (item,)).fetchone()
         if row is None:
             continue
         if for_good:
-            _mark(connection, "people.id", item)
-        connection.execute("DELETE FROM people WHERE id = ?", (item,))
+            _mark(database, "people.id", item)
+        database.execute("DELETE FROM people WHERE id = ?", (item,))
         gone_items.append(item)
         touched.add(row[0])
     for scene_id in touched:
-        seal_scene(connection, scene_id)
+        seal_scene(database, scene_id)
     if gone_scenes or gone_items:
-        note_removal(connection)
+        note_removal(database)
     return Erased(
         n_scenes=len(gone_scenes),
         n_people=n_of_scenes + len(gone_items),
@@ -73,16 +73,16 @@ def erase(
     )
 
 
-def note_removal(connection: sqlite3.Connection) -> None:
+def note_removal(database: Database) -> None:
     """Tell every open index that rows are gone, so that it reads its matrix anew."""
-    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'removals'")
+    database.execute(
+        "UPDATE meta SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) WHERE key = 'removals'"
+    )
 
 
-def without_forgotten(
-    connection: sqlite3.Connection, scene: SceneRecord, people: Detections
-) -> Detections:
+def without_forgotten(database: Database, scene: SceneRecord, people: Detections) -> Detections:
     """Return the people of a scene without those who were forgotten there."""
-    marks = connection.execute(
+    marks = database.execute(
         "SELECT x1, y1, x2, y2 FROM forgotten WHERE sha256 = ? AND frame = ?",
         (scene.sha256, scene.frame),
     ).fetchall()
@@ -97,33 +97,33 @@ def without_forgotten(
     )
 
 
-def _of_scene(connection: sqlite3.Connection, name: str) -> int | None:
-    row = connection.execute("SELECT id FROM scenes WHERE name = ?", (name,)).fetchone()
+def _of_scene(database: Database, name: str) -> int | None:
+    row = database.execute("SELECT id FROM scenes WHERE name = ?", (name,)).fetchone()
     return None if row is None else int(row[0])
 
 
-def _erase_scene(connection: sqlite3.Connection, name: str, for_good: bool) -> int:
+def _erase_scene(database: Database, name: str, for_good: bool) -> int:
     """Erase a scene and return how many people it had."""
-    scene_id = _of_scene(connection, name)
+    scene_id = _of_scene(database, name)
     if for_good:
-        _mark(connection, "people.scene_id", scene_id)
-    (n_people,) = connection.execute(
+        _mark(database, "people.scene_id", scene_id)
+    (n_people,) = database.execute(
         "SELECT count(*) FROM people WHERE scene_id = ?", (scene_id,)
     ).fetchone()
-    connection.execute(  # a frame of the video is missing now
+    database.execute(  # a frame of the video is missing now
         "DELETE FROM videos WHERE sha256 = (SELECT sha256 FROM scenes WHERE id = ?)", (scene_id,)
     )
-    connection.execute("DELETE FROM scenes WHERE id = ?", (scene_id,))
+    database.execute("DELETE FROM scenes WHERE id = ?", (scene_id,))
     return int(n_people)
 
 
-def _mark(connection: sqlite3.Connection, column: str, value: int | None) -> None:
-    places = connection.execute(
+def _mark(database: Database, column: str, value: int | None) -> None:
+    places = database.execute(
         "SELECT sha256, frame, x1, y1, x2, y2 FROM people "
         f"JOIN scenes ON scenes.id = people.scene_id WHERE {column} = ?",
         (value,),
     ).fetchall()
-    connection.executemany(
+    database.executemany(
         "INSERT INTO forgotten (sha256, frame, x1, y1, x2, y2, seal) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(*place, digest(place)) for place in places],
     )
