@@ -5,6 +5,6 @@ psql -v ON_ERROR_STOP=1 -v password="$(cat /run/secrets/fdps)" -U postgres -d ar
 CREATE EXTENSION vector;
 CREATE ROLE fdps LOGIN PASSWORD :'password';
 GRANT CREATE ON DATABASE archives TO fdps;
-GRANT pg_checkpoint TO fdps;
+GRANT pg_checkpoint, pg_read_all_stats TO fdps;
 GRANT EXECUTE ON FUNCTION pg_switch_wal() TO fdps;
 SQL

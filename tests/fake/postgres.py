@@ -81,7 +81,7 @@ class PostgresServer:
         end = time.monotonic() + 60
         while True:
             try:
-                psycopg.connect(self.url("postgres")).close()
+                psycopg.connect(self.url("postgres"), connect_timeout=5).close()
             except psycopg.OperationalError:
                 if time.monotonic() > end or self._process.poll() is not None:
                     raise

@@ -23,6 +23,7 @@ from fdps.search.audit import entries
 from fdps.search.care.forget import forget
 from fdps.search.open_store import open_store
 from fdps.search.seals import seal_scene
+from fdps.search.sqlite.schema import connect
 from fdps.serve.security.users import Role, add_user
 
 API = "/api/v1"
@@ -204,7 +205,7 @@ def age(archive: Path, item: int, days: float) -> None:
     """Let the scene of a person be older."""
     with Index.open(archive) as index:
         name = index.person(item).scene
-    with closing(sqlite3.connect(archive / "index.sqlite", isolation_level=None)) as connection:
+    with closing(connect(archive / "index.sqlite")) as connection:
         (scene,) = connection.execute("SELECT id FROM scenes WHERE name = ?", (name,)).fetchone()
         change = "UPDATE scenes SET added = added - ? WHERE id = ?"
         connection.execute(change, (86400 * days, scene))

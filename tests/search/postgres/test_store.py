@@ -257,11 +257,17 @@ def test_the_server_and_the_process_give_the_same(
         with asking(asked, 10**9, monkeypatch):
             by_server = asked.search(QUERIES, top=top, filters=filters)
             spread = asked.spread(QUERIES, n_bins=20, filters=filters)
+            both = asked.search_and_spread(QUERIES, top=top, n_bins=20, filters=filters)
+            assert [*map(listed, both[0])] == [*map(listed, by_server)]
+            assert (both[1] == spread).all()
         with asking(holding, 0, monkeypatch):
             assert [*map(listed, by_server)] == [
                 *map(listed, holding.search(QUERIES, top=top, filters=filters))
             ]
             assert (holding.spread(QUERIES, n_bins=20, filters=filters) == spread).all()
+            both = holding.search_and_spread(QUERIES, top=top, n_bins=20, filters=filters)
+            assert [*map(listed, both[0])] == [*map(listed, by_server)]
+            assert (both[1] == spread).all()
 
 
 def test_ties_beyond_the_margin_are_broken_as_everywhere(

@@ -26,7 +26,12 @@ from jaxtyping import Float32, Int64
 from fdps import __version__
 from fdps.errors import ArchiveError, UsageError
 from fdps.search.postgres.address import PostgresAddress, connect, postgres_errors
-from fdps.search.postgres.erasing import close_log, rewrite_tables, what_the_log_keeps
+from fdps.search.postgres.erasing import (
+    StillReadError,
+    close_log,
+    rewrite_tables,
+    what_the_log_keeps,
+)
 from fdps.search.postgres.scan import scan, scanned_counts
 from fdps.search.postgres.schema import create_tables, read_info
 from fdps.search.sql.search import SqlSearch
@@ -218,7 +223,13 @@ class PostgresStore(SqlStore):
         """
         with self.writing(), self._errors():
             self._commit()
-            rewrite_tables(self._server)
+            try:
+                rewrite_tables(self._server)
+            except StillReadError as error:
+                raise ArchiveError(
+                    f"somebody is reading in the database of {self.where}; nothing was changed",
+                    hint="try again when long searches and backups have ended",
+                ) from error
             close_log(self._server)
 
     def _holds_everybody(self, n_queries: int, top: int) -> bool:
@@ -362,7 +373,7 @@ class PostgresStore(SqlStore):
                 return
             try:
                 rewrite_tables(self._server)
-            except psycopg.errors.LockNotAvailable:
+            except StillReadError:
                 self.still_kept = (
                     "somebody is reading: the tables keep what was erased until "
                     "fdps archive compact has written them anew"

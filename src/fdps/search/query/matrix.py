@@ -4,6 +4,7 @@ Axes: N people, B people of one block, D embedding dimension.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -118,7 +119,7 @@ def count_of_removals(database: Database) -> int:
     return int(row[0])
 
 
-def embedding_rows(blobs: Sequence[bytes], dim: int) -> Float32[np.ndarray, "_ D"]:
+def embedding_rows(blobs: Sequence[Any], dim: int) -> Float32[np.ndarray, "_ D"]:
     """Turn embeddings, as the database keeps them, into rows.
 
     Raises:
