@@ -15,7 +15,7 @@ import typer
 
 from fdps import config, errors, predictions
 from fdps.cli.main import app
-from fdps.config import fields
+from fdps.config import fields, two_step
 from fdps.evaluation import pairs_file
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -69,13 +69,14 @@ def _parameter(param: Any) -> tuple[str, str, str]:
 
 
 def config_page() -> Iterator[str]:
-    """Each section of a recipe with its fields, from the source of ``fdps.config.fields``."""
+    """Each section of a recipe with its fields, from the source of ``fdps.config``."""
     yield "# Recipes\n"
     yield f"{_prose(inspect.getdoc(config) or '')}\n"
     yield "`fdps train RECIPE.toml --set train.lr=0.01` changes one field from the command line.\n"
     classes = {
         node.name: node
-        for node in ast.parse(inspect.getsource(fields)).body
+        for module in (fields, two_step)
+        for node in ast.parse(inspect.getsource(module)).body
         if isinstance(node, ast.ClassDef)
     }
     for name, node in classes.items():

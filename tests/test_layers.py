@@ -20,10 +20,11 @@ BELOW = {
     "bundled": set(),
     "devices": {"errors"},
     "boxes": FOUNDATION,
+    "crops": FOUNDATION,
     "config": FOUNDATION,
     "predictions": FOUNDATION | {"boxes"},
     "pictures": FOUNDATION,
-    "data": FOUNDATION | {"boxes", "config", "pictures"},
+    "data": FOUNDATION | {"boxes", "config", "crops", "pictures"},
     "decoding": FOUNDATION | {"pictures"},
     "losses": FOUNDATION,
     "weights_file": FOUNDATION | {"bundled", "config"},
@@ -31,18 +32,22 @@ BELOW = {
     "engine": FOUNDATION
     | {"pictures", "boxes", "config", "devices", "predictions", "data", "losses", "models"}
     # It searches the validation split while it trains.
-    | {"evaluation", "searcher"},
+    | {"evaluation", "query", "searcher", "weights_file"}
+    # A two-step recipe names its detector, which is a model like any other, and leaves a card.
+    | {"describer", "embedders", "runtime"},
     "query": FOUNDATION | {"boxes", "pictures"},
     "searcher": FOUNDATION
     | {"pictures", "boxes", "config", "data", "devices", "models", "query", "weights_file"},
+    "describer": FOUNDATION | {"crops", "models", "runtime"},
     "evaluation": FOUNDATION | {"boxes", "pictures", "predictions"},
     "search": FOUNDATION | {"pictures", "boxes", "data", "decoding", "predictions", "evaluation"},
-    "runtime": FOUNDATION | {"boxes", "config", "devices", "query"},
+    "runtime": FOUNDATION | {"boxes", "config", "crops", "devices", "query"},
     # A model looks at pictures, and what it sees becomes a data set.
     "labelling": FOUNDATION | {"boxes", "data", "decoding", "pictures", "search"},
     # Above the network of ours and those of others: the one place where a path becomes an embedder.
     "embedders": FOUNDATION
-    | {"bundled", "pictures", "config", "query", "runtime", "search", "searcher", "weights_file"},
+    | {"bundled", "describer", "devices", "models", "pictures", "config", "query", "runtime"}
+    | {"search", "searcher", "weights_file"},
     # A network of ours for other runtimes, compared with itself in PyTorch on drawn scenes.
     "export": FOUNDATION
     | {"data", "embedders", "models", "pictures", "boxes", "query", "runtime", "search", "searcher"}

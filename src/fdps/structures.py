@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 UNLABELLED = -1
 """Person id of a person whose identity nobody annotated."""
 
+BACKGROUND_ID = -2
+"""Person id of a region or a detection that shows nobody; no annotation has it."""
+
 Boxes = Float32[np.ndarray, "N 4"]
 PersonIds = Int64[np.ndarray, " N"]
 Picture = UInt8[np.ndarray, "H W 3"]

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from fdps.bundled import bundled_weights
-from fdps.config import LossConfig, ModelConfig, from_dict
+from fdps.config import LossConfig, ModelConfig, TwoStepConfig, from_dict
 from fdps.errors import ConfigError, MissingDataError, ModelError
 
 FORMAT, VERSION = "fdps-weights", 2
@@ -41,9 +41,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class Description:
-    """The settings of the network that a file holds, and what it was trained with."""
+    """The settings of the network that a file holds, and what it was trained with.
 
-    model: ModelConfig
+    Of a two-step model a file holds the network on crops alone.
+    """
+
+    model: ModelConfig | TwoStepConfig
     loss: LossConfig
     n_persons: int
     """Training identities."""

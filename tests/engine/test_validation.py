@@ -15,6 +15,7 @@ from fdps.engine.validation import Validation, search_figures
 from fdps.errors import ConfigError
 from fdps.evaluation import evaluate
 from fdps.models import PersonSearchNet, build_model
+from fdps.query import Searcher
 from fdps.searcher import PersonSearcher
 from fdps.structures import SceneSet
 
@@ -62,15 +63,15 @@ def test_figures_that_are_undefined_are_left_out(
 def test_it_is_searched_when_that_is_due(
     every: int, due: list[int], net: PersonSearchNet, validation: SceneSet
 ) -> None:
-    look = Validation(validation, every=every)
-    assert [epoch for epoch in range(1, 7) if look(net, epoch)] == due
+    look, searcher = Validation(validation, every=every), PersonSearcher(net, "net")
+    assert [epoch for epoch in range(1, 7) if look(searcher, epoch)] == due
 
 
 def test_a_training_from_python_validates(validation: SceneSet, tmp_path: Path) -> None:
     scenes, run = write_scenes(tmp_path / "data"), tmp_path / "run"
     seen: list[int] = []
 
-    def inspect(net: PersonSearchNet, epoch: int) -> dict[str, float]:
+    def inspect(searcher: Searcher, epoch: int) -> dict[str, float]:
         seen.append(epoch)
         return {"seen": float(epoch)}
 

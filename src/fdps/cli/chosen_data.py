@@ -75,4 +75,6 @@ class DataChoice:
 
 def cache_of(run: Path) -> Path:
     """Folder beside a run that keeps parsed annotations; it may be deleted at any time."""
-    return run.parent / "cache"
+    from fdps.engine.run_folder import cache_folder
+
+    return cache_folder(run)

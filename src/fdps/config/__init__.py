@@ -9,7 +9,6 @@ Public are the names in ``__all__``; the modules behind them are internal and ma
 
 from fdps.config.fields import (
     MACHINE_FIELDS,
-    RANGES,
     DataConfig,
     LossConfig,
     ModelConfig,
@@ -17,9 +16,12 @@ from fdps.config.fields import (
     Source,
     TrainConfig,
 )
+from fdps.config.ranges import RANGES
 from fdps.config.recipe_file import from_dict, load_recipe, to_toml, with_base, with_root
+from fdps.config.two_step import CARD_PREFIX, TwoStepConfig
 
 __all__ = [
+    "CARD_PREFIX",
     "MACHINE_FIELDS",
     "RANGES",
     "DataConfig",
@@ -28,6 +30,7 @@ __all__ = [
     "Recipe",
     "Source",
     "TrainConfig",
+    "TwoStepConfig",
     "from_dict",
     "load_recipe",
     "to_toml",

@@ -1,16 +1,14 @@
 """The fields of a recipe: frozen dataclasses, one sentence per field."""
 
-import math
-import re
-import typing
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from fdps.config.backbones import check_backbone
+from fdps.config.ranges import check_fields
 from fdps.config.systems import system_names
-from fdps.config.values import converted
+from fdps.config.two_step import TwoStepConfig
 from fdps.errors import ConfigError
 
 
@@ -26,7 +24,7 @@ class Source:
     """The split to read."""
 
     def __post_init__(self) -> None:
-        _check("data", self)
+        check_fields("data", self)
 
 
 @dataclass(frozen=True)
@@ -41,20 +39,15 @@ class DataConfig:
     """The split that is searched while training; to be fair, neither trained nor tested on."""
 
     def __post_init__(self) -> None:
-        _check("data", self)
-
-
-BACKBONES = ("resnet50", "resnet18", "mobilenet_v2")
-"""Backbones of torchvision that ``model.backbone`` may name."""
-
-TIMM_BACKBONE = re.compile(r"timm:[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
-"""Those of timm, with or without the tag of their weights; never a place to fetch code from."""
+        check_fields("data", self)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The network: backbone, proposals, region heads."""
 
+    kind: Literal["one_step"] = "one_step"
+    """One network finds and embeds people; ``two_step`` makes this section another one."""
     system: str = "fdps"
     """How the parts are put together: one of the systems of this package, or one of your own."""
     options: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -133,20 +126,14 @@ class ModelConfig:
     """As ``nms_iou``, after the second of two stages, whose boxes overlap each other more."""
 
     def __post_init__(self) -> None:
-        _check("model", self)
+        check_fields("model", self)
         if self.system not in (known := system_names()):
             near = get_close_matches(self.system, known, n=1)
             raise ConfigError(
                 f"recipe key model.system must be one of {', '.join(known)}, got {self.system!r}",
                 hint=f"did you mean {near[0]!r}?" if near else "",
             )
-        if not (self.backbone in BACKBONES or TIMM_BACKBONE.fullmatch(self.backbone)):
-            near = get_close_matches(self.backbone, BACKBONES, n=1)
-            raise ConfigError(
-                f"recipe key model.backbone must be one of {', '.join(BACKBONES)} or timm:NAME, "
-                f"got {self.backbone!r}",
-                hint=f"did you mean {near[0]!r}?" if near else "",
-            )
+        check_backbone(self.backbone)
         for name in ("short_side", "anchor_sizes", "anchor_ratios"):
             if not getattr(self, name):
                 raise ConfigError(f"recipe key model.{name} must not be empty")
@@ -229,9 +216,17 @@ class LossConfig:
     """Weight of the box loss; the paper does not say, its family takes 10."""
     reid_weight: float = 1.0
     """Weight of the re-ID loss."""
+    identity_weight: float = 0.0
+    """Weight of a classifier of the training identities (two-step only)."""
+    identity_smoothing: float = 0.1
+    """Share of a label that is spread evenly over all identities (two-step only)."""
+    triplet_weight: float = 0.0
+    """Weight of batch-hard triplets, which need ``train.sampling = people`` (two-step only)."""
+    triplet_margin: float = 0.3
+    """How much farther than a person's farthest view the nearest other person should be."""
 
     def __post_init__(self) -> None:
-        _check("loss", self)
+        check_fields("loss", self)
 
     @property
     def teacher_similarity_weight(self) -> float:
@@ -254,8 +249,10 @@ class TrainConfig:
     """Pictures per optimiser step, over all processes and micro-batches together."""
     accumulate: int = 1
     """Micro-batches in which a process takes its share of a step: less memory, the same step."""
-    sampling: Literal["shuffle", "identity", "hard", "pairs"] = "shuffle"
-    """Each scene once; each identity as often; near neighbours more often; identities, in twos."""
+    sampling: Literal["shuffle", "identity", "hard", "pairs", "people"] = "shuffle"
+    """Each scene once; each identity as often; hard ones more; in twos; ``per_person`` at once."""
+    per_person: int = 4
+    """Scenes or crops of an identity that come one after the other (``people`` only)."""
     group_by_aspect: bool = False
     """Put pictures of like aspect ratio into one batch, which pads less."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -332,7 +329,7 @@ class TrainConfig:
     """Newest checkpoints to keep; the one with the best validation stays as well."""
 
     def __post_init__(self) -> None:
-        _check("train", self)
+        check_fields("train", self)
         if self.accumulate > self.batch_size:
             raise ConfigError(
                 f"recipe key train.accumulate must be at most train.batch_size "
@@ -343,6 +340,15 @@ class TrainConfig:
                 "recipe key train.sampling is 'pairs', which needs an even train.batch_size and no "
                 f"train.group_by_aspect, got {self.batch_size} and {self.group_by_aspect}",
                 hint="or the two scenes of a pair come into different batches",
+            )
+        if self.sampling == "people" and (
+            self.batch_size % self.per_person or self.group_by_aspect
+        ):
+            raise ConfigError(
+                "recipe key train.sampling is 'people', which needs a train.batch_size that is a "
+                f"multiple of train.per_person ({self.per_person}) and no train.group_by_aspect, "
+                f"got {self.batch_size} and {self.group_by_aspect}",
+                hint="or the views of a person come into different batches",
             )
         if self.compile and self.recompute_trunk:
             raise ConfigError(
@@ -364,27 +370,61 @@ class Recipe:
     """Name of the run folder."""
     data: DataConfig = field(default_factory=DataConfig)
     """The data to learn from."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    """The network."""
+    model: ModelConfig | TwoStepConfig = field(default_factory=ModelConfig)
+    """The network, or the network on crops behind a detector, which ``model.kind`` decides."""
     loss: LossConfig = field(default_factory=LossConfig)
     """The losses to minimise."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The way to minimise them."""
 
     def __post_init__(self) -> None:
-        _check("", self)
+        check_fields("", self)
         is_folder = self.name not in ("", "..") and Path(self.name).name == self.name
         if not (is_folder and self.name.isprintable()):
             raise ConfigError(
                 f"recipe key name must name a folder, got {self.name!r}",
                 hint="no '/', no '..' and no control characters; --out names a folder elsewhere",
             )
+        self._check_kind()
+        self._check_kept()
         if self.train.validate_every and self.data.validation is None:
             raise ConfigError(
                 f"recipe key train.validate_every is {self.train.validate_every}, but there is "
                 "nothing to validate on",
                 hint="name a split: validation = { kind = …, root = …, split = … } in [data]",
             )
+
+    def _check_kept(self) -> None:
+        """Refuse what would change crops whose features were computed once."""
+        if not isinstance(self.model, TwoStepConfig) or self.model.features != "kept":
+            return
+        for name in ("colour_jitter", "erase", "start_from"):
+            if value := getattr(self.train, name):
+                raise ConfigError(
+                    f"recipe key train.{name} is {value!r}, but model.features is 'kept'",
+                    hint="features are computed once, by the weights of model.backbone_weights; "
+                    "train.flip alone goes with them",
+                )
+
+    def _check_kind(self) -> None:
+        """Refuse what the other kind of model alone can do."""
+        is_two_step = isinstance(self.model, TwoStepConfig)
+        foreign = (
+            {"train": ("zoom", "mosaic", "group_by_aspect"), "loss": ("teacher_weight",)}
+            if is_two_step
+            else {"loss": ("identity_weight", "triplet_weight")}
+        )
+        for section, names in foreign.items():
+            for name in names:
+                value = getattr(getattr(self, section), name)
+                if value:
+                    raise ConfigError(
+                        f"recipe key {section}.{name} is {value}, which is not for "
+                        f"model.kind = {self.model.kind!r}",
+                        hint="crops have one person and one size"
+                        if is_two_step
+                        else "it belongs to a network on crops: model.kind = 'two_step'",
+                    )
 
 
 MACHINE_FIELDS = (
@@ -401,72 +441,3 @@ MACHINE_FIELDS = (
     "keep_last",
 )
 """Fields of ``train`` that say how to compute, not what: a run may go on with other ones."""
-
-RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    name: (expected, holds)
-    for expected, holds, names in (
-        (
-            "at least 0",
-            lambda value: value >= 0,
-            "frozen_stages queue_size sigma rpn_score_weight rpn_box_weight first_person_weight "
-            "first_box_weight person_weight box_weight reid_weight weight_decay milestones "
-            "warmup_epochs background_size "
-            "reid_warmup_epochs trunk_lr_scale zoom decoded_gib validate_every patience "
-            "checkpoint_every teacher_weight teacher_direction teacher_queue_size",
-        ),
-        (
-            "at least 1",
-            lambda value: value >= 1,
-            "short_side long_side anchor_sizes rpn_before_nms rpn_after_nms region_size "
-            "rpn_anchors_per_image region_samples regions_per_image embedding_dim max_detections "
-            "batch_size log_every accumulate keep_last epochs",
-        ),
-        (
-            "above 0",
-            lambda value: value > 0,
-            "anchor_ratios temperature lr max_grad_norm teacher_temperature",
-        ),
-        (
-            "above 0 and at most 1",
-            lambda value: 0 < value <= 1,
-            "positive_fraction foreground_iou background_iou nms_iou rpn_positive_fraction "
-            "rpn_foreground_iou rpn_background_iou rpn_nms_iou rpn_test_nms_iou second_nms_iou "
-            "decay layer_decay warmup_start",
-        ),
-        ("in 0..1", lambda value: 0 <= value <= 1, "score_threshold flip erase mosaic"),
-        ("at least 32", lambda value: value >= 32, "mosaic_size"),
-        (
-            "in 0..1, below 1",
-            lambda value: 0 <= value < 1,
-            "momentum least_kept sgd_momentum adam_betas colour_jitter ema rpn_test_min_score",
-        ),
-        ("in 0..1024", lambda value: 0 <= value <= 1024, "workers"),
-        ("in -1..1", lambda value: -1 <= value <= 1, "beta"),
-        ("in 0..4294967295", lambda value: 0 <= value < 2**32, "seed"),
-        # Far outside, exp(alpha) in Eq. 10 is 0 or infinite in float32.
-        ("in -50..50", lambda value: -50 <= value <= 50, "alpha"),
-    )
-    for name in names.split()
-}
-"""The range of every number of a recipe, all of which are finite; in a list it holds for each."""
-
-
-LARGEST = 2**31 - 1
-"""No whole number of a recipe is larger, but for the seed."""
-
-
-def _check(section: str, config: object) -> None:
-    """Check the types and ranges of all fields, and keep lists as tuples."""
-    hints = typing.get_type_hints(type(config))
-    for name, value in vars(config).items():
-        key = f"recipe key {section}.{name}" if section else f"recipe key {name}"
-        value = converted(hints[name], value, key)
-        object.__setattr__(config, name, value)  # it is frozen, but not handed out yet
-        if name not in RANGES or value is None:
-            continue
-        expected, holds = RANGES[name]
-        numbers = value if isinstance(value, tuple) else (value,)
-        if not all(-math.inf < number < math.inf and holds(number) for number in numbers):
-            raise ConfigError(f"{key} must be {expected}, got {value}")
-        if name != "seed" and any(isinstance(n, int) and n > LARGEST for n in numbers):
-            raise ConfigError(f"{key} must be at most {LARGEST}, got {value}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fdps.config.fields import DataConfig, Recipe, Source
+from fdps.config.two_step import TwoStepConfig
 from fdps.config.values import converted
 from fdps.errors import ConfigError, MissingDataError
 
@@ -117,13 +118,18 @@ def with_root(recipe: Recipe, root: str) -> Recipe:
 
 
 def with_base(recipe: Recipe, folder: Path) -> Recipe:
-    """Let relative folders of data start in another folder, where they exist there."""
+    """Let relative places of data and of a detector start elsewhere, where they exist there."""
 
     def placed(path: str) -> str:
         is_there = folder != Path.cwd() and (folder / path).exists()
         return str(folder / path) if is_there else path
 
-    return _moved(recipe, placed)
+    moved, model = _moved(recipe, placed), recipe.model
+    if not isinstance(model, TwoStepConfig):
+        return moved
+    return dataclasses.replace(
+        moved, model=dataclasses.replace(model, detector=placed(model.detector))
+    )
 
 
 def _sources(recipe: Recipe) -> list[Source]:

@@ -22,6 +22,14 @@ SYSTEMS: dict[str, object] = {
 """Each system by its name: where its class is, or the class itself where a script registered it."""
 
 
+TWO_STEP_SYSTEMS: dict[str, str] = {
+    "plain": "fdps.models.reid.plain:PlainReid",
+    "clsa": "fdps.models.reid.clsa:CLSA",
+    "tcts": "fdps.models.reid.tcts:TCTS",
+}
+"""Each network on crops by its name: where its class is."""
+
+
 def find_system(name: str) -> object:
     """Look a system up by its name.
 

@@ -27,7 +27,8 @@ def converted(hint: Any, value: Any, name: str) -> Any:
     """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        return None if value is None else converted(args[0], value, name)
+        is_given = value is None or any(type(value) is hint for hint in args)
+        return value if is_given else converted(args[0], value, name)
     if origin is Literal and isinstance(value, str) and value in args:
         return value
     if origin is tuple and isinstance(value, (list, tuple)):

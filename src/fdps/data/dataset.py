@@ -4,6 +4,7 @@ The module :mod:`fdps.data.order` decides which scenes make up a batch.
 """
 
 import signal
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,12 +39,44 @@ class Draw(NamedTuple):
     """Number of times that the scene has come up in this epoch before."""
 
 
-class TrainingScenes(Dataset[Sample]):
-    """The scenes of a set, augmented at random.
+class TrainingItems(Dataset[Sample], ABC):
+    """What a training looks at, changed at random.
 
     The random numbers of an item come from its name, a :class:`Draw`, so that neither the number of
     processes nor an interruption changes what is learnt. Every target has a ``seed``, from which
-    the network draws what it samples in the picture.
+    the network draws what it samples in the item.
+
+    Args:
+        seed: Seed of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, item: Draw) -> Sample:
+        """Read an item.
+
+        Raises:
+            PictureError: The picture cannot be decoded; the message names the file.
+            MissingDataError: The picture is gone.
+        """
+        image, target = self.changed(item.row, self._rng(_AUGMENT, item))
+        seed = int(self._rng(_SEED, item).integers(2**63))
+        return image, target | {"seed": torch.tensor(seed)}
+
+    @abstractmethod
+    def changed(self, row: int, rng: np.random.Generator) -> Sample:
+        """Read the item of a row and change it at random."""
+
+    def _rng(self, stream: int, item: Draw) -> np.random.Generator:
+        return np.random.default_rng((self.seed, stream, *item))
+
+
+class TrainingScenes(TrainingItems):
+    """The scenes of a set, augmented at random.
 
     Args:
         scenes: Scenes whose identities are contiguous, 0..L-1.
@@ -65,7 +98,8 @@ class TrainingScenes(Dataset[Sample]):
         decoded_gib: float = 0.0,
         teacher_dim: int = 0,
     ) -> None:
-        self.scenes, self.augment, self.seed = scenes.scenes, augment, seed
+        super().__init__(seed)
+        self.scenes, self.augment = scenes.scenes, augment
         self.teacher_dim = teacher_dim
         limit = decoded_gib * 2**30
         self._decoded = decode_all(scenes) if limit and decoded_bytes(scenes) <= limit else None
@@ -73,17 +107,9 @@ class TrainingScenes(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def __getitem__(self, item: Draw) -> Sample:
-        """Read a scene.
-
-        Raises:
-            PictureError: The picture cannot be decoded; the message names the file.
-            MissingDataError: The picture is gone.
-        """
-        rng = self._rng(_AUGMENT, item)
-        image, target = self.augment.scene(self._read, item.row, len(self), rng)
-        seed = int(self._rng(_SEED, item).integers(2**63))
-        return image, target | {"seed": torch.tensor(seed)}
+    def changed(self, row: int, rng: np.random.Generator) -> Sample:
+        """Read the scene of a row and augment it."""
+        return self.augment.scene(self._read, row, len(self), rng)
 
     def _read(self, row: int) -> Sample:
         scene = self.scenes[row]
@@ -100,12 +126,9 @@ class TrainingScenes(Dataset[Sample]):
             return torch.full((len(scene.boxes), self.teacher_dim), torch.nan)
         return torch.from_numpy(scene.teacher.astype(np.float32))
 
-    def _rng(self, stream: int, item: Draw) -> np.random.Generator:
-        return np.random.default_rng((self.seed, stream, *item))
-
 
 def training_batches(
-    dataset: TrainingScenes,
+    dataset: TrainingItems,
     batches: Sequence[Sequence[int]],
     *,
     epoch: int,
@@ -120,8 +143,8 @@ def training_batches(
     of the processes are the batch; those of a batch with fewer pictures may be empty.
 
     Args:
-        dataset: The scenes.
-        batches: Positions of the scenes of each batch (:func:`fdps.data.order.epoch_batches`).
+        dataset: The items.
+        batches: Positions of the items of each batch (:func:`fdps.data.order.epoch_batches`).
         epoch: Number of the pass through the set, from 0.
         skip: Number of batches at the start that an interrupted run has seen already.
         workers: Number of reading processes; 0 reads in this process.
@@ -225,7 +248,7 @@ class _Outcomes(Dataset[Sample | FdpsError]):
         dataset: Dataset that the samples come from.
     """
 
-    def __init__(self, dataset: TrainingScenes) -> None:
+    def __init__(self, dataset: TrainingItems) -> None:
         self.dataset = dataset
 
     def __getitem__(self, item: Draw) -> Sample | FdpsError:

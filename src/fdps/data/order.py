@@ -21,7 +21,7 @@ from jaxtyping import Float32
 from fdps.pictures import picture_size
 from fdps.structures import UNLABELLED, SceneSet
 
-Sampling = Literal["shuffle", "identity", "hard", "pairs"]
+Sampling = Literal["shuffle", "identity", "hard", "pairs", "people"]
 Batches = list[tuple[int, ...]]
 
 _ORDER = 0  # stream of random numbers; augmentation has another one
@@ -93,6 +93,7 @@ def epoch_batches(
     batch_size: int,
     seed: int,
     epoch: int,
+    per_person: int = 1,
     hardness: Float32[np.ndarray, " L"] | None = None,
 ) -> Batches:
     """Draw all batches of one epoch: as many draws as there are scenes, whatever the sampling.
@@ -103,7 +104,9 @@ def epoch_batches(
     least, in anybody's turn; equals come in random order. ``hard`` shares out half of the turns
     equally, the other half in proportion to hardness. ``pairs`` is ``identity`` with turns of two
     different scenes, one right after the other; scenes that share no identity with any other take
-    part as scenes without a labelled person do. A set without any labelled person is shuffled.
+    part as scenes without a labelled person do. ``people`` is ``identity`` with turns of so many
+    scenes as ``per_person`` says, so that a batch holds several views of each of its people; who
+    has fewer comes again. A set without any labelled person is shuffled.
 
     Args:
         facts: Facts about the scenes.
@@ -112,6 +115,7 @@ def epoch_batches(
         batch_size: Number of scenes in a batch, at least 1; only the last batch may have fewer.
         seed: Seed of the run.
         epoch: Number of the pass through the set, from 0.
+        per_person: For ``people``, and ignored otherwise: scenes of a turn, at least 1.
         hardness: For ``hard``, and ignored otherwise: how close the nearest other identity comes,
             cut to [0, 1]; scenes without a labelled person have 0. With ``None`` or zeros nobody is
             harder than others, which is ``identity``.
@@ -141,6 +145,8 @@ def epoch_batches(
         draws = rng.permutation(len(facts)).tolist()
     elif sampling == "pairs":
         draws = _in_turn(_shared(facts), None, rng, n_scenes=2)
+    elif sampling == "people":
+        draws = _in_turn(facts, None, rng, n_scenes=per_person)
     else:
         draws = _in_turn(facts, hardness, rng)
     if not group_by_aspect:
@@ -193,7 +199,8 @@ def _in_turn(
         heap, drawn = heaps[turn], list[int]()
         for _ in range(n_scenes):
             if not heap:  # there are fewer: the same once more
-                heap.append((n_drawn[drawn[0]], rank[drawn[0]], drawn[0]))
+                again = drawn[len(drawn) % len(shows[owners[turn]])]
+                heap.append((n_drawn[again], rank[again], again))
             # Counts only rise, so an entry whose count is still true is the least of its heap.
             while heap[0][0] < n_drawn[row := heap[0][2]]:
                 heapq.heapreplace(heap, (n_drawn[row], rank[row], row))

@@ -59,9 +59,10 @@ def load(path: Path | str, *, min_score: float | None = None, device: str = "cpu
         raise MissingDataError(f"no model {path}", hint="fdps models list shows what there is")
     check_licence(licence_of(place), path)
     if is_card(place):
-        from fdps.runtime.card import load_card  # does not need torch
+        from fdps.embedders.parts import Networks
+        from fdps.runtime.card import load_card  # does not need torch, unless a part is of fdps
 
-        return load_card(place, min_score=min_score, device=device)
+        return load_card(place, min_score=min_score, device=device, networks=Networks())
     if is_exported(place):
         from fdps.runtime.exported import load_exported  # nor does this
 

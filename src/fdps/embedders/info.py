@@ -22,6 +22,7 @@ from fdps.embedders.licences import (
     check_licence,
     licence_of,
     origin_of,
+    told_data,
     training_data,
 )
 from fdps.embedders.places import (
@@ -277,8 +278,7 @@ def _says_card(path: Path) -> bool:
 
 def _trained_on(place: Path) -> str:
     data = training_data(place)
-    sources = data.train if data is not None else ()
-    return ", ".join(f"{source.kind}/{source.split} at {source.root}" for source in sources)
+    return "" if data is None else told_data(data)
 
 
 def _validated(place: Path) -> dict[str, float]:

@@ -51,7 +51,7 @@ def licence_of(place: Path) -> str:
     begun_from = weights_file(recipe.train.start_from) if recipe.train.start_from else place
     if begun_from != place and licence_of(begun_from) == RESEARCH_ONLY:
         return RESEARCH_ONLY
-    return RESEARCH_ONLY if _is_research(recipe.data) else UNKNOWN
+    return RESEARCH_ONLY if is_research(recipe.data) else UNKNOWN
 
 
 def origin_of(place: Path) -> Origin:
@@ -66,6 +66,11 @@ def training_data(place: Path) -> DataConfig | None:
     """Return the data that weights in a run folder were trained on; ``None`` without a recipe."""
     recipe = _recipe(place)
     return None if recipe is None else recipe.data
+
+
+def told_data(data: DataConfig) -> str:
+    """Name the training data of a recipe for people."""
+    return ", ".join(f"{source.kind}/{source.split} at {source.root}" for source in data.train)
 
 
 def _recipe(place: Path) -> Recipe | None:
@@ -97,7 +102,8 @@ def check_licence(licence: str, model: Path | str) -> None:
         )
 
 
-def _is_research(data: DataConfig) -> bool:
+def is_research(data: DataConfig) -> bool:
+    """Tell whether any of the data may be used for research only, as far as fdps knows them."""
     return any(
         source.kind in _RESEARCH_KINDS
         or any(part.lower().startswith(_RESEARCH_FOLDERS) for part in Path(source.root).parts)

@@ -31,7 +31,7 @@ def find_model(path: Path | str) -> Path:
     """
     place = Path(path)
     if place.exists():
-        return _within(place)
+        return _within(_whole(place))
     bundled = bundled_weights(str(path))
     if bundled is not None:
         return bundled
@@ -78,6 +78,12 @@ def _beside(place: Path, name: str) -> Path:
     if place.name in (WEIGHTS_FILE, CARD_FILE, EXPORTED_FILE):
         return place.with_name(name)
     return place.with_name(f"{place.stem}.{name}")
+
+
+def _whole(place: Path) -> Path:
+    """Return the folder of a two-step run for its weights, which are half of that model."""
+    is_half = place.name == WEIGHTS_FILE and place.with_name(CARD_FILE).is_file()
+    return place.parent if is_half else place
 
 
 def _within(place: Path) -> Path:

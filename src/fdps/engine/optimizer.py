@@ -7,19 +7,22 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, AdamW, Optimizer
 
 from fdps.config import TrainConfig
-from fdps.models import PersonSearchNet
+from fdps.models.trainable import TrainableNet
+
+_NAMED = {"backbone": "trunk", "rpn": "rpn"}
 
 
-def parts_of(net: PersonSearchNet) -> dict[str, nn.Module]:
-    """Divide the network into pieces that share no parameter: trunk, proposals, heads.
+def parts_of(net: TrainableNet) -> dict[str, nn.Module]:
+    """Divide a network into pieces that share no parameter: trunk, proposals if any, heads.
 
     What a system has besides these three belongs to the heads.
     """
-    heads = [part for name, part in net.named_children() if name not in ("backbone", "rpn")]
-    return {"trunk": net.backbone, "rpn": net.rpn, "heads": nn.ModuleList(heads)}
+    parts = {_NAMED[name]: part for name, part in net.named_children() if name in _NAMED}
+    heads = [part for name, part in net.named_children() if name not in _NAMED]
+    return parts | {"heads": nn.ModuleList(heads)}
 
 
-def build_optimizer(net: PersonSearchNet, config: TrainConfig) -> Optimizer:
+def build_optimizer(net: TrainableNet, config: TrainConfig) -> Optimizer:
     """Build SGD with momentum (section 4.1 of the paper) or AdamW, on everything that trains.
 
     The stages of the trunk learn at ``trunk_lr_scale`` times ``layer_decay`` to the number of
@@ -34,9 +37,10 @@ def build_optimizer(net: PersonSearchNet, config: TrainConfig) -> Optimizer:
         (stage, config.trunk_lr_scale * config.layer_decay ** (len(stages) - 1 - i))
         for i, stage in enumerate(stages)
     ]
+    others = [(part, 1.0) for name, part in parts_of(net).items() if name != "trunk"]
     groups = [
         {"params": [p for p in piece.parameters() if p.requires_grad], "lr_scale": scale}
-        for piece, scale in (*scaled, (net.rpn, 1.0), (parts_of(net)["heads"], 1.0))
+        for piece, scale in (*scaled, *others)
     ]
     learning = [group for group in groups if group["params"]]
     if config.optimizer == "adamw":

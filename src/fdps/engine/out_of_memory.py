@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from fdps.config import Recipe
+from fdps.config import Recipe, TwoStepConfig
 from fdps.errors import ResourceError
 
 _WORDS = (
@@ -42,14 +42,20 @@ def advice(recipe: Recipe) -> list[str]:
         settings.append("train.precision=bf16-mixed")
     if not train.recompute_trunk and not train.compile:
         settings.append("train.recompute_trunk=true")
+    if isinstance(model, TwoStepConfig):
+        return [*settings, f"train.batch_size={max(train.batch_size // 2, 1)}"]
     smaller = [side * 2 // 3 for side in model.short_side]
     return [*settings, f"model.short_side={smaller}"]
 
 
 def _explained(recipe: Recipe, reason: str) -> ResourceError:
     model, train = recipe.model, recipe.train
+    if isinstance(model, TwoStepConfig):
+        height, width = model.crop_size
+    else:
+        height, width = max(model.short_side), model.long_side
     return ResourceError(
-        f"out of memory at {max(model.short_side)}×{model.long_side}, batch {train.batch_size} "
+        f"out of memory at {height}×{width}, batch {train.batch_size} "
         f"in {train.accumulate} parts, {train.precision}: {reason.partition(chr(10))[0]}",
         hint=f"need less, each with --set: {', '.join(advice(recipe))}\n"
         "fdps doctor --recipe tells beforehand what a recipe needs",

@@ -8,6 +8,7 @@
     epochs.jsonl         one line per epoch: means, and what a validation found
     ckpt/                checkpoints (:mod:`fdps.engine.checkpoint`)
     weights.safetensors  of the best validation; without validation of the last step, when done
+    card.toml            of a two-step model, with the detector beside it
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fdps.config import MACHINE_FIELDS, Recipe, load_recipe, to_toml
 from fdps.durable import write_file
@@ -31,6 +33,11 @@ _BIT_CHANGING = (
     *("torch", "torchvision", "numpy", "machine", "threads", "device", "gpu", "processes"),
     *("accumulate", "precision", "channels_last", "compile", "recompute_trunk"),
 )
+
+
+def cache_folder(run: Path) -> Path:
+    """Return the folder beside a run for what is parsed or computed; it may always be deleted."""
+    return run.parent / "cache"
 
 
 def check_continuable(run: Path, recipe: Recipe) -> None:
@@ -122,12 +129,13 @@ def _differences(kept: Recipe, given: Recipe) -> list[str]:
     ]
 
 
-def science_of(recipe: Recipe) -> dict[str, object]:
+def science_of(recipe: Recipe) -> dict[str, Any]:
     """Return all of a recipe that decides what is learnt; places and the machine are left out."""
     values = dataclasses.asdict(recipe)
     # The places of data may change; the checkpoint tells whether they are the same data.
     values["data"] = {"train": [(source.kind, source.split) for source in recipe.data.train]}
     del values["name"]
+    values["model"].pop("detector", None)  # whose hash is a part of that of the data
     for name in MACHINE_FIELDS:
         del values["train"][name]
     return values

@@ -24,7 +24,10 @@ EPOCHS_FILE = "epochs.jsonl"
 
 Values = Mapping[str, int | float]
 
-_COLUMNS = ("rpn_score", "rpn_box", "person", "box", "reid", "recall", "ap", "mAP", "top1")
+_COLUMNS = (
+    *("rpn_score", "rpn_box", "person", "box", "reid", "identity", "triplet"),
+    *("recall", "ap", "mAP", "top1"),
+)
 """Columns of the table of epochs, where a run has them."""
 
 

@@ -39,9 +39,9 @@ from fdps.engine.optimizer import (
 from fdps.engine.processes import Processes
 from fdps.errors import TrainingDiverged
 from fdps.losses import Criterion
-from fdps.models import PersonSearchNet
 from fdps.models.outputs import EmbeddedPeople, TrainingOutputs
 from fdps.models.roi_heads import TEACHER_LOSSES, teacher_rows
+from fdps.models.trainable import TrainableNet
 from fdps.models.transform import Size
 
 T = TypeVar("T")
@@ -61,19 +61,19 @@ class Learner:
     """
 
     def __init__(
-        self, net: PersonSearchNet, criterion: Criterion, recipe: Recipe, fabric: Fabric
+        self, net: TrainableNet, criterion: Criterion, recipe: Recipe, fabric: Fabric
     ) -> None:
         self.recipe, self.fabric, self.processes = recipe, fabric, Processes(fabric)
         config = recipe.train
         memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         fabric.to_device(net)
-        self.net: PersonSearchNet = net.to(memory_format=memory_format).train()
+        self.net: TrainableNet = net.to(memory_format=memory_format).train()
         fabric.to_device(criterion)
         self.criterion = criterion
         self.net.backbone.is_recomputed = config.recompute_trunk
         if config.compile:
             self.net.backbone.compile()
-            for head in self.net.roi_heads.region_heads:
+            for head in self.net.region_heads:
                 head.compile()
         self.processes.agree(self.net)
         self.processes.agree(self.criterion)
@@ -159,7 +159,7 @@ class Learner:
 
     def _common_size(self, micro_batches: list[Batch]) -> Size:
         """Return the size to pad all pictures of the batch to, because a network sees padding."""
-        sizes = [self.net.transform.size_of(*part) for part in micro_batches if part[0]]
+        sizes = [self.net.size_of(*part) for part in micro_batches if part[0]]
         largest = torch.tensor([*sizes, (0, 0)], device=self.fabric.device).amax(dim=0)
         height, width = self.processes.largest(largest).tolist()
         return height, width

@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +13,13 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from fdps.config import MACHINE_FIELDS, Recipe, TrainConfig
-from fdps.data.augment import Augmentation
-from fdps.data.dataset import Batch, TrainingScenes, training_batches
+from fdps.data.dataset import Batch, TrainingItems, training_batches
 from fdps.data.order import SceneFacts, epoch_batches
-from fdps.data.teacher import all_rows, teaching_hash
 from fdps.devices import bf16_instructions, keep_freed_memory
 from fdps.engine.checkpoint import newest_checkpoint, restore, save_checkpoint
 from fdps.engine.interrupt import stop_between_steps
 from fdps.engine.out_of_memory import memory_explained
-from fdps.engine.processes import connect
+from fdps.engine.processes import Processes, connect
 from fdps.engine.progress import Progress
 from fdps.engine.run_folder import (
     WEIGHTS_FILE,
@@ -33,18 +30,19 @@ from fdps.engine.run_folder import (
 )
 from fdps.engine.run_log import RunLog, Stream, Watcher, environment
 from fdps.engine.step import Learner
+from fdps.engine.task import Task
+from fdps.engine.tasks import task_of
 from fdps.engine.validation import Validation
-from fdps.errors import AnnotationError, ConfigError, TrainingDiverged, UsageError
-from fdps.losses import Criterion, Distillation, teacher_basis
+from fdps.errors import ConfigError, TrainingDiverged, UsageError
+from fdps.losses import Criterion
 from fdps.losses.watched import hardness
-from fdps.models import PersonSearchNet, build_system
-from fdps.models.weights import begin_from, save_weights
-from fdps.predictions import data_hash
+from fdps.models.weights import begin_from
+from fdps.query import Searcher
 from fdps.structures import SceneSet
 
-Inspect = Callable[[PersonSearchNet, int], Mapping[str, float]]
-"""A function that looks at the network, in evaluation mode, after an epoch (counted from 1). The
-figures that it returns go to the log; ``mAP`` among them decides which epoch is the best."""
+Inspect = Callable[[Searcher, int], Mapping[str, float]]
+"""A function that looks at what was learnt, after an epoch (counted from 1). The figures that it
+returns go to the log; ``mAP`` among them decides which epoch is the best."""
 
 
 def train(
@@ -92,28 +90,23 @@ def train(
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint of the last step was written.
     """
     config = recipe.train
-    n_persons = _count_persons(scenes, with_teacher=recipe.loss.teacher_weight > 0)
+    task = task_of(recipe, scenes)
     inspections = _inspections(recipe, validate, inspect)
     check_continuable(run, recipe)
     fabric = connect(config)
     if fabric.device.type == "cpu":
         keep_freed_memory()
-    _check_batches(recipe, len(scenes), fabric.world_size)
-    facts, data = SceneFacts.of(scenes, with_aspects=config.group_by_aspect), training_hash(scenes)
+    task.prepare(run, Processes(fabric), _teller(stream))
+    facts, data = task.facts(), task.data_hash()
+    _check_batches(recipe, len(facts), fabric.world_size)
     steps_per_epoch = -(-len(facts) // config.batch_size)
     with memory_explained(recipe), ExitStack() as stack:
-        learner, progress, news = _begin(recipe, scenes, n_persons, fabric, run, data)
+        learner, progress, news = _begin(task, fabric, run, data)
         is_first, total_steps = learner.processes.is_first, config.epochs * steps_per_epoch
         watched = _opened(run, recipe, total_steps, progress, stream, watchers)
         log = stack.enter_context(watched if is_first else RunLog(None, total_steps, progress))
         log.say(*news)
-        dataset = TrainingScenes(
-            scenes,
-            Augmentation.of(config),
-            seed=config.seed,
-            decoded_gib=config.decoded_gib,
-            teacher_dim=scenes.teacher_dim if recipe.loss.teacher_weight else 0,
-        )
+        dataset = task.dataset()
         stop = stack.enter_context(stop_between_steps())
         while progress.n_epochs < config.epochs and not _is_patience_over(progress, config):
             done = progress.step - progress.n_epochs * steps_per_epoch
@@ -132,24 +125,19 @@ def train(
                 if is_stopped:
                     raise KeyboardInterrupt(stop.signal or signal.SIGTERM)
             progress.n_epochs += 1
-            is_best = _close_epoch(run, learner, progress, log, n_persons, inspections)
+            is_best = _close_epoch(run, learner, progress, log, task, inspections)
             _save(run, learner, progress, log, data, is_best=is_best)
         if is_first and progress.best < 0:
-            _save_weights(run, learner, n_persons)
+            _save_weights(run, learner, task)
     return run / WEIGHTS_FILE
 
 
-def _begin(
-    recipe: Recipe, scenes: SceneSet, n_persons: int, fabric: Fabric, run: Path, data: str
-) -> tuple[Learner, Progress, list[str]]:
+def _begin(task: Task, fabric: Fabric, run: Path, data: str) -> tuple[Learner, Progress, list[str]]:
     """Return the learner, where it stands, and what there is to say about going on."""
-    checkpoint = newest_checkpoint(run)
-    model = recipe.model
-    if checkpoint is not None or recipe.train.start_from:
-        # There are all weights, so none are read to be overwritten.
-        model = replace(model, backbone_weights="none")
+    recipe, checkpoint = task.recipe, newest_checkpoint(run)
     torch.manual_seed(recipe.train.seed)
-    net, criterion = build_system(model, recipe.loss, n_persons, _teacher(recipe, scenes))
+    has_weights = checkpoint is not None or bool(recipe.train.start_from)
+    net, criterion = task.build(has_weights=has_weights)
     news = []
     is_bf16_on_cpu = recipe.train.precision == "bf16-mixed" and fabric.device.type == "cpu"
     if is_bf16_on_cpu and not bf16_instructions():
@@ -191,7 +179,7 @@ def _opened(
 
 
 def _shares(
-    dataset: TrainingScenes, facts: SceneFacts, learner: Learner, progress: Progress, *, skip: int
+    dataset: TrainingItems, facts: SceneFacts, learner: Learner, progress: Progress, *, skip: int
 ) -> Iterator[tuple[Batch, float]]:
     """Yield what is left of an epoch for this process, on its device, and the wait in seconds."""
     config = learner.recipe.train
@@ -202,6 +190,7 @@ def _shares(
         batch_size=config.batch_size,
         seed=config.seed,
         epoch=progress.n_epochs,
+        per_person=config.per_person,
         hardness=progress.hardness,
     )
     read = training_batches(
@@ -225,16 +214,16 @@ def _close_epoch(
     learner: Learner,
     progress: Progress,
     log: RunLog,
-    n_persons: int,
+    task: Task,
     inspections: Sequence[Inspect],
 ) -> bool:
     """Look at the network and write the epoch down; tell whether it is the best so far."""
-    found = _inspected(learner, inspections, progress.n_epochs) if inspections else {}
+    found = _inspected(learner, task, inspections, progress.n_epochs) if inspections else {}
     is_best = found.get("mAP", -1.0) > progress.best
     if is_best:
         progress.best, progress.n_stale = found["mAP"], 0
         if learner.processes.is_first:
-            _save_weights(run, learner, n_persons)
+            _save_weights(run, learner, task)
     elif "mAP" in found:
         progress.n_stale += 1
     log.epoch(progress.n_epochs, progress.step, found | ({"is_best": True} if is_best else {}))
@@ -257,14 +246,17 @@ def _inspections(
     return looks
 
 
-def _inspected(learner: Learner, inspections: Sequence[Inspect], epoch: int) -> dict[str, float]:
+def _inspected(
+    learner: Learner, task: Task, inspections: Sequence[Inspect], epoch: int
+) -> dict[str, float]:
     """Let the first process look at the network, while the others wait for it."""
     told = ""
     if learner.processes.is_first:
         found: dict[str, float] = {}
         with learner.averaged():
+            searcher = task.searcher(learner.net.eval(), f"epoch {epoch}")
             for look in inspections:
-                found |= look(learner.net.eval(), epoch)
+                found |= look(searcher, epoch)
         told = json.dumps(found)
         learner.net.train()
     shared: dict[str, float] = json.loads(learner.processes.tell_all(told, learner.device)[0])
@@ -289,10 +281,9 @@ def _save(
     save_checkpoint(run, learner, progress, is_best=is_best, facts=facts)
 
 
-def _save_weights(run: Path, learner: Learner, n_persons: int) -> None:
-    recipe = learner.recipe
+def _save_weights(run: Path, learner: Learner, task: Task) -> None:
     with learner.averaged():
-        save_weights(learner.net, recipe.model, recipe.loss, n_persons, run / WEIGHTS_FILE)
+        task.save(learner.net, run)
 
 
 def _computing(learner: Learner) -> dict[str, object]:
@@ -300,6 +291,17 @@ def _computing(learner: Learner) -> dict[str, object]:
     settings = {name: getattr(learner.recipe.train, name) for name in MACHINE_FIELDS}
     device = learner.device.type  # the device that "auto" became
     return environment() | settings | {"device": device, "processes": learner.processes.n}
+
+
+def _teller(stream: Stream | None) -> Callable[[str], None]:
+    """Return what shows a line before there is a log."""
+
+    def say(line: str) -> None:
+        if stream is not None:
+            stream.write(f"{line}\n")
+            stream.flush()
+
+    return say
 
 
 def _is_due(step: int, config: TrainConfig) -> bool:
@@ -326,50 +328,14 @@ def _check_batches(recipe: Recipe, n_scenes: int, n_processes: int) -> None:
         )
 
 
-def _teacher(recipe: Recipe, scenes: SceneSet) -> Distillation | None:
-    """Return what the recipe learns from a teacher, with an empty queue."""
-    loss = recipe.loss
-    if not loss.teacher_weight:
-        return None
-    return Distillation(
-        *teacher_basis(all_rows(scenes.scenes), recipe.model.embedding_dim),
-        queue_size=loss.teacher_queue_size,
-        temperature=loss.teacher_temperature,
-    )
-
-
-def training_hash(scenes: SceneSet) -> str:
-    """Name all that a training learns from."""
-    return data_hash(scenes) + teaching_hash(scenes)
-
-
-def _count_persons(scenes: SceneSet, *, with_teacher: bool) -> int:
-    """Count the identities; without any the table has one row, which stays empty."""
-    if with_teacher and not (scenes.teacher_dim and len(all_rows(scenes.scenes))):
-        raise AnnotationError(
-            f"loss.teacher_weight is above 0, but {scenes.name} has no embeddings of a teacher",
-            hint="let a model write them: fdps data label, or set loss.teacher_weight=0",
-        )
-    ids = scenes.person_ids
-    if not ids and with_teacher:
-        return 1
-    if not ids:
-        raise AnnotationError(
-            f"{scenes.name} has {len(scenes)} scenes and no labelled person",
-            hint="re-ID needs at least one person_id >= 0 in the training scenes, or a teacher: "
-            "fdps data label, and loss.teacher_weight",
-        )
-    if ids != list(range(len(ids))):
-        raise AnnotationError(
-            f"identities of {scenes.name} must be 0..{len(ids) - 1}, got {ids[0]}..{ids[-1]}",
-            hint="number them with fdps.data.identities.contiguous",
-        )
-    return len(ids)
-
-
 def _to_device(
     images: list[Tensor], targets: list[dict[str, Tensor]], device: torch.device
 ) -> Batch:
-    moved = [image.to(device, non_blocking=True).float() / 255 for image in images]
+    moved = [_as_numbers(image.to(device, non_blocking=True)) for image in images]
     # The seed stays: it makes a generator of the CPU.
     return moved, [{k: v if k == "seed" else v.to(device) for k, v in t.items()} for t in targets]
+
+
+def _as_numbers(item: Tensor) -> Tensor:
+    """Bring the levels of a picture to 0..1; features are numbers already."""
+    return item.float() / 255 if item.dtype == torch.uint8 else item

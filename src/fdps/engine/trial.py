@@ -16,7 +16,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from fdps.config import Recipe
+from fdps.config import ModelConfig, Recipe, TwoStepConfig
+from fdps.data.identities import contiguous
 from fdps.errors import FdpsError, ResourceError, TrainingDiverged
 from fdps.structures import SceneSet
 
@@ -35,12 +36,14 @@ class Trial:
             ``train.decoded_gib`` keeps decoded are added.
         step_s: Seconds of a step, without the first one; waiting for pictures is included.
         checkpoint_gib: Size of a checkpoint, in GiB.
+        item_bytes: Bytes kept on disk for every person cut out, where features are; else 0.
     """
 
     device: str
     peak_gib: float
     step_s: float
     checkpoint_gib: float
+    item_bytes: float = 0.0
 
 
 def try_steps(recipe: Recipe, scenes: SceneSet, *, is_shown: bool = False) -> Trial:
@@ -61,7 +64,7 @@ def try_steps(recipe: Recipe, scenes: SceneSet, *, is_shown: bool = False) -> Tr
     """
     tried = replace(
         recipe,
-        model=replace(recipe.model, backbone_weights="none"),
+        model=_tried_model(recipe.model),
         train=replace(
             recipe.train,
             epochs=N_STEPS,  # epochs of one step each, if there are no more scenes
@@ -76,7 +79,7 @@ def try_steps(recipe: Recipe, scenes: SceneSet, *, is_shown: bool = False) -> Tr
     context = get_context("spawn")
     answers, answer = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory(prefix="fdps-trial-") as folder:
-        given = (tried, SceneSet(scenes.name, scenes.scenes), Path(folder), is_shown)
+        given = (tried, _tried_scenes(recipe, scenes), Path(folder) / "run", is_shown)
         child = context.Process(target=_answer, args=(answer, *given), name="fdps trial")
         child.start()
         answer.close()
@@ -91,6 +94,26 @@ def try_steps(recipe: Recipe, scenes: SceneSet, *, is_shown: bool = False) -> Tr
     if isinstance(found, FdpsError):
         raise found
     return replace(found, peak_gib=found.peak_gib + _decoded_gib(recipe, scenes))
+
+
+def _tried_model(model: ModelConfig | TwoStepConfig) -> ModelConfig | TwoStepConfig:
+    """Return a section whose network costs the same, and for which nothing is fetched or found."""
+    if isinstance(model, TwoStepConfig):
+        return replace(model, backbone_weights="none", boxes="annotated")
+    return replace(model, backbone_weights="none")
+
+
+def _tried_scenes(recipe: Recipe, scenes: SceneSet) -> SceneSet:
+    """Return the scenes that are trained on; of kept features so many as the steps need."""
+    plain = SceneSet(scenes.name, scenes.scenes)
+    if not isinstance(recipe.model, TwoStepConfig) or recipe.model.features != "kept":
+        return plain
+    wanted, n_people = N_STEPS * recipe.train.batch_size, 0
+    for n_scenes, scene in enumerate(scenes.scenes, start=1):
+        n_people += len(scene.boxes)
+        if n_people >= wanted:
+            return contiguous(SceneSet(scenes.name, scenes.scenes[:n_scenes]))
+    return plain
 
 
 def _answer(
@@ -110,6 +133,7 @@ def _measured(recipe: Recipe, scenes: SceneSet, run: Path, *, is_shown: bool) ->
 
     from fdps.engine.checkpoint import FOLDER
     from fdps.engine.processes import connect
+    from fdps.engine.run_folder import cache_folder
     from fdps.engine.run_log import peak_memory_gib
     from fdps.engine.train import train
 
@@ -123,7 +147,12 @@ def _measured(recipe: Recipe, scenes: SceneSet, run: Path, *, is_shown: bool) ->
         peak_gib=peak_memory_gib(),
         step_s=(clock.times[-1] - clock.times[0]) / (N_STEPS - 1),
         checkpoint_gib=sum(file.stat().st_size for file in latest.iterdir()) / GIB,
+        item_bytes=_kept_bytes(cache_folder(run)) / max(scenes.n_boxes, 1),
     )
+
+
+def _kept_bytes(cache: Path) -> int:
+    return sum(file.stat().st_size for file in cache.glob("features-*/*"))
 
 
 class _Clock:

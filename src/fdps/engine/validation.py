@@ -4,8 +4,6 @@ from fdps.config import Recipe
 from fdps.engine.predict import predict
 from fdps.errors import ConfigError
 from fdps.evaluation import evaluate
-from fdps.models import PersonSearchNet
-from fdps.searcher import PersonSearcher
 from fdps.structures import Embedder, SceneSet
 
 FIGURES = ("recall", "ap", "mAP", "top1")
@@ -44,11 +42,11 @@ class Validation:
             )
         return cls(scenes, every=recipe.train.validate_every)
 
-    def __call__(self, net: PersonSearchNet, epoch: int) -> dict[str, float]:
-        """Measure a network in evaluation mode; return nothing in epochs without a search."""
+    def __call__(self, searcher: Embedder, epoch: int) -> dict[str, float]:
+        """Measure what was learnt; return nothing in epochs without a search."""
         if epoch % self._every:
             return {}
-        return search_figures(PersonSearcher(net, f"epoch {epoch}"), self._scenes)
+        return search_figures(searcher, self._scenes)
 
 
 def search_figures(searcher: Embedder, scenes: SceneSet) -> dict[str, float]:

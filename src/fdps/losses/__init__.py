@@ -19,10 +19,13 @@ from fdps.losses.distillation import (
     distillation_loss,
     teacher_basis,
 )
-from fdps.losses.hoim import BACKGROUND_ID, HierarchicalMemory, HOIMLoss
+from fdps.losses.hoim import HierarchicalMemory, HOIMLoss
+from fdps.losses.identity import identity_loss
 from fdps.losses.loim import LocalizedOIMLoss
 from fdps.losses.memory import CircularQueue, LookupTable, PersonMemory
 from fdps.losses.oim import OIMLoss, OIMTerms, oim_loss
+from fdps.losses.triplet import batch_hard_loss
+from fdps.structures import BACKGROUND_ID
 
 __all__ = [
     "BACKGROUND_ID",
@@ -41,10 +44,12 @@ __all__ = [
     "RunningDispersion",
     "TeacherTerms",
     "balanced_oim_loss",
+    "batch_hard_loss",
     "box_loss",
     "classification_loss",
     "dispersion",
     "distillation_loss",
+    "identity_loss",
     "negative_loss",
     "oim_loss",
     "teacher_basis",

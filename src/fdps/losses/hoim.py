@@ -21,10 +21,7 @@ from fdps.losses.density import RunningDispersion
 from fdps.losses.memory import LookupTable, check_person_ids, similarity
 from fdps.losses.oim import TEMPERATURE
 from fdps.losses.watched import watched_similarities
-from fdps.structures import UNLABELLED
-
-BACKGROUND_ID = -2
-"""The identity of a region that shows nobody; only criteria that see background are given it."""
+from fdps.structures import BACKGROUND_ID, UNLABELLED
 
 ALPHA, GAMMA = 0.25, 2.0  # of the focal losses; the paper found these best
 TINY = 1e-12

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from fdps.errors import ModelError
 from fdps.models.classifier import FETCHED, Cut, load_state, read_state
 from fdps.models.norms import fold_norms, statistics_kept
-from fdps.models.timm_backbone import PREFIX, cut_timm
+from fdps.models.timm_backbone import PREFIX, cut_timm, is_transformer
 
 
 class Trunk(nn.Module):
@@ -96,11 +96,13 @@ class Backbone:
         trunk: Picture to stride 16.
         region_head: Region map to region map of half the size.
         region_channels: Channels that the region head returns.
+        is_head_new: Whether no weights fit the region head, which then begins with random ones.
     """
 
     trunk: Trunk
     region_head: nn.Module
     region_channels: int
+    is_head_new: bool = False
 
 
 def build_backbone(name: str, *, weights: str, frozen_stages: int, norm: str) -> Backbone:
@@ -126,7 +128,8 @@ def build_backbone(name: str, *, weights: str, frozen_stages: int, norm: str) ->
     stages, region_head, trunk_channels, region_channels = cut(name, weights, norm)
     for part in (*stages, region_head):
         _keep_strided_depthwise_fast(part)
-    return Backbone(Trunk(stages, trunk_channels, frozen_stages), region_head, region_channels)
+    trunk = Trunk(stages, trunk_channels, frozen_stages)
+    return Backbone(trunk, region_head, region_channels, is_transformer(stages))
 
 
 def _cut_torchvision(name: str, weights: str, norm: str) -> Cut:

@@ -27,13 +27,14 @@ from fdps.models.outputs import (
 )
 from fdps.models.roi_heads import TEACHER_LOSSES, RegionHeads, RegionInputs
 from fdps.models.rpn import ProposalNetwork
+from fdps.models.trainable import TrainableNet
 from fdps.models.transform import PictureTransform, Size
 
 Pictures = list[Float[Tensor, "3 _ _"]]
 """RGB in [0, 1], each of its own size."""
 
 
-class PersonSearchNet(nn.Module):
+class PersonSearchNet(TrainableNet):
     """Faster R-CNN that embeds the people it finds.
 
     Args:
@@ -55,6 +56,15 @@ class PersonSearchNet(nn.Module):
         super().__init__()
         self.transform, self.backbone = transform, backbone
         self.rpn, self.roi_heads = rpn, roi_heads
+
+    @property
+    def region_heads(self) -> list[nn.Module]:
+        """The halves of the backbone that run on regions, for who compiles them."""
+        return self.roi_heads.region_heads
+
+    def size_of(self, images: Pictures, targets: list[dict[str, Tensor]]) -> Size:
+        """Return the height and width to which a batch is padded; it has at least one picture."""
+        return self.transform.size_of(images, targets)
 
     def forward(
         self,

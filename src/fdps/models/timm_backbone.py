@@ -346,6 +346,11 @@ class _LastTokenBlocks(nn.Module):
         return tokens.transpose(1, 2).unflatten(2, (x.height, x.width))  # type: ignore[no-any-return]
 
 
+def is_transformer(stages: list[nn.Module]) -> bool:
+    """Tell whether a trunk is a whole vision transformer, whose region head is a module of ours."""
+    return isinstance(stages[0], _PatchTokens)
+
+
 def _cut_vit(net: Any, colours: nn.Module) -> Cut:
     # DINOv2 has patches of 14 × 14. Its kernels are resampled to 16 × 16, so that a kernel says of
     # a patch what the old one said of it at 14 × 14 (FlexiViT, Beyer et al., CVPR 2023, eq. 6):

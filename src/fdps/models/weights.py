@@ -6,17 +6,22 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor, nn
 
-from fdps.config import LossConfig, ModelConfig
+from fdps.config import LossConfig, ModelConfig, TwoStepConfig
 from fdps.durable import write_file
 from fdps.errors import ModelError
 from fdps.models import PersonSearchNet, build_system
+from fdps.models.reid import ReidNet, reid_system
+from fdps.models.trainable import TrainableNet
 from fdps.weights_file import (
     FORMAT,
     VERSION,
+    Description,
     Origin,
     check_exists,
     described_by,
@@ -28,8 +33,8 @@ from fdps.weights_file import describe_weights as describe_weights
 
 
 def save_weights(
-    model: PersonSearchNet,
-    config: ModelConfig,
+    model: TrainableNet,
+    config: ModelConfig | TwoStepConfig,
     loss: LossConfig,
     n_persons: int,
     path: Path,
@@ -52,17 +57,17 @@ def save_weights(
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "model": dataclasses.asdict(config),
-        "loss": {k: v for k, v in dataclasses.asdict(loss).items() if v is not None},
+        "model": _known(config),
+        "loss": _known(loss),
         "n_persons": n_persons,
         **({"origin": dataclasses.asdict(origin)} if origin else {}),
     }
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.searching_state().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, save(tensors, metadata={"fdps": json.dumps(header)}))
 
 
-def begin_from(net: PersonSearchNet, place: str) -> list[str]:
+def begin_from(net: TrainableNet, place: str) -> list[str]:
     """Give a network the weights of another one, for it to go on from.
 
     The other one may be smaller, if all that it has belongs here as well: NAE+ has the tensors of
@@ -79,7 +84,7 @@ def begin_from(net: PersonSearchNet, place: str) -> list[str]:
         MissingDataError: No such file.
         ModelError: Not a weights file, or it holds what the network has no place for.
     """
-    given = load_weights(weights_file(place))[0].state_dict()
+    given = _read(weights_file(place))[1]
     own = net.state_dict()
     wrong = [name for name in given if name not in own or own[name].shape != given[name].shape]
     if wrong:
@@ -104,6 +109,52 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
         MissingDataError: No such file.
         ModelError: Not a weights file, of another version, or tensors do not fit the network.
     """
+    described, tensors = _read(path)
+    if isinstance(described.model, TwoStepConfig):
+        raise ModelError(
+            f"{path} holds the second half of a two-step model, which embeds people and finds none",
+            hint="load the folder of the run, whose card names the detector, or write a card: "
+            "docs/guides/models.md",
+        )
+    # The file has all weights: nothing is fetched to be overwritten.
+    config = dataclasses.replace(described.model, backbone_weights="none")
+    model, _ = build_system(config, described.loss, described.n_persons)
+    _fill(model, tensors, path)
+    return model.eval(), file_hash(path)
+
+
+def load_reid(path: Path, *, n_features: int = 0) -> tuple[ReidNet, str]:
+    """Build the network on crops that a weights file describes, in evaluation mode on the CPU.
+
+    Args:
+        path: The file.
+        n_features: Numbers that a network outside says of each crop, where the weights were trained
+            on those; else 0.
+
+    Returns:
+        The network, and the hash that names it: sixteen hexadecimal digits of the file's SHA-256.
+
+    Raises:
+        MissingDataError: No such file.
+        ModelError: Not a weights file, of another version or of a network that is not on crops, or
+            tensors do not fit the network.
+    """
+    described, tensors = _read(path)
+    if not isinstance(described.model, TwoStepConfig):
+        raise ModelError(
+            f"{path} holds a network that finds people in scenes; expected one that embeds people "
+            "who were cut out",
+            hint="it is trained by a recipe with model.kind = 'two_step'",
+        )
+    config = dataclasses.replace(described.model, backbone_weights="none")
+    net = reid_system(config).network(described.loss, n_features=n_features)
+    _fill(net, tensors, path)
+    net.eval()
+    return net, file_hash(path)
+
+
+def _read(path: Path) -> tuple[Description, dict[str, Tensor]]:
+    """Read what a file says about itself, and its tensors."""
     check_exists(path)
     try:
         with safe_open(path, framework="pt") as file:
@@ -111,14 +162,18 @@ def load_weights(path: Path) -> tuple[PersonSearchNet, str]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise not_safetensors(path, error) from error
-    described = described_by(metadata, path)
-    # The file has all weights: nothing is fetched to be overwritten.
-    config = dataclasses.replace(described.model, backbone_weights="none")
-    model, _ = build_system(config, described.loss, described.n_persons)
     # Version 1 kept the memory of the re-ID loss beside the weights.
-    tensors = {k: v for k, v in tensors.items() if not k.startswith("roi_heads.criterion.")}
+    kept = {k: v for k, v in tensors.items() if not k.startswith("roi_heads.criterion.")}
+    return described_by(metadata, path), kept
+
+
+def _fill(net: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     try:
-        model.load_state_dict(tensors)
+        net.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelError(f"{path}: tensors do not fit its own description: {error}") from error
-    return model.eval(), file_hash(path)
+
+
+def _known(section: ModelConfig | TwoStepConfig | LossConfig) -> dict[str, Any]:
+    """Return the fields of a section that have a value; the others read back as left out."""
+    return {k: v for k, v in dataclasses.asdict(section).items() if v is not None}

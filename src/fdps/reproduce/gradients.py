@@ -17,6 +17,7 @@ from jaxtyping import Float, Int64
 
 from fdps.analysis.curves import finish, line_style, new_figure
 from fdps.analysis.page import Plot
+from fdps.config import ModelConfig
 from fdps.engine.checkpoint import FOLDER, NAME, Checkpoint, read_checkpoint
 from fdps.errors import ModelError
 from fdps.models import build_system
@@ -230,6 +231,7 @@ def _at(run: PlannedRun, checkpoint: Checkpoint, scenes: SceneSet) -> Shares:
     memory, loss = checkpoint.tensors["oim"], run.recipe.loss
     lut = memory["memory.table.rows"]
     model = replace(run.recipe.model, backbone_weights="none")
+    assert isinstance(model, ModelConfig)  # a row of Table 2
     net, criterion = build_system(model, loss, len(lut))
     net.load_state_dict(checkpoint.tensors["model"])
     criterion.load_state_dict(memory)

@@ -57,4 +57,4 @@ TABLE_3 = {
 """One-step methods, then two-step ones."""
 
 TWO_STEP = {"clsa": "CLSA", "rdlr": "RDLR", "igpn": "IGPN", "tcts": "TCTS"}
-"""The rows of Table 3 for which fdps has no system, with the names that the paper prints."""
+"""The two-step rows of Table 3, with the names that the paper prints."""

@@ -7,8 +7,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal
 
-from fdps.config import DataConfig, Recipe, load_recipe
-from fdps.engine.train import training_hash
+from fdps.config import DataConfig, Recipe, TwoStepConfig, load_recipe
+from fdps.engine.scene_task import training_hash
 from fdps.errors import MissingDataError, UsageError
 from fdps.reproduce.address import address
 from fdps.reproduce.bench import Bench
@@ -29,7 +29,8 @@ class PlannedRun:
     Args:
         variant: Row of a table.
         seed: Seed of the training.
-        recipe: The recipe, complete; ``train.start_from`` names the folder of ``begins_from``.
+        recipe: The recipe, complete; ``train.start_from``, or ``model.detector`` of two steps,
+            names the folder of ``begins_from``.
         address: Name of all that decides what is learnt.
         folder: The run folder.
         begins_from: Run that has to be finished first.
@@ -96,12 +97,12 @@ class Planner:
         return self._known[key]
 
     def _planned(self, variant: Variant, seed: int) -> PlannedRun:
-        before = self.run(VARIANTS[variant.begins_from], seed) if variant.begins_from else None
+        first = variant.begins_from or variant.detector
+        before = self.run(VARIANTS[first], seed) if first else None
         recipe = self._recipe(variant, seed)
         name = address(recipe, self._data, before.address if before else "")
         if before is not None:
-            start = str(before.folder.absolute())
-            recipe = replace(recipe, train=replace(recipe.train, start_from=start))
+            recipe = _behind(recipe, str(before.folder.absolute()))
         return PlannedRun(variant, seed, recipe, name, self._folder(variant, seed, name), before)
 
     def _folder(self, variant: Variant, seed: int, name: str) -> Path:
@@ -126,7 +127,8 @@ class Planner:
     def _small(self, variant: Variant, after: Sequence[str]) -> Recipe:
         is_drawn = self.bench.drawing is not None
         more = variant.on_drawings if is_drawn else variant.on_photos
-        file = files("fdps.reproduce") / ("drawn.toml" if is_drawn else "photos.toml")
+        steps = "two_step_" if variant.detector else ""
+        file = files("fdps.reproduce") / f"{steps}{'drawn' if is_drawn else 'photos'}.toml"
         with as_file(file) as path:
             return load_recipe(path, [*variant.settings, *more, *after])
 
@@ -141,7 +143,15 @@ class Planner:
         own = folder / f"{variant.key}.toml"
         if own.is_file():
             return load_recipe(own, after)
-        return load_recipe(folder / "fdps.toml", [*variant.settings, *after])
+        base = "two_step" if variant.detector else "fdps"
+        return load_recipe(folder / f"{base}.toml", [*variant.settings, *after])
+
+
+def _behind(recipe: Recipe, folder: str) -> Recipe:
+    """Let a run begin with the weights of another one, or let that one find people for it."""
+    if isinstance(recipe.model, TwoStepConfig):
+        return replace(recipe, model=replace(recipe.model, detector=folder))
+    return replace(recipe, train=replace(recipe.train, start_from=folder))
 
 
 def in_order(runs: Sequence[PlannedRun]) -> list[PlannedRun]:

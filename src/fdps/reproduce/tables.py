@@ -104,6 +104,7 @@ def make_table_3(
     rows += tuple(
         (f"{label}, two-step", *["–"] * 4, *published(key), *["–"] * len(_P_HEADS))
         for key, label in paper.TWO_STEP.items()
+        if key not in {variant.key for variant in variants}
     )
     caption = f"Every system on {bench.name}, and the figures that the paper compares"
     return ResultTable("table3", caption, heads, rows, _note(comparison, bench, ""))

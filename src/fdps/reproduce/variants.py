@@ -6,7 +6,7 @@ of an installed package appears in Table 3 without a line of this file.
 
 from dataclasses import dataclass
 
-from fdps.config.systems import system_names
+from fdps.config.systems import TWO_STEP_SYSTEMS, system_names
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Variant:
         on_photos: More fields of the small recipe for photographs.
         on_drawings: More fields of the small recipe for drawn scenes.
         begins_from: Key of the variant whose trained weights it begins with.
+        detector: Key of the variant whose trained network finds people for it, in two steps.
         weight_by_score: Whether a similarity is multiplied by the detector's score, as the authors
             of the system do.
     """
@@ -32,6 +33,7 @@ class Variant:
     on_photos: tuple[str, ...] = ()
     on_drawings: tuple[str, ...] = ()
     begins_from: str = ""
+    detector: str = ""
     weight_by_score: bool = False
 
 
@@ -48,6 +50,11 @@ def _fdps(key: str, label: str, switches: tuple[str, ...]) -> Variant:
     """Return a row of Table 2; small checkpoints of every epoch stay, to measure gradients at."""
     every = ("train.keep_last=100",)
     return Variant(key, label, switches=switches, on_photos=every, on_drawings=every)
+
+
+def _two_step(key: str, label: str, switches: tuple[str, ...]) -> Variant:
+    """Return a network on crops behind FDPS, which finds people for all of them."""
+    return Variant(key, f"{label}, two-step", switches=switches, detector="fdps")
 
 
 _PLAIN, _NORM = ("model.system=oim_base",), ("model.person_score=norm",)
@@ -126,6 +133,9 @@ VARIANTS: dict[str, Variant] = {
         _fdps("fdps_w", "FDPS + w", _balanced(w=True, negatives=False)),
         _fdps("fdps_negatives", "FDPS + L_neg", _balanced(w=False, negatives=True)),
         _fdps("fdps_boim", "FDPS + BOIM", _balanced(w=True, negatives=True)),
+        _two_step("two_step", "re-ID on crops", ()),
+        _two_step("clsa", "CLSA", ("model.system=clsa",)),
+        _two_step("tcts", "TCTS, each picture alone", ("model.system=tcts", "model.boxes=both")),
     )
 }
 """Every row that is described, by key, in the order of Table 3."""
@@ -146,8 +156,13 @@ def table_3() -> list[Variant]:
     described = {
         setting.partition("=")[2]
         for variant in rows
-        for setting in variant.settings
+        for setting in (*variant.settings, *variant.switches)
         if setting.startswith("model.system=")
     }
     new = [name for name in system_names() if name not in described | {"fdps"}]
-    return [*rows, *(Variant(name, name, (f"model.system={name}",)) for name in new)]
+    behind = [name for name in TWO_STEP_SYSTEMS if name not in described | {"plain"}]
+    return [
+        *rows,
+        *(Variant(name, name, (f"model.system={name}",)) for name in new),
+        *(_two_step(name, name, (f"model.system={name}",)) for name in behind),
+    ]

@@ -8,6 +8,8 @@ from fdps.runtime.network_input import part_hash
 from fdps.runtime.onnx_session import open_session
 
 _OF_CARDS = ("file", "sha256", "kind")
+_LATER = {"smoothed": False}
+"""Settings that were added later: models that leave them as they were keep their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,7 @@ class PartSettings:
         # A card adds the place of the file, which changes nothing.
         names = [item.name for item in fields(self) if item.name not in _OF_CARDS]
         values = {name: getattr(self, name) for name in names}
+        values = {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
         return part_hash(path, {"kind": self.LAYOUT, **values})
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
+from fdps.crops import cut, scaled
 from fdps.errors import ModelError
 from fdps.runtime.network_input import in_order, input_size, resize
 from fdps.runtime.onnx_part import OnnxPart, PartSettings
@@ -36,6 +37,8 @@ class ReidSettings(PartSettings):
     """Values subtracted from every channel after scaling, in the order of the colours."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Values by which every channel is then divided."""
+    smoothed: bool = False
+    """Smooth a crop where it shrinks, as in the training of most re-ID networks."""
 
 
 class ReidNetwork(OnnxPart[ReidSettings]):
@@ -69,27 +72,19 @@ class ReidNetwork(OnnxPart[ReidSettings]):
     def embed(self, image: Picture, boxes: Boxes) -> Float32[np.ndarray, "N D"]:
         """Return rows of unit length, one per box."""
         rows = np.zeros((len(boxes), self.dim), dtype=np.float32)
-        for row, crop in enumerate(_crops(image, boxes)):
+        for row, crop in enumerate(cut(image, boxes)):
             rows[row] = run(self._session, self._pixels(crop))[0].ravel()
         return _unit(rows)
 
     def _pixels(self, crop: Picture) -> np.ndarray:
         settings = self._settings
-        pixels = in_order(resize(crop, (self._width, self._height)), settings.colours)
+        size = (self._height, self._width)
+        fitted = scaled(crop, size) if settings.smoothed else resize(crop, size[::-1])
+        pixels = in_order(fitted, settings.colours)
         pixels = (pixels * np.float32(settings.scale) - self._mean) / self._std
         if settings.layout == "NCHW":
             pixels = pixels.transpose(2, 0, 1)
         return np.ascontiguousarray(pixels[None])
-
-
-def _crops(image: Picture, boxes: Boxes) -> list[np.ndarray]:
-    """Cut people out at the nearest pixels, at least one pixel each."""
-    height, width = image.shape[:2]
-    low = np.clip(boxes[:, :2].round(), 0, [width - 1, height - 1]).astype(int)
-    high = np.maximum(np.clip(boxes[:, 2:].round(), 0, [width, height]).astype(int), low + 1)
-    return [
-        image[y1:y2, x1:x2] for (x1, y1), (x2, y2) in zip(low.tolist(), high.tolist(), strict=True)
-    ]
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -34,6 +34,17 @@ class Detector(Protocol):
 
 
 @runtime_checkable
+class IdentityDetector(Detector, Protocol):
+    """A detector that also says whom people look like, in embeddings of its own."""
+
+    def detect(self, image: Picture) -> Detections:
+        """Return what :meth:`find` does, with embeddings."""
+
+    def embed(self, image: Picture, boxes: Boxes) -> Float32[np.ndarray, "N _"]:
+        """Embed given people."""
+
+
+@runtime_checkable
 class Describer(Protocol):
     """A part that describes crops, so that crops of one person are alike."""
 

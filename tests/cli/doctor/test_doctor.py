@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fake.runs import tiny_recipe, write_scenes
+from fake.two_step import tiny_detector, two_step_recipe
 from fdps.cli.doctor import checks as doctor_checks
 from fdps.cli.doctor import machine as doctor_machine
 from fdps.cli.doctor import recipe as doctor_recipe
@@ -293,3 +294,20 @@ def test_a_recipe_that_cannot_be_used(
 )
 def test_durations_in_their_largest_unit(seconds: float, words: str) -> None:
     assert doctor_recipe._duration(seconds) == words
+
+
+def test_a_two_step_recipe_counts_people_and_the_features_it_keeps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scenes(tmp_path / "data")  # three people in each of six scenes
+    detector = tiny_detector(tmp_path)
+    path = tmp_path / "kept.toml"
+    path.write_text(to_toml(two_step_recipe(detector, tmp_path / "data", features="kept")))
+    assert main(["doctor", "--recipe", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n_scenes"], found["n_items"], found["steps_per_epoch"]) == (6, 18, 3)
+    least = 18 * 2 * 1280 * 4  # crops and mirror images, numbers of MobileNetV2, bytes
+    assert least <= found["features_gib"] * 2**30 < 1.1 * least
+    assert not [*tmp_path.rglob("features-*")]
+    assert main(["doctor", "--recipe", str(path), "--set", "model.boxes=both"]) == 0
+    assert "Scenes  6, 36 people cut out, 8 in a step" in capsys.readouterr().out

@@ -103,3 +103,20 @@ def test_ground_truth_boxes(run: Path) -> None:
     expected = np.concatenate([scene.boxes for scene in scenes.scenes])
     assert np.array_equal(found.boxes, expected)
     assert (found.scores == 1).all()
+
+
+def test_an_oracle_knows_who_is_who(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "oracle.safetensors"
+    assert main(["predict", str(run), "--quiet", "--oracle-reid", "-o", str(file)]) == 0
+    found = load_predictions(file)
+    assert found.model_hash.endswith("+oracle")
+    assert found.embeddings.shape[1] == 128
+    words = ["--ground-truth-boxes", "--oracle-reid", "-o", str(file)]
+    assert main(["predict", str(run), "--quiet", *words]) == 0
+    scenes = load_scenes("coco", run.parent / "data", "test")
+    known = load_predictions(file)
+    ids = np.concatenate([scene.person_ids for scene in scenes.scenes])
+    alike = known.embeddings @ known.embeddings.T
+    same = (ids[:, None] == ids[None]) & (ids[:, None] >= 0)
+    assert (alike[same] > 0.999).all()
+    assert (alike[~same & ~np.eye(len(ids), dtype=bool)] < 0.9).all()

@@ -15,6 +15,7 @@ from fdps.cli.train.run_watch import RunWatch, watched
 from fdps.cli.train.samples import SampleSheets
 from fdps.config import Recipe, to_toml
 from fdps.models import build_model
+from fdps.searcher import PersonSearcher
 from fdps.structures import SceneSet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -145,7 +146,7 @@ def look(recipe: Recipe, run: Path, shown: SceneSet) -> np.ndarray:
     """The sheet that is drawn."""
     torch.manual_seed(1)
     net = build_model(recipe.model).eval()
-    assert SampleSheets(run, shown)(net, 7) == {}
+    assert SampleSheets(run, shown)(PersonSearcher(net, "epoch 7"), 7) == {}
     return np.asarray(Image.open(run / "samples" / "e007.jpg"))
 
 

@@ -25,6 +25,7 @@ class Outlook:
 
     Args:
         n_scenes: Training scenes; ``None`` where nobody knows.
+        n_items: What an epoch goes through: the scenes, or the people cut out of them; likewise.
         missing: Why the steps were taken on drawn pictures; empty where they were not.
         trial: What the steps took.
         available_gib: Memory that was free before, on a CPU; ``None`` where the system does not
@@ -32,11 +33,13 @@ class Outlook:
         steps_per_epoch: ``None`` without ``n_scenes``.
         epoch_s: Seconds of an epoch, without validation; likewise.
         run_s: Seconds of the whole training; likewise.
-        disk_gib: Checkpoints that are kept, one that is being written, and the weights.
+        disk_gib: Checkpoints that are kept, one that is being written, the weights, and features.
+        features_gib: What is computed once and kept, where the recipe has it; else 0.
         disk_free_gib: Room where the command runs.
     """
 
     n_scenes: int | None
+    n_items: int | None
     missing: str
     trial: "Trial"
     available_gib: float | None
@@ -44,6 +47,7 @@ class Outlook:
     epoch_s: float | None
     run_s: float | None
     disk_gib: float
+    features_gib: float
     disk_free_gib: float
 
     @property
@@ -115,20 +119,38 @@ def look_ahead(recipe: "Recipe", n_scenes: int | None) -> Outlook:
         if not missing:
             n_scenes = n_scenes or len(scenes)
         trial = try_steps(recipe, scenes, is_shown=True)
-    steps = None if n_scenes is None else -(-n_scenes // recipe.train.batch_size)
+    n_items = None if n_scenes is None else round(n_scenes * items_per_scene(recipe, scenes))
+    steps = None if n_items is None else -(-n_items // recipe.train.batch_size)
     epoch_s = None if steps is None else steps * trial.step_s
     n_checkpoints = recipe.train.keep_last + bool(recipe.train.validate_every) + 1
+    features_gib = (n_items or 0) * trial.item_bytes / GIB
     return Outlook(
         n_scenes=n_scenes,
+        n_items=n_items,
         missing=missing,
         trial=trial,
         available_gib=None if available is None else available[1],
         steps_per_epoch=steps,
         epoch_s=epoch_s,
         run_s=None if epoch_s is None else epoch_s * recipe.train.epochs,
-        disk_gib=(n_checkpoints + 1) * trial.checkpoint_gib,  # no weights are larger than that
+        # No weights are larger than a checkpoint.
+        disk_gib=(n_checkpoints + 1) * trial.checkpoint_gib + features_gib,
+        features_gib=features_gib,
         disk_free_gib=shutil.disk_usage(Path.cwd()).free / GIB,
     )
+
+
+def items_per_scene(recipe: "Recipe", scenes: "SceneSet") -> float:
+    """Return how many items of an epoch come from one scene: itself, or its people.
+
+    A detector is taken to find as many as are annotated.
+    """
+    from fdps.config import TwoStepConfig
+
+    model = recipe.model
+    if not isinstance(model, TwoStepConfig):
+        return 1.0
+    return scenes.n_boxes / max(len(scenes), 1) * (2 if model.boxes == "both" else 1)
 
 
 def _scenes(recipe: "Recipe", folder: Path) -> "tuple[SceneSet, str]":
@@ -179,7 +201,8 @@ def _lines(path: Path, recipe: "Recipe", found: Outlook) -> list[str]:
             f"Data    {printable(found.missing)}: tried on drawn pictures of {width}×{height}"
         )
     if found.n_scenes is not None:
-        lines.append(f"Scenes  {found.n_scenes}, {train.batch_size} in a step")
+        told = "" if found.n_items == found.n_scenes else f", {found.n_items} people cut out"
+        lines.append(f"Scenes  {found.n_scenes}{told}, {train.batch_size} in a step")
     memory = f"Memory  {trial.peak_gib:.2f} GiB at its fullest"
     if trial.device == "cpu" and found.available_gib is not None:
         memory += f", {found.available_gib:.2f} are available"
@@ -195,6 +218,8 @@ def _lines(path: Path, recipe: "Recipe", found: Outlook) -> list[str]:
         f"Disk    {found.disk_gib:.2f} GiB for checkpoints and weights, "
         f"{found.disk_free_gib:.1f} are free"
     )
+    if found.features_gib:
+        lines.append(f"        {found.features_gib:.3f} GiB of it for features that are kept")
     if found.disk_gib > found.disk_free_gib:
         lines.append("There is too little room: work in another folder, or lower train.keep_last.")
     elif not found.fits:

@@ -42,6 +42,12 @@ def predict(
             "--ground-truth-boxes", help="Embed the annotated people instead of detecting."
         ),
     ] = False,
+    oracle_reid: Annotated[
+        bool,
+        typer.Option(
+            "--oracle-reid", help="Tell detections apart by their annotations, without an error."
+        ),
+    ] = False,
     device: Annotated[
         str, typer.Option(help="Device to run on: cpu, cuda, cuda:1, mps or auto.")
     ] = "cpu",
@@ -57,6 +63,7 @@ def predict(
     with working("Loading the model", hidden=quiet):
         from fdps.devices import check_device
         from fdps.embedders import load
+        from fdps.engine.oracle import with_oracle
         from fdps.engine.predict import predict as predict_scenes
         from fdps.predictions import save_predictions
 
@@ -64,8 +71,9 @@ def predict(
         is_pairwise = pairs.checked(searcher, model)
         scenes = choice.scenes(model)
     if is_pairwise:
-        if ground_truth_boxes:
-            raise UsageError("--ground-truth-boxes embeds people, and pairs have no embeddings")
+        if ground_truth_boxes or oracle_reid:
+            named = "--ground-truth-boxes embeds" if ground_truth_boxes else "--oracle-reid embeds"
+            raise UsageError(f"{named} people, and pairs have no embeddings")
         file = out or (model if model.is_dir() else model.parent) / PAIRS_FILE
         figures = pairs.run(searcher, scenes, file, min_score=min_score, quiet=quiet)
         if json_output:
@@ -78,6 +86,8 @@ def predict(
         predictions = predict_scenes(
             searcher, scenes, progress, ground_truth_boxes=ground_truth_boxes
         )
+    if oracle_reid:
+        predictions = with_oracle(predictions, scenes)
     seconds = (time.perf_counter() - start) / max(len(scenes), 1)
     file = out or (model if model.is_dir() else model.parent) / PREDICTIONS_FILE
     save_predictions(predictions, file)

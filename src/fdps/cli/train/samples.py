@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fdps.models import PersonSearchNet
-    from fdps.structures import SceneSet
+    from fdps.structures import Embedder, SceneSet
 
 SAMPLES_FOLDER = "samples"
 _N_SAMPLES = 6
@@ -24,14 +23,12 @@ class SampleSheets:
         rows = dict.fromkeys(k * n // _N_SAMPLES for k in range(_N_SAMPLES))
         self._shown = [scenes.scenes[row] for row in rows] if n else []
 
-    def __call__(self, net: "PersonSearchNet", epoch: int) -> dict[str, float]:
+    def __call__(self, searcher: "Embedder", epoch: int) -> dict[str, float]:
         """Draw the sheet of an epoch; it measures nothing."""
         from fdps.analysis.drawn_detections import Sample, sample_sheet
         from fdps.durable import written_whole
         from fdps.pictures import read_picture
-        from fdps.searcher import PersonSearcher
 
-        searcher = PersonSearcher(net, f"epoch {epoch}")
         samples = []
         for scene in self._shown:
             image = read_picture(scene.path)

@@ -1,0 +1,53 @@
+"""What a detector finds in training scenes, found once and kept."""
+
+from collections.abc import Callable
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from fdps.engine.kept import Kept, name_of, picture_digest
+from fdps.pictures import read_picture
+from fdps.runtime.two_step import Detector
+from fdps.structures import Boxes, Scene
+
+SCENES_PER_FILE = 32
+
+
+def detected_boxes(
+    detector: Detector, scenes: tuple[Scene, ...], cache: Path, say: Callable[[str], None]
+) -> list[Boxes]:
+    """Find people in every scene, but for those of which it is known already.
+
+    Interrupted, the same call goes on after the last file that was written.
+
+    Args:
+        detector: Who finds people.
+        scenes: Where.
+        cache: Folder for what is found.
+        say: Called with lines about how far it is.
+
+    Returns:
+        The boxes of every scene.
+
+    Raises:
+        MissingDataError: A picture is not there.
+        PictureError: A picture cannot be decoded.
+        ModelError: What is kept is not of this detector.
+    """
+    least = getattr(detector, "min_score", None)
+    kept = Kept(cache, "detected", {"detector": detector.model_hash, "min_score": str(least)})
+    found: list[Boxes] = []
+    for first in range(0, len(scenes), SCENES_PER_FILE):
+        some = scenes[first : first + SCENES_PER_FILE]
+        name = name_of(*map(picture_digest, some))
+        arrays = kept.read(name)
+        if arrays is None:
+            say(f"Detect  {first} of {len(scenes)} scenes")
+            boxes = [detector.find(read_picture(scene.path))[0] for scene in some]
+            counts = np.array([len(each) for each in boxes], dtype=np.int64)
+            arrays = {"boxes": np.concatenate(boxes), "counts": counts}
+            kept.write(name, arrays)
+        ends = accumulate(arrays["counts"].tolist(), initial=0)
+        found += [arrays["boxes"][start:end] for start, end in pairwise(ends)]
+    return found
