@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from fdps.devices import check_device
+from fdps.devices import check_device, keep_freed_memory
 from fdps.embedders.places import is_card
 from fdps.query import Searcher
 from fdps.runtime.two_step import Describer, Detector
@@ -98,7 +98,7 @@ class Networks:
         from fdps.models.weights import load_reid
 
         net, _ = load_reid(path)
-        return CropDescriber(net.to(check_device(device)), model_hash)
+        return CropDescriber(net.to(_place(device)), model_hash)
 
     def head(self, on: Describer, path: Path, *, device: str) -> Describer:
         """Open a head on what another network says."""
@@ -106,7 +106,15 @@ class Networks:
         from fdps.models.weights import load_reid
 
         net, model_hash = load_reid(path, n_features=on.dim)
-        return HeadDescriber(on, net.to(check_device(device)), model_hash)
+        return HeadDescriber(on, net.to(_place(device)), model_hash)
+
+
+def _place(device: str) -> str:
+    """Check a device, and make this process ready for it."""
+    place = check_device(device)
+    if place == "cpu":
+        keep_freed_memory()
+    return place
 
 
 def _searcher(place: Path, min_score: float | None, device: str) -> Searcher:
