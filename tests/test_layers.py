@@ -51,7 +51,7 @@ BELOW = {
     # A network of ours for other runtimes, compared with itself in PyTorch on drawn scenes.
     "export": FOUNDATION
     | {"data", "embedders", "models", "pictures", "boxes", "query", "runtime", "search", "searcher"}
-    | {"weights_file"},
+    | {"describer", "weights_file"},
     # The one part that fetches files, and only when somebody asks for them.
     "downloads": FOUNDATION | {"bundled", "config", "embedders", "runtime"},
     "analysis": FOUNDATION

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fake.reproduced import tiny_bench, tiny_choice
-from fdps.config import systems
+from fdps.config import TwoStepConfig, systems
 from fdps.errors import ConfigError, MissingDataError, UsageError
 from fdps.reproduce.bench import Bench, find_bench
 from fdps.reproduce.paper import TABLE_1 as REPORTED_1
@@ -129,6 +129,36 @@ def test_nae_plus_begins_from_nae_of_the_same_seed(planner: Planner) -> None:
     assert run.begins_from == planner.run(VARIANTS["nae"], 1)
     assert run.recipe.train.start_from == str(run.begins_from.folder.absolute())
     assert [one.variant.key for one in in_order([run, run])] == ["nae", "nae_plus"]
+
+
+@pytest.mark.parametrize("key", ["two_step", "clsa", "tcts"])
+def test_two_steps_follow_the_detector_of_the_same_seed(key: str, planner: Planner) -> None:
+    run = planner.run(VARIANTS[key], 1)
+    before = planner.run(VARIANTS["fdps"], 1)
+    assert run.begins_from == before
+    assert isinstance(run.recipe.model, TwoStepConfig)
+    assert run.recipe.model.detector == str(before.folder.absolute())
+    assert run.recipe.model.embedding_dim == 16  # a setting of everybody, unlike model.short_side
+    assert [one.variant.key for one in in_order([run])] == ["fdps", key]
+
+
+def test_the_address_of_two_steps_follows_their_detector(
+    bench: Bench, planner: Planner, tmp_path: Path
+) -> None:
+    run = planner.run(VARIANTS["two_step"], 0)
+    scenes = bench.training()
+    other = Planner(bench, tiny_choice("model.regions_per_image=4"), tmp_path, scenes)
+    assert other.run(VARIANTS["two_step"], 0).address != run.address
+    moved = Planner(bench, tiny_choice(), tmp_path / "elsewhere", scenes)
+    assert moved.run(VARIANTS["two_step"], 0).address == run.address
+
+
+def test_two_step_systems_stand_in_table_3_new_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(systems.TWO_STEP_SYSTEMS, "newer", "fdps.models.reid.plain:PlainReid")
+    rows = {row.key: row for row in table_3()}
+    assert {"two_step", "clsa", "tcts", "newer"} <= rows.keys()
+    assert rows["newer"].detector == "fdps"
+    assert rows["newer"].switches == ("model.system=newer",)
 
 
 def test_every_system_stands_in_table_3_new_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:

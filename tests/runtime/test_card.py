@@ -6,8 +6,21 @@ import numpy as np
 import pytest
 
 from fake.cards import write_card
+from fake.onnx_file import field, varint
 from fdps.errors import MissingDataError, ModelError, UsageError
-from fdps.runtime.card import card_hash, load_card, read_card
+from fdps.runtime.card import (
+    HeadReidPart,
+    NetworkDetectorPart,
+    ReidPart,
+    card_hash,
+    card_text,
+    check_files,
+    load_card,
+    read_card,
+)
+from fdps.runtime.guided import Guidance
+from fdps.runtime.network_input import part_hash
+from fdps.runtime.reid import ReidSettings
 from fdps.runtime.two_step import load_two_step
 
 
@@ -158,3 +171,87 @@ def test_two_step_embedders_run_on_the_processor(models: Path, tmp_path: Path) -
     with pytest.raises(UsageError, match=r"device must be cpu, .*, got 'banana'"):
         load_card(card, device="banana")
     assert load_card(card, device="auto").model_hash == load_card(card, device="cpu").model_hash
+
+
+# --- parts that are networks of fdps
+
+MIXED = """\
+kind = "two_step"
+
+[detector]
+kind = "network"
+file = "people.safetensors"
+
+[reid]
+kind = "head"
+file = "head.safetensors"
+
+[reid.on]
+file = "reid.onnx"
+smoothed = true
+
+[guidance]
+min_similarity = 0.4
+"""
+
+
+def test_either_part_may_be_a_network_of_fdps(tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    path.write_text(MIXED)
+    card = read_card(path)
+    assert isinstance(card.detector, NetworkDetectorPart)
+    assert card.detector.min_score is None
+    assert isinstance(card.reid, HeadReidPart)
+    assert isinstance(card.reid.on, ReidPart)
+    assert card.reid.on.smoothed
+    assert card.guidance == Guidance(0.4)
+    again = tmp_path / "again.toml"
+    again.write_text(card_text(card))
+    assert read_card(again) == card
+
+
+def test_a_card_of_our_networks_needs_what_opens_them(tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    path.write_text(MIXED)
+    for name in ("people.safetensors", "head.safetensors", "reid.onnx"):
+        with pytest.raises(MissingDataError, match=name.replace(".", r"\.")):
+            check_files(read_card(path), tmp_path)
+        (tmp_path / name).write_bytes(b"weights")
+    check_files(read_card(path), tmp_path)
+    with pytest.raises(UsageError, match="needs networks of fdps"):
+        load_card(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("min_similarity = 0.4", "min_similarity = 4.0", r"must be in -1\.0\.\.1\.0, got 4\.0"),
+        ('kind = "network"', 'kind = "net"', r"detector\.kind must be one of .*'network'"),
+        ('kind = "head"', 'kind = "heads"', r"reid\.kind must be one of 'onnx', 'network', 'head'"),
+        ('file = "people', 'min_score = 2.0\nfile = "people', r"min_score must be in 0\.0\.\.1\.0"),
+    ],
+)
+def test_parts_that_make_no_sense(old: str, new: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    assert old in MIXED
+    path.write_text(MIXED.replace(old, new, 1))
+    with pytest.raises(ModelError, match=words):
+        read_card(path)
+
+
+def test_a_setting_that_came_later_changes_no_name_by_itself(tmp_path: Path) -> None:
+    file = tmp_path / "reid.onnx"
+    file.write_bytes(varint(1 << 3) + varint(8) + field(7, field(2, b"graph")))
+    plain = ReidSettings().hash_with(file)
+    before = {
+        "kind": "reid",
+        "size": (),
+        "layout": "NHWC",
+        "colours": "BGR",
+        "scale": 1.0,
+        "mean": (0.0, 0.0, 0.0),
+        "std": (1.0, 1.0, 1.0),
+    }
+    assert plain == part_hash(file, before)
+    assert ReidSettings(smoothed=False).hash_with(file) == plain
+    assert ReidSettings(smoothed=True).hash_with(file) != plain

@@ -50,8 +50,6 @@ class TwoStepConfig:
     """A map becomes a vector by its mean or by its largest values."""
     embedding_dim: int = 256
     """Length of the embedding."""
-    embedding_norm: Literal["batch"] = "batch"
-    """Norm of the embedding before it gets unit length."""
 
     def __post_init__(self) -> None:
         check_fields("model", self)

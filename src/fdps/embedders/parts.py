@@ -1,15 +1,20 @@
 """Networks of fdps as the parts of a two-step model: any of them finds people for another."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32
 
 from fdps.devices import check_device, keep_freed_memory
+from fdps.embedders.licences import check_licence, licence_of
 from fdps.embedders.places import is_card
 from fdps.query import Searcher
 from fdps.runtime.two_step import Describer, Detector
 from fdps.structures import Boxes, Detections, Picture
+
+if TYPE_CHECKING:
+    from fdps.runtime.card import Card
 
 
 class NetworkDetector:
@@ -56,9 +61,9 @@ def load_detector(place: Path, *, min_score: float | None = None, device: str = 
         UsageError: A package is missing, or the device is not here.
     """
     if is_card(place):
-        from fdps.runtime.card import load_card_detector, read_card
+        from fdps.runtime.card import load_card_detector
 
-        card = read_card(place)
+        card = _allowed_card(place)
         return load_card_detector(
             card, place.parent, min_score=min_score, device=device, networks=Networks()
         )
@@ -76,11 +81,10 @@ def load_describer(place: Path, *, device: str = "cpu") -> Describer:
         MissingDataError: It is not there.
         ModelError: It is no card, or what it names is no such network.
     """
-    from fdps.runtime.card import load_card_describer, read_card
+    from fdps.runtime.card import load_card_describer
 
-    return load_card_describer(
-        read_card(place).reid, place.parent, device=device, networks=Networks()
-    )
+    part = _allowed_card(place).reid
+    return load_card_describer(part, place.parent, device=device, networks=Networks())
 
 
 class Networks:
@@ -107,6 +111,15 @@ class Networks:
 
         net, model_hash = load_reid(path, n_features=on.dim)
         return HeadDescriber(on, net.to(_place(device)), model_hash)
+
+
+def _allowed_card(place: Path) -> "Card":
+    """Read a card whose licence is allowed here."""
+    from fdps.runtime.card import read_card
+
+    card = read_card(place)
+    check_licence(licence_of(place), place)
+    return card
 
 
 def _place(device: str) -> str:

@@ -91,13 +91,13 @@ class CropTask(Task):
             min_iou=model.match_iou,
             keeps_background=self._system.keeps_background,
         )
-        if not (detected.person_ids >= 0).any():
+        both = model.boxes == "both"
+        if not both and not (detected.person_ids >= 0).any():
             raise AnnotationError(
                 f"{model.detector} finds nobody who is annotated in {self._scenes.name} with an "
                 f"overlap of {model.match_iou:g}",
                 hint="lower model.match_iou or model.detector_score, or choose another detector",
             )
-        both = model.boxes == "both"
         self.crops = joined_crops(self.crops, detected) if both else detected
 
     def facts(self) -> SceneFacts:

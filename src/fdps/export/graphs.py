@@ -64,7 +64,7 @@ def write_graphs(net: PersonSearchNet, folder: Path) -> dict[str, Path]:
         features = net.backbone(pictures)
     boxes = torch.tensor([[10.0, 8.0, 60.0, 100.0], [0.0, 0.0, 30.0, 50.0], [90, 4, 150, 120]])
     files = {"picture": write_picture(net, folder / "picture.onnx")}
-    files["trunk"] = _write(
+    files["trunk"] = write_graph(
         TrunkGraph(net),
         {"batch": pictures},
         {"features": {2: "rows", 3: "columns"}, "logits": {1: "anchors"}, "deltas": {1: "anchors"}},
@@ -73,7 +73,7 @@ def write_graphs(net: PersonSearchNet, folder: Path) -> dict[str, Path]:
     )
     for name, graph in _region_graphs(net).items():
         outputs = {output: {0: "regions"} for output in graph.OUTPUTS}
-        files[name] = _write(
+        files[name] = write_graph(
             graph,
             {"features": features, "boxes": boxes},
             outputs,
@@ -237,14 +237,26 @@ def _replace_pools(module: nn.Module) -> None:
             _replace_pools(child)
 
 
-def _write(
+def write_graph(
     graph: nn.Module,
     inputs: dict[str, Tensor],
     outputs: dict[str, dict[int, str]],
     axes: dict[str, dict[int, str]],
     path: Path,
 ) -> Path:
-    """Trace a graph and write it; the sides in ``outputs`` and ``axes`` stay open."""
+    """Trace a graph and write it.
+
+    Args:
+        graph: What is written.
+        inputs: What it is traced with, by the names of its inputs.
+        outputs: Sides of its outputs that stay open, with their names, by the names of the outputs.
+        axes: Sides of its inputs that stay open, likewise.
+        path: The file.
+
+    Raises:
+        ModelError: A part of it has no counterpart in ONNX.
+        UsageError: The package onnx is not installed.
+    """
     with warnings.catch_warnings(), torch.no_grad():
         # The exporter that traces is called old; the other one takes no detector of torchvision.
         warnings.simplefilter("ignore")

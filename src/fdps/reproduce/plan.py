@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal
 
-from fdps.config import DataConfig, Recipe, TwoStepConfig, load_recipe
+from fdps.config import DataConfig, ModelConfig, Recipe, TwoStepConfig, load_recipe
 from fdps.engine.scene_task import training_hash
 from fdps.errors import MissingDataError, UsageError
 from fdps.reproduce.address import address
@@ -115,10 +115,17 @@ class Planner:
         return found[0] if found else runs / f"{variant.key}-seed{seed}-{name}"
 
     def _recipe(self, variant: Variant, seed: int) -> Recipe:
-        after = [*variant.switches, *self.choice.settings, f"train.seed={seed}"]
+        after = [*variant.switches, *self._settings(variant), f"train.seed={seed}"]
         recipe = self._of_paper(variant, after) if self._is_paper else self._small(variant, after)
         data = DataConfig((self.bench.source("train"),), self.bench.source("test"))
         return replace(recipe, name=f"{variant.key}-seed{seed}", data=data)
+
+    def _settings(self, variant: Variant) -> list[str]:
+        """Return the settings that are for a variant: two steps have no proposals, for example."""
+        if not variant.detector:
+            return [*self.choice.settings]
+        one, two = ({f"model.{f.name}" for f in fields(c)} for c in (ModelConfig, TwoStepConfig))
+        return [s for s in self.choice.settings if s.partition("=")[0] not in one - two]
 
     @property
     def _is_paper(self) -> bool:

@@ -60,8 +60,11 @@ def export(
             hint="a hundred pictures like those that will be searched are enough",
         )
     with working(f"Exporting {model}", hidden=quiet or json_output):
+        from fdps.embedders import find_model, is_card
+        from fdps.embedders.info import describe
         from fdps.export.folder import ExportOptions, export_network
         from fdps.export.pictures import drawn_pictures, pictures_in
+        from fdps.export.two_step import export_two_step
         from fdps.runtime.onnx_session import n_threads
 
         pictures, boxes = drawn_pictures() if parity is None else (pictures_in(parity), None)
@@ -70,26 +73,32 @@ def export(
             calibrate=pictures_in(calibrate) if calibrate else (),
             threads=n_threads(),
         )
-        exported = export_network(model, out, options, pictures, boxes)
+        place = find_model(model)
+        compared: Parity | None
+        if is_card(place):
+            compared = export_two_step(place, out, options, pictures, boxes)
+        else:
+            compared = export_network(model, out, options, pictures, boxes).parity
+        hashes = describe(out).model_hash, describe(model).model_hash
     figures = _searched(model, out, data, quiet=quiet) if data.data or data.root else {}
-    assert exported.parity is not None
+    assert compared is not None
     if json_output:
         told = {
             "out": str(out),
-            "runtime": exported.runtime,
-            "precision": exported.precision,
-            "model_hash": exported.model_hash,
-            "source_hash": exported.source_hash,
-            "parity": dataclasses.asdict(exported.parity),
+            "runtime": format_,
+            "precision": "int8" if int8 else "float32",
+            "model_hash": hashes[0],
+            "source_hash": hashes[1],
+            "parity": dataclasses.asdict(compared),
             "figures": figures,
         }
         print(json.dumps(told))
         return
-    print(f"Parity  {_told(exported.parity)}")
-    if exported.parity.holds:
+    print(f"Parity  {_told(compared)}")
+    if hashes[0] == hashes[1]:
         print("Hash    that of the source: its archives may be continued and searched")
     else:
-        print(f"Hash    {exported.model_hash}, a model of its own: its archives are apart")
+        print(f"Hash    {hashes[0]}, a model of its own: its archives are apart")
     for name, row in figures.items():
         print(f"Search  {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in row.items()))
     print(f"Wrote   {printable(out)}")

@@ -18,14 +18,11 @@ from fdps.losses.triplet import count_anchors
 from fdps.models.backbone import Trunk
 from fdps.models.embedding import PeakEmbedding
 from fdps.models.outputs import EmbeddedPeople, MeanLoss, TrainingOutputs
-from fdps.models.trainable import TrainableNet
+from fdps.models.trainable import Samples, TrainableNet
 from fdps.models.transform import Size
 from fdps.structures import UNLABELLED
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-Crops = list[Float[Tensor, "3 _ _"]]
-"""RGB in [0, 1], all of one size; or, of a kept backbone, one vector for each."""
 
 
 class People(NamedTuple):
@@ -125,13 +122,13 @@ class ReidNet(TrainableNet):
             self.region_head.eval()
         return self
 
-    def size_of(self, images: Crops, targets: list[dict[str, Tensor]]) -> Size:
+    def size_of(self, images: Samples, targets: list[dict[str, Tensor]]) -> Size:
         """Return the height and width of a crop."""
         return self.size
 
     def forward(
         self,
-        images: Crops,
+        images: Samples,
         targets: list[dict[str, Tensor]],
         criterion: Criterion,
         size: Size | None = None,
@@ -139,7 +136,8 @@ class ReidNet(TrainableNet):
         """Compute the losses of a training batch.
 
         Args:
-            images: Crops; without any, every loss is 0.
+            images: Crops, RGB in [0, 1] and of one size, or the vectors of a kept backbone; without
+                any, every loss is 0.
             targets: ``person_ids`` (1,) and ``overlaps`` (1,) of each.
             criterion: The re-ID loss. It stays as it is until its ``update``.
             size: Not looked at: all crops have one size.
@@ -163,7 +161,7 @@ class ReidNet(TrainableNet):
     @torch.no_grad()
     def count(
         self,
-        images: Crops,
+        images: Samples,
         targets: list[dict[str, Tensor]],
         criterion: Criterion,
         size: Size | None = None,
