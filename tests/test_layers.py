@@ -34,7 +34,7 @@ BELOW = {
     # It searches the validation split while it trains.
     | {"evaluation", "query", "searcher", "weights_file"}
     # A two-step recipe names its detector, which is a model like any other, and leaves a card.
-    | {"describer", "embedders", "runtime"},
+    | {"crops", "describer", "embedders", "runtime"},
     "query": FOUNDATION | {"boxes", "pictures"},
     "searcher": FOUNDATION
     | {"pictures", "boxes", "config", "data", "devices", "models", "query", "weights_file"},

@@ -51,7 +51,7 @@ def test_it_finds_everybody_whom_the_detector_has(scenes: SceneSet) -> None:
 
 
 def test_it_misses_whom_the_detector_misses(scenes: SceneSet) -> None:
-    seen = found(scenes, (1, ONE, 0.9), (1, (30, 0, 40, 9), 0.8), (2, TWO, 0.6))
+    seen = found(scenes, (1, ONE, 0.9), (1, (30, 0, 40, 6), 0.8), (2, TWO, 0.6))
     assert evaluate(with_oracle(seen, scenes), scenes).json()["search"]["mAP"] == 0.5
 
 

@@ -104,12 +104,12 @@ class Networks:
         net, _ = load_reid(path)
         return CropDescriber(net.to(_place(device)), model_hash)
 
-    def head(self, on: Describer, path: Path, *, device: str) -> Describer:
+    def head(self, on: Describer, path: Path, model_hash: str, *, device: str) -> Describer:
         """Open a head on what another network says."""
         from fdps.describer import HeadDescriber
         from fdps.models.weights import load_reid
 
-        net, model_hash = load_reid(path, n_features=on.dim)
+        net, _ = load_reid(path, n_features=on.dim)
         return HeadDescriber(on, net.to(_place(device)), model_hash)
 
 

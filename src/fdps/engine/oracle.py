@@ -9,18 +9,19 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps.boxes import iou
+from fdps.evaluation.matching import search_iou
 from fdps.predictions import Predictions
 from fdps.structures import UNLABELLED, Boxes, Scene, SceneSet
 
 DIM = 128
-MIN_IOU = 0.5
 
 
 def with_oracle(found: Predictions, scenes: SceneSet) -> Predictions:
     """Replace embeddings by ones that are equal exactly where the annotated person is the same.
 
     The detections of a scene are matched, best score first, each to the person whom it overlaps
-    most among those who are left, if by at least 0.5. An identity has a direction of its own; so
+    most among those who are left, if by as much as a search counts
+    (:func:`~fdps.evaluation.matching.search_iou`). An identity has a direction of its own; so
     has every detection of somebody without identity, of somebody who was found before, and of
     nobody. Directions are drawn at random, and no two are alike.
 
@@ -56,11 +57,13 @@ def with_oracle(found: Predictions, scenes: SceneSet) -> Predictions:
 
 def _matched(boxes: Boxes, scene: Scene) -> list[int]:
     """Return the identity of each detection, best score first; -1 for all others."""
-    overlaps = iou(boxes, scene.boxes) if len(scene.boxes) else np.zeros((len(boxes), 0))
+    if len(scene.boxes) == 0:
+        return [UNLABELLED] * len(boxes)
+    overlaps, least = iou(boxes, scene.boxes), search_iou(scene.boxes)
     people = []
     for row in overlaps:
-        best = int(row.argmax()) if len(row) else -1
-        if best < 0 or row[best] < MIN_IOU:
+        best = int(row.argmax())
+        if row[best] < least[best]:
             people.append(UNLABELLED)
             continue
         overlaps[:, best] = 0  # nobody else finds this person

@@ -172,7 +172,7 @@ class Networks(Protocol):
     def describer(self, path: Path, model_hash: str, *, device: str) -> Describer:
         """Open a network on crops."""
 
-    def head(self, on: Describer, path: Path, *, device: str) -> Describer:
+    def head(self, on: Describer, path: Path, model_hash: str, *, device: str) -> Describer:
         """Open a head on what another network says."""
 
 
@@ -328,7 +328,7 @@ def load_card_describer(
     if isinstance(part, NetworkReidPart):
         return opened.describer(file, part.hash_with(file), device=device)
     on = load_card_describer(part.on, folder, device=device, networks=networks)
-    return opened.head(on, file, device=device)
+    return opened.head(on, file, part.hash_with(file), device=device)
 
 
 def load_card_detector(

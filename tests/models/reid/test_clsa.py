@@ -78,8 +78,8 @@ def test_identity_and_alignment_are_means_over_levels() -> None:
     people = People(torch.tensor([0, 1, -1]), torch.ones(3))
     seen = net.look(torch.rand(3, 3, 64, 32))
     values, logits = net.losses(seen, people), net.logits(seen)
-    apart = [alignment(z, logits[-1], temperature=3.0) for z in logits[:2]]
-    assert values["alignment"].item() == pytest.approx(0.25 * float(sum(apart)), rel=1e-5)
+    apart = [alignment(z, logits[-1], temperature=3.0).item() for z in logits[:2]]
+    assert values["alignment"].item() == pytest.approx(0.25 * sum(apart), rel=1e-5)
     assert values.keys() == {"identity", "alignment"}
 
 
