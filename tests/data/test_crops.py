@@ -65,7 +65,7 @@ def test_no_detections_are_no_crops(scenes: tuple[Scene, ...]) -> None:
 def test_both_lists_come_scene_by_scene(scenes: tuple[Scene, ...]) -> None:
     found = [boxes((5, 10, 15, 30)), boxes((0, 0, 9, 9))]
     detected = detected_crops(scenes, found, min_iou=0.5, keeps_background=True)
-    both = joined_crops(annotated_crops(scenes), detected)
+    both = joined_crops([annotated_crops(scenes), detected])
     assert both.scene.tolist() == [0, 0, 0, 1]
     assert both.person_ids.tolist() == [7, UNLABELLED, 7, BACKGROUND_ID]
 

@@ -18,7 +18,9 @@ from fdps.config import Recipe
 from fdps.embedders import load
 from fdps.embedders.info import describe
 from fdps.engine import feature_task
+from fdps.engine.feature_task import FeatureTask
 from fdps.engine.kept import name_of, picture_digest
+from fdps.engine.processes import Processes, connect
 from fdps.engine.train import train
 from fdps.errors import ConfigError, ModelError
 from fdps.models.reid import build_reid
@@ -76,6 +78,27 @@ def test_features_come_out_the_same_however_they_were_begun(
     train(kept_recipe(detector), scenes, tmp_path / "parts" / "run")
     assert kept_files(tmp_path / "whole") == kept_files(tmp_path / "parts")
     assert_same(tmp_path / "whole" / "run", tmp_path / "parts" / "run")
+
+
+def test_annotated_people_are_kept_whether_or_not_detections_are_learnt_from(
+    scenes: SceneSet, detector: Path, tmp_path: Path
+) -> None:
+    train(kept_recipe(detector, epochs=1), scenes, tmp_path / "one")
+    before = kept_files(tmp_path)
+    recipe = kept_recipe(detector, epochs=1, boxes="both", match_iou=0.01)
+    train(recipe, scenes, tmp_path / "two")
+    after = kept_files(tmp_path)
+    assert before.items() < after.items()
+    task = FeatureTask(recipe, recipe.model, scenes)  # type: ignore[arg-type]
+    task.prepare(tmp_path / "three", Processes(connect(recipe.train)), lambda line: None)
+    features, crops = task.dataset().features, task.crops  # type: ignore[attr-defined]
+    torch.manual_seed(recipe.train.seed)
+    net = task.searcher(task.build(has_weights=False)[0].eval(), "")
+    for row in range(len(crops)):  # each belongs to its crop
+        image = read_picture(crops.scenes[int(crops.scene[row])].path)
+        alone = net.embed(image, crops.boxes[row : row + 1])
+        kept = net.describer.network.embed(features[row : row + 1, 0])  # type: ignore[attr-defined]
+        assert np.abs(kept.numpy() - alone).max() < 1e-4
 
 
 def test_a_changed_picture_or_box_is_noticed(

@@ -95,16 +95,23 @@ def detected_crops(
     )
 
 
-def joined_crops(one: Crops, other: Crops) -> Crops:
-    """Put two lists of crops of the same scenes into one, scene by scene."""
-    scene = np.concatenate([one.scene, other.scene])
-    order = np.argsort(scene, kind="stable")
+def joined_crops(lists: Sequence[Crops]) -> Crops:
+    """Put lists of crops of the same scenes into one, in the order of :func:`joining_order`."""
+    order = joining_order(lists)
 
-    def together(name: str) -> np.ndarray:
-        return np.concatenate([getattr(one, name), getattr(other, name)])[order]
+    return Crops(
+        lists[0].scenes,
+        np.concatenate([crops.scene for crops in lists])[order],
+        np.concatenate([crops.boxes for crops in lists])[order],
+        np.concatenate([crops.person_ids for crops in lists])[order],
+        np.concatenate([crops.overlaps for crops in lists])[order],
+    )
 
-    names = ("boxes", "person_ids", "overlaps")
-    return Crops(one.scenes, scene[order], *map(together, names))
+
+def joining_order(lists: Sequence[Crops]) -> Int64[np.ndarray, " N"]:
+    """Return the order that puts lists of crops, one after the other, scene by scene."""
+    scene = np.concatenate([crops.scene for crops in lists])
+    return np.asarray(np.argsort(scene, kind="stable"))
 
 
 class TrainingCrops(TrainingItems):

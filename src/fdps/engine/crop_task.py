@@ -57,8 +57,13 @@ class CropTask(Task):
         self.model, self._scenes = model, scenes
         self._system = reid_system(model)
         self.n_persons = count_persons(scenes)
-        self.crops = annotated_crops(scenes.scenes)
+        self.lists = [annotated_crops(scenes.scenes)]
         self._detector: Detector | None = None
+
+    @property
+    def crops(self) -> Crops:
+        """What is cut out, once :meth:`prepare` is done."""
+        return joined_crops(self.lists)
 
     @property
     def detector(self) -> Detector:
@@ -98,7 +103,7 @@ class CropTask(Task):
                 f"overlap of {model.match_iou:g}",
                 hint="lower model.match_iou or model.detector_score, or choose another detector",
             )
-        self.crops = joined_crops(self.crops, detected) if both else detected
+        self.lists = [*self.lists, detected] if both else [detected]
 
     def facts(self) -> SceneFacts:
         """Return whom each crop shows."""

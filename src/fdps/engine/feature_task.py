@@ -19,7 +19,7 @@ from torch import Tensor
 from fdps.config import CARD_PREFIX, Recipe, TwoStepConfig
 from fdps.crops import cut_scaled
 from fdps.data.augment import Sample
-from fdps.data.crops import Crops
+from fdps.data.crops import Crops, joining_order
 from fdps.data.dataset import TrainingItems
 from fdps.describer import HeadDescriber
 from fdps.devices import check_device
@@ -72,7 +72,13 @@ class FeatureTask(CropTask):
         if not processes.is_first:
             processes.wait()
         cache = cache_folder(run)
-        self._features = kept_features(extractor, self.crops, cache, say, n_views=n_views)
+        # List by list: what is annotated is kept whether or not detections are learnt from.
+        lists = [
+            kept_features(extractor, crops, cache, say, n_views=n_views)
+            for crops in self.lists
+            if len(crops)
+        ]
+        self._features = np.concatenate(lists)[joining_order(self.lists)]
         if processes.is_first:
             processes.wait()
 
@@ -146,7 +152,7 @@ def kept_features(
 
     Args:
         extractor: What computes them.
-        crops: Who is cut out.
+        crops: Who is cut out, at least one.
         cache: Folder for the features.
         say: Called with lines about how far it is.
         n_views: 2 for the features of mirror images as well, else 1.
