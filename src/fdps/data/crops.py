@@ -64,7 +64,7 @@ def annotated_crops(scenes: tuple[Scene, ...]) -> Crops:
 
 def detected_crops(
     scenes: tuple[Scene, ...],
-    found: Sequence[Boxes],
+    found: Sequence[Float32[np.ndarray, "_ 4"]],
     *,
     min_iou: float,
     keeps_background: bool = False,

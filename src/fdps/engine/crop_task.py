@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from fdps.config import Recipe, TwoStepConfig
 from fdps.data.augment import Augmentation
@@ -35,7 +36,7 @@ from fdps.models.trainable import TrainableNet
 from fdps.models.weights import save_weights
 from fdps.query import Searcher
 from fdps.runtime.two_step import Detector, IdentityDetector, TwoStep
-from fdps.structures import Boxes, SceneSet
+from fdps.structures import SceneSet
 from fdps.weights_file import WEIGHTS_FILE
 
 
@@ -153,7 +154,9 @@ class CropTask(Task):
                 hint="name a run folder or weights of fdps as model.detector",
             )
 
-    def _found(self, cache: Path, processes: Processes, say: Callable[[str], None]) -> list[Boxes]:
+    def _found(
+        self, cache: Path, processes: Processes, say: Callable[[str], None]
+    ) -> list[Float32[np.ndarray, "_ 4"]]:
         """Find people in the training scenes; one process looks, the others read it."""
         if not processes.is_first:
             processes.wait()

@@ -5,18 +5,19 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from fdps.engine.kept import Kept, name_of, picture_digest
 from fdps.pictures import read_picture
 from fdps.runtime.two_step import Detector
-from fdps.structures import Boxes, Scene
+from fdps.structures import Scene
 
 SCENES_PER_FILE = 32
 
 
 def detected_boxes(
     detector: Detector, scenes: tuple[Scene, ...], cache: Path, say: Callable[[str], None]
-) -> list[Boxes]:
+) -> list[Float32[np.ndarray, "_ 4"]]:
     """Find people in every scene, but for those of which it is known already.
 
     Interrupted, the same call goes on after the last file that was written.
@@ -37,7 +38,7 @@ def detected_boxes(
     """
     least = getattr(detector, "min_score", None)
     kept = Kept(cache, "detected", {"detector": detector.model_hash, "min_score": str(least)})
-    found: list[Boxes] = []
+    found: list[Float32[np.ndarray, "_ 4"]] = []
     for first in range(0, len(scenes), SCENES_PER_FILE):
         some = scenes[first : first + SCENES_PER_FILE]
         name = name_of(*map(picture_digest, some))
