@@ -14,7 +14,16 @@ from typing import Any
 import pytest
 
 from fake.runs import tiny_recipe
-from fdps.config import MACHINE_FIELDS, DataConfig, Recipe, Source, TrainConfig, load_recipe
+from fdps.config import (
+    MACHINE_FIELDS,
+    DataConfig,
+    LossConfig,
+    Recipe,
+    Source,
+    TrainConfig,
+    TwoStepConfig,
+    load_recipe,
+)
 from fdps.engine.run_folder import (
     _BIT_CHANGING,
     ENVIRONMENT_FILE,
@@ -45,6 +54,8 @@ FIELDS = [
     (section, field.name)
     for section in ("model", "loss", "train")
     for field in dataclasses.fields(getattr(RECIPE, section))
+    # The kind decides over the other fields, and two losses belong to the other kind.
+    if field.name not in ("kind", "identity_weight", "triplet_weight")
 ]
 
 
@@ -105,6 +116,20 @@ def test_a_run_goes_on_with_another_machine_and_no_other_science(
     assert caught.value.hint == (
         f"choose another run folder, or remove this one; see {run / RECIPE_FILE}"
     )
+
+
+def test_two_steps_go_on_with_their_detector_wherever_it_lies(tmp_path: Path) -> None:
+    model = TwoStepConfig(detector="here")
+    recipe = replace(RECIPE, model=model, loss=LossConfig(identity_weight=1.0))
+    write_recipe(tmp_path, recipe, {})
+    # Its hash is a part of that of the data.
+    check_continuable(tmp_path, replace(recipe, model=replace(model, detector="elsewhere")))
+    for section, change in (("model", {"boxes": "both"}), ("loss", {"identity_weight": 0.5})):
+        other = replace(recipe, **{section: replace(getattr(recipe, section), **change)})
+        with pytest.raises(UsageError, match=rf"{section}\.{next(iter(change))} is "):
+            check_continuable(tmp_path, other)
+    with pytest.raises(UsageError, match=r"model\.kind is 'one_step' here and 'two_step' there"):
+        check_continuable(tmp_path, RECIPE)
 
 
 def test_machine_fields_are_fields() -> None:

@@ -76,8 +76,11 @@ def test_the_values_of_the_paper_stand_beside_ours(work: Reproduction) -> None:
     rows = rows_of(work.out / "table3.csv")
     assert float(rows["NAE+"]["paper mAP, CUHK-SYSU"]) == 92.1
     assert float(rows["FDPS + BOIM"]["paper top-1, PRW"]) == 83.7
-    assert float(rows["TCTS, two-step"]["paper mAP, PRW"]) == 46.8
-    assert rows["TCTS, two-step"]["mAP"] == ""
+    assert float(rows["TCTS, each picture alone, two-step"]["paper mAP, PRW"]) == 46.8
+    assert float(rows["CLSA, two-step"]["paper top-1, CUHK-SYSU"]) == 88.5
+    assert float(rows["CLSA, two-step"]["mAP"]) > 0
+    assert float(rows["RDLR, two-step"]["paper mAP, PRW"]) == 42.9
+    assert rows["RDLR, two-step"]["mAP"] == ""  # there is no such system here
     assert rows["SeqNet"]["paper mAP, PRW"] == ""
 
 
