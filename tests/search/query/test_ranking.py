@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from fake.photos import unit_rows
+from fdps.search.query.codes import UNIT_ROUNDOFF, Codes
 from fdps.search.query.ranking import (
-    UNIT_ROUNDOFF,
     nearest,
     nearest_and_counts,
     rounding_bound,
@@ -122,3 +122,43 @@ def test_counting_beside_the_search_changes_neither(n_per_block: int) -> None:
 def test_no_query_no_answer() -> None:
     rng = np.random.default_rng(0)
     assert nearest([unit_rows(rng, 3)], unit_rows(rng, 0), 5) == []
+
+
+@pytest.mark.parametrize("n_coded", [1, 3, 8])
+@pytest.mark.parametrize("n_queries", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["any direction", "clusters", "equal"])
+def test_codes_change_no_bit_of_the_hits(kind: str, n_queries: int, n_coded: int) -> None:
+    rng = np.random.default_rng(n_coded)
+    rows, queries = unit_rows(rng, 800, 64), unit_rows(rng, n_queries, 64)
+    if kind == "clusters":
+        near = rows[rng.integers(0, 3, 800)] + 0.01 * rows
+        rows = near / np.linalg.norm(near, axis=1, keepdims=True)
+        queries = rows[:n_queries]
+    if kind == "equal":
+        rows = rows[:1].repeat(800, axis=0)
+    blocks = in_blocks(rows, 100)
+    codes = [Codes.of(block) for block in blocks[:n_coded]]
+    most, few = rng.random(800) < 0.7, rng.random(800) < 0.05
+    for mask in (None, most, few, np.zeros(800, dtype=bool)):
+        for top in (1, 10, 799, 900):
+            plain = nearest(blocks, queries, top, mask)
+            coded = nearest(blocks, queries, top, mask, codes)
+            for one, other in zip(plain, coded, strict=True):
+                assert one.rows.tolist() == other.rows.tolist()
+                assert one.similarities.tobytes() == other.similarities.tobytes()
+
+
+def test_counts_by_codes_are_those_of_neighbouring_bins() -> None:
+    rng = np.random.default_rng(0)
+    rows, queries = unit_rows(rng, 3000, 256), unit_rows(rng, 2, 256)
+    blocks = in_blocks(rows, 1000)
+    _, plain = nearest_and_counts(blocks, queries, 5, 40)
+    best, coded = nearest_and_counts(
+        blocks, queries, 5, 40, codes=[Codes.of(block) for block in blocks]
+    )
+    assert coded.sum(axis=1).tolist() == [3000, 3000]
+    # Whoever is counted in another bin is counted in the next one.
+    moved = np.cumsum(plain - coded, axis=1)
+    assert np.abs(moved).max() < 0.02 * 3000
+    for one, other in zip(best, nearest(blocks, queries, 5), strict=True):
+        assert one.rows.tolist() == other.rows.tolist()

@@ -4,17 +4,21 @@ Axes: N people, B people of one block, D embedding dimension, Q queries, K resul
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from fdps.search.query.codes import UNIT_ROUNDOFF, Codes
 from fdps.search.store import UNIT_TOLERANCE
 
-UNIT_ROUNDOFF = 2.0**-24  # unit roundoff of float32
 QUERIES_PER_PASS = 64  # their products with a block stay in the processor's cache
 ROWS_AT_ONCE = 4096  # rows in float64: 8 MB at D = 256
 SPARSE = 0.25  # share of the rows; where fewer are allowed, copying them out is faster
+CODED_QUERIES = 2
+"""Up to so many queries are compared with codes: each reads them once, where a product of matrices
+in float32 reads all rows once for all queries."""
 
 
 class Best(NamedTuple):
@@ -29,19 +33,22 @@ def nearest(
     queries: Float32[np.ndarray, "Q D"],
     top: int,
     allowed: Bool[np.ndarray, " N"] | None = None,
+    codes: Sequence[Codes] = (),
 ) -> list[Best]:
     """Find the rows most similar to each query, highest first, equal ones by row.
 
     The matrix is read once for up to 64 queries. A float32 product, whose last bits depend on the
-    BLAS at hand, only tells which rows cannot be among the best: those that miss the last place by
-    more than its error bound. Similarities of the others are computed in float64, row by row in a
-    fixed order, and decide.
+    BLAS at hand, or one of codes in eight bits only tells which rows cannot be among the best:
+    those that miss the last place by more than its error bound. Similarities of the others are
+    computed in float64, row by row in a fixed order, and decide. So the hits are the same bits with
+    codes and without.
 
     Args:
         blocks: Rows of unit length; row numbers count through all blocks.
         queries: Rows of unit length.
         top: Number of results wanted, at least 1.
         allowed: Rows that may be returned; ``None`` for all.
+        codes: The rows of the first blocks in eight bits, which one query or two read faster.
 
     Returns:
         One entry per query; K is ``top`` or the number of allowed rows, whichever is less.
@@ -54,7 +61,8 @@ def nearest(
     """
     found: list[Best] = []
     for start in range(0, len(queries), QUERIES_PER_PASS):
-        found += _one_pass(blocks, queries[start : start + QUERIES_PER_PASS], top, allowed)
+        part = queries[start : start + QUERIES_PER_PASS]
+        found += _one_pass(blocks, part, top, allowed, codes=codes)
     return found
 
 
@@ -64,16 +72,18 @@ def nearest_and_counts(
     top: int,
     n_bins: int,
     allowed: Bool[np.ndarray, " N"] | None = None,
+    codes: Sequence[Codes] = (),
 ) -> tuple[list[Best], Int64[np.ndarray, "Q _"]]:
     """Do what :func:`nearest` and :func:`similarity_counts` do, by one product of matrices.
 
-    Reading the matrix is most of the work of either.
+    Reading the matrix is most of the work of either. Products of codes are rougher than those of
+    float32: some rows near the border of two bins are counted in the other one.
     """
     counts = np.zeros((len(queries), n_bins), dtype=np.int64)
     found: list[Best] = []
     for start in range(0, len(queries), QUERIES_PER_PASS):
         part = slice(start, start + QUERIES_PER_PASS)
-        found += _one_pass(blocks, queries[part], top, allowed, counts[part])
+        found += _one_pass(blocks, queries[part], top, allowed, counts[part], codes)
     return found, counts
 
 
@@ -127,30 +137,71 @@ def _one_pass(
     top: int,
     allowed: np.ndarray | None,
     counts: np.ndarray | None = None,
+    codes: Sequence[Codes] = (),
 ) -> list[Best]:
     """Find the best rows for up to 64 queries; ``counts`` are added to, where there are any."""
     best = [Best(np.zeros(0, dtype=np.int64), np.zeros(0)) for _ in queries]
-    floors = np.full((len(queries), 1), -np.inf, dtype=np.float32)
-    first, dim = 0, queries.shape[1]
-    for block in blocks:
+    floors = np.full(len(queries), -np.inf)  # what a row must reach to be among the best
+    coded_queries = Codes.of(queries) if codes and len(queries) <= CODED_QUERIES else None
+    first = 0
+    for block, coded in zip_longest(blocks, codes if coded_queries else ()):
         mask = None if allowed is None else allowed[first : first + len(block)]
         rows, block_rows = np.arange(first, first + len(block)), block
         if mask is not None and np.count_nonzero(mask) < SPARSE * len(mask):
             rows, block_rows, mask = rows[mask], block[mask], None
-        rough = queries @ block_rows.T
+            coded = None  # few rows are multiplied faster than their codes are copied out
+        scan = _scan(block_rows, queries, coded, coded_queries)
         if counts is not None:
-            _count(rough, mask, counts)
-        is_candidate = rough >= floors
+            _count(scan.rough, mask, counts)
+        is_candidate = scan.reaches(floors)
         if mask is not None:
             is_candidate &= mask
-        for number in np.flatnonzero(is_candidate.any(axis=1)):
-            chosen = _roughly_best(rough[number], np.flatnonzero(is_candidate[number]), top, dim)
+        for number in np.flatnonzero(is_candidate.any(axis=1)).tolist():
+            chosen = scan.likely(number, np.flatnonzero(is_candidate[number]), top)
             exact = inner_products(block_rows[chosen], queries[number])
             best[number] = merged = _merge(best[number], Best(rows[chosen], exact), top)
             if len(merged.rows) == top:
-                floors[number] = _floor(float(merged.similarities[-1]), dim)
+                floors[number] = merged.similarities[-1]
         first += len(block)
     return best
+
+
+class _Scan(NamedTuple):
+    """Products of all queries with the rows of a block, and how far they can be from the true ones.
+
+    ``rough`` is (Q, B); ``errors`` is one number for float32 and (Q, B) for codes.
+    """
+
+    rough: np.ndarray
+    errors: np.ndarray
+
+    def reaches(self, floors: np.ndarray) -> np.ndarray:
+        """Tell which rows (Q, B) may be as similar as the floor (Q,) of each query."""
+        limits = floors[:, None] - self.errors
+        if self.errors.ndim == 0:  # compared in float32, which does not copy the products
+            limits = np.nextafter(limits.astype(np.float32), np.float32(-np.inf))
+        reached: np.ndarray = self.rough >= limits
+        return reached
+
+    def likely(self, query: int, candidates: np.ndarray, top: int) -> np.ndarray:
+        """Return those candidates of a query that can be among the ``top`` best of the block."""
+        if len(candidates) <= top:
+            return candidates
+        rough = self.rough[query, candidates].astype(np.float64)
+        errors = self.errors if self.errors.ndim == 0 else self.errors[query, candidates]
+        n_worse = len(candidates) - top
+        last = np.partition(rough - errors, n_worse)[n_worse]
+        likely: np.ndarray = candidates[rough + errors >= last]
+        return likely
+
+
+def _scan(
+    rows: np.ndarray, queries: np.ndarray, coded: Codes | None, coded_queries: Codes | None
+) -> _Scan:
+    """Multiply the rows of a block with all queries; by their codes, where both have any."""
+    if coded is None or coded_queries is None:
+        return _Scan(queries @ rows.T, np.array(rounding_bound(queries.shape[1])))
+    return _Scan(*coded.products(coded_queries))
 
 
 def _count(products: np.ndarray, mask: np.ndarray | None, counts: np.ndarray) -> None:
@@ -174,22 +225,6 @@ def inner_products(
         part = slice(start, start + ROWS_AT_ONCE)
         exact[part] = (rows[part].astype(np.float64) * query).sum(axis=1)
     return exact
-
-
-def _roughly_best(rough: np.ndarray, candidates: np.ndarray, top: int, dim: int) -> np.ndarray:
-    """Return the candidates of a block that can be among its ``top`` best."""
-    if len(candidates) <= top:
-        return candidates
-    n_worse = len(candidates) - top
-    last = float(np.partition(rough[candidates], n_worse)[n_worse])
-    likely: np.ndarray = candidates[rough[candidates] >= _floor(last, dim, errors=2)]
-    return likely
-
-
-def _floor(similarity: float, dim: int, *, errors: int = 1) -> float:
-    """Return what a float32 product reaches if the true one is ``similarity``, rounded down."""
-    lowest = np.float32(similarity - errors * rounding_bound(dim))
-    return float(np.nextafter(lowest, np.float32(-np.inf)))
 
 
 def _merge(best: Best, others: Best, top: int) -> Best:
