@@ -87,6 +87,8 @@ OPTIONAL = [
     "pillow_heif",
 ]
 OPTIONAL += [
+    "simplejpeg",
+    "simsimd",
     "nncf",
     "onnx",
     "openvino",

@@ -67,3 +67,38 @@ def test_the_same_filter_follows_the_archive(store: SqliteStore) -> None:
     assert len(store.search(query, top=100)[0]) == 7
     store.remove(scenes=["1"])
     assert len(store.search(query, top=100, filters=filters)[0]) == 3
+
+
+def test_full_blocks_are_coded_one_a_search_and_anew_after_a_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "BLOCK_BYTES", 8 * 4 * DIM)
+    query = unit_rows(np.random.default_rng(9), 1)
+    with SqliteStore.create(tmp_path / "x.fdps", model_hash="a" * 64, dim=DIM) as store:
+        add(store, 1, 29)
+        hits, numbers = [], []
+        for _ in range(5):
+            hits.append([(hit.item, hit.similarity) for hit in store.search(query, top=12)[0]])
+            numbers.append(len(store._search.matrix._codes))
+        assert numbers == [1, 2, 3, 3, 3]  # the last block has five rows of eight
+        assert all(one == hits[0] for one in hits)
+        add(store, 2, 4)
+        store.search(query, top=1)
+        assert len(store._search.matrix._codes) == 4
+        store.remove(scenes=["1"])
+        assert [hit.item for hit in store.search(query, top=9)[0]] != []
+        assert store._search.matrix._codes == []
+
+
+def test_without_the_library_nothing_is_coded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "BLOCK_BYTES", 8 * 4 * DIM)
+    monkeypatch.setattr(matrix, "can_multiply_codes", lambda: False)
+    with SqliteStore.create(tmp_path / "x.fdps", model_hash="a" * 64, dim=DIM) as store:
+        rows = add(store, 1, 29)
+        query = unit_rows(np.random.default_rng(9), 1)
+        (hits,) = store.search(query, top=29)
+        assert store._search.matrix._codes == []
+    expected = sorted((rows.astype(np.float64) @ query[0]).tolist(), reverse=True)
+    assert [hit.similarity for hit in hits] == pytest.approx(expected)

@@ -11,6 +11,7 @@ from jaxtyping import Float32
 
 from fdps.errors import ArchiveError
 from fdps.search.database import Database
+from fdps.search.query.codes import Codes, can_multiply_codes
 
 BLOCK_BYTES = 2**26
 """Size of a block: 64 MiB, so that the memory of an archive grows without being copied."""
@@ -37,6 +38,7 @@ class EmbeddingMatrix:
         self._dim = dim
         self._rows_per_block = max(1, BLOCK_BYTES // (4 * dim))
         self._memory: list[np.ndarray] = []
+        self._codes: list[Codes] = []
         self._removals = 0
         self._is_read = False
         self._state: object = None
@@ -54,6 +56,18 @@ class EmbeddingMatrix:
             memory[: len(self.items) - start]
             for memory, start in zip(self._memory, starts, strict=True)
         ]
+
+    def codes(self) -> list[Codes]:
+        """Return the rows of the first blocks in eight bits, those of one more block each time.
+
+        Coding a block takes as long as some searches, so that no search waits for all of them.
+        Only full blocks are coded: a small archive is searched fast enough without. There are none
+        where the library is missing that multiplies them.
+        """
+        n_full = len(self.items) // self._rows_per_block
+        if len(self._codes) < n_full and can_multiply_codes():
+            self._codes.append(Codes.of(self._memory[len(self._codes)]))
+        return self._codes
 
     def refresh(self, database: Database, state: object = None) -> bool:
         """Bring the matrix up to the state of the archive that ``database`` sees.
@@ -77,6 +91,7 @@ class EmbeddingMatrix:
         if removals != self._removals:
             self.items = self.items[:0]
             self._memory.clear()
+            self._codes.clear()
         self._append(database)
         self._is_read, self._removals, self._state = True, removals, state
         return has_changed or len(self.items) != n_before

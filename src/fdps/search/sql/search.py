@@ -69,7 +69,8 @@ class SqlSearch:
         self, embeddings: Float32[np.ndarray, "Q D"], top: int, filters: Filters
     ) -> list[list[Hit]]:
         """Return the most similar people to each query."""
-        best = nearest(self.matrix.blocks, embeddings, top, self._allowed(filters))
+        allowed, codes = self._allowed(filters), self.matrix.codes()
+        best = nearest(self.matrix.blocks, embeddings, top, allowed, codes)
         return self.shown(self._people(best))
 
     def hits_and_counts(
@@ -77,7 +78,9 @@ class SqlSearch:
     ) -> tuple[list[list[Hit]], Int64[np.ndarray, "Q _"]]:
         """Return the most similar people to each query, and how similar everybody is."""
         allowed = self._allowed(filters)
-        best, counts = nearest_and_counts(self.matrix.blocks, embeddings, top, n_bins, allowed)
+        best, counts = nearest_and_counts(
+            self.matrix.blocks, embeddings, top, n_bins, allowed, self.matrix.codes()
+        )
         return self.shown(self._people(best)), counts
 
     def counts(
