@@ -13,6 +13,13 @@ from fake.live_server import live
 from fake.served import BEARER, write_archive
 from fdps.serve.settings import Limits
 
+# Hypothesis looks whether the state of `random` changed while it drew, and takes any other thread
+# that uses `random` meanwhile for the strategy.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Do not use the `random` module inside strategies"
+    ":hypothesis.errors.HypothesisDeprecationWarning"
+)
+
 EXAMPLES = 6
 """Requests drawn for each operation; the slow test draws many more."""
 MANY = 320  # operations without parameters have fewer requests that differ
