@@ -247,6 +247,8 @@ def card_hash(card: Card, folder: Path) -> str:
         MissingDataError: A file is not there.
         ModelError: A file is not the one that the card pins, or not an ONNX network.
     """
+    for part in _parts(card):
+        network_file(part, folder)  # refuses what is not pinned, before any file is parsed
     detector = card.detector.hash_with(network_file(card.detector, folder))
     plain = joined_hash(detector, _reid_hash(card.reid, folder))
     return plain if card.guidance is None else guided_hash(plain, card.guidance)
