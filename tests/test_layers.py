@@ -40,7 +40,8 @@ BELOW = {
     | {"pictures", "boxes", "config", "data", "devices", "models", "query", "weights_file"},
     "describer": FOUNDATION | {"crops", "models", "runtime"},
     "evaluation": FOUNDATION | {"boxes", "pictures", "predictions"},
-    "search": FOUNDATION | {"pictures", "boxes", "data", "decoding", "predictions", "evaluation"},
+    "search": FOUNDATION
+    | {"pictures", "boxes", "data", "decoding", "devices", "predictions", "evaluation"},
     "runtime": FOUNDATION | {"boxes", "config", "crops", "devices", "query"},
     # A model looks at pictures, and what it sees becomes a data set.
     "labelling": FOUNDATION | {"boxes", "data", "decoding", "pictures", "search"},
@@ -51,7 +52,7 @@ BELOW = {
     # A network of ours for other runtimes, compared with itself in PyTorch on drawn scenes.
     "export": FOUNDATION
     | {"data", "embedders", "models", "pictures", "boxes", "query", "runtime", "search", "searcher"}
-    | {"describer", "weights_file"},
+    | {"describer", "devices", "weights_file"},
     # The one part that fetches files, and only when somebody asks for them.
     "downloads": FOUNDATION | {"bundled", "config", "embedders", "runtime"},
     "analysis": FOUNDATION

@@ -1,6 +1,7 @@
 """The devices that a network can run on, and the processor and memory of this machine."""
 
 import ctypes
+import os
 import platform
 import re
 from pathlib import Path
@@ -62,6 +63,16 @@ def check_device(text: str) -> str:
 
 
 _CPU = "choose cpu, which is everywhere; fdps doctor shows what torch sees"
+
+
+def n_threads() -> int:
+    """Count the threads to compute with: ``OMP_NUM_THREADS``, else one per core."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):  # only the cores of this process, where the system tells
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> bool:

@@ -17,9 +17,9 @@ from fake.two_step import tiny_detector, two_step_recipe
 from fdps.config import LossConfig, ModelConfig, Recipe, TrainConfig, TwoStepConfig, load_recipe
 from fdps.embedders import find_model, licence_of, load
 from fdps.embedders.info import describe
-from fdps.engine import detected
-from fdps.engine.crop_task import CropTask
 from fdps.engine.processes import Processes, connect
+from fdps.engine.tasks import detected
+from fdps.engine.tasks.crops import CropTask
 from fdps.engine.train import train
 from fdps.errors import ConfigError, FdpsError, MissingDataError, ModelError, UsageError
 from fdps.pictures import read_picture

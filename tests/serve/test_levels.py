@@ -72,6 +72,14 @@ def test_several_pictures_bring_as_many_times_the_wrong_candidates(
     assert "the one picture of the person that it is most like" in three["reading"]
 
 
+def test_a_reading_says_what_the_order_and_the_levels_go_by(calibrated: TestClient) -> None:
+    reranked = found(calibrated, like=["item:1"], rerank="expansion")["reading"]
+    assert "the level of a candidate goes by its similarity" in reranked
+    assert "all pictures" not in reranked
+    with_another = found(calibrated, like=["item:1"], unlike=["item:3"], rerank="expansion")
+    assert "the one picture of the person that it is most like" in with_another["reading"]
+
+
 def test_the_best_of_several_pictures_counts() -> None:
     rows = unit_rows(np.random.default_rng(0), 5, 8)
     likeness = most_alike([rows[0], rows[1]], [*rows])

@@ -30,8 +30,8 @@ from fdps.engine.run_folder import (
 )
 from fdps.engine.run_log import RunLog, Stream, Watcher, environment
 from fdps.engine.step import Learner
-from fdps.engine.task import Task
-from fdps.engine.tasks import task_of
+from fdps.engine.tasks.choice import task_of
+from fdps.engine.tasks.task import Task
 from fdps.engine.validation import Validation
 from fdps.errors import ConfigError, TrainingDiverged, UsageError
 from fdps.losses import Criterion

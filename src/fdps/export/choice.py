@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fdps.devices import n_threads
 from fdps.durable import write_file
 from fdps.embedders import find_model, is_card, is_exported, load, models_folder
 from fdps.embedders.regions import read_regions
@@ -23,7 +24,6 @@ from fdps.export.stages import time_in_turns
 from fdps.query import Searcher
 from fdps.runtime.exported import EXPORTED_FILE, load_exported, read_exported
 from fdps.runtime.network_input import digest_of
-from fdps.runtime.onnx_session import n_threads
 from fdps.weights_file import file_hash
 
 RUNTIMES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}

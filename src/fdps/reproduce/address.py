@@ -19,7 +19,7 @@ def address(recipe: Recipe, data: str, begins_from: str = "") -> str:
 
     Args:
         recipe: The recipe, complete.
-        data: Hash of the training scenes (:func:`fdps.engine.scene_task.training_hash`).
+        data: Hash of the training scenes (:func:`fdps.engine.tasks.scenes.training_hash`).
         begins_from: Address of the run whose weights it begins with.
 
     Returns:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fdps.config import DataConfig, ModelConfig, Recipe, TwoStepConfig, load_recipe
-from fdps.engine.scene_task import training_hash
+from fdps.engine.tasks.scenes import training_hash
 from fdps.errors import MissingDataError, UsageError
 from fdps.reproduce.address import address
 from fdps.reproduce.bench import Bench

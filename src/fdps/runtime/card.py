@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from fdps.config import from_dict
-from fdps.devices import check_device_name
+from fdps.devices import check_device_name, n_threads
 from fdps.errors import ConfigError, MissingDataError, ModelError, UsageError
 from fdps.query import check_min_score
 from fdps.runtime.detr import (
@@ -38,7 +38,6 @@ from fdps.runtime.detr import (
 )
 from fdps.runtime.guided import Guidance, GuidedTwoStep, guided_hash
 from fdps.runtime.network_input import digest_of
-from fdps.runtime.onnx_session import n_threads
 from fdps.runtime.reid import ReidNetwork, ReidSettings
 from fdps.runtime.two_step import (
     Describer,

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps.config import from_dict
-from fdps.devices import check_device_name
+from fdps.devices import check_device_name, n_threads
 from fdps.errors import ConfigError, MissingDataError, ModelError, UsageError
 from fdps.query import (
     AnyPicture,
@@ -32,7 +32,6 @@ from fdps.query import (
 )
 from fdps.runtime.graph import SUFFIXES, open_graph
 from fdps.runtime.network_input import digest_of
-from fdps.runtime.onnx_session import n_threads
 from fdps.runtime.proposals import (
     REGION_WEIGHTS,
     Size,

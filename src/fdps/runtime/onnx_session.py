@@ -61,16 +61,6 @@ def open_session(path: Path, *, threads: int) -> "InferenceSession":
         raise ModelError(f"{path} is not an ONNX network: {error}") from error
 
 
-def n_threads() -> int:
-    """Count the threads that a network may use: ``OMP_NUM_THREADS``, else one per core."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdecimal() and int(wanted):
-        return int(wanted)
-    if hasattr(os, "sched_getaffinity"):  # only the cores of this process, where the system tells
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def run(session: "InferenceSession", pixels: np.ndarray) -> np.ndarray:
     """Return the first output of a network for its one input."""
     output = session.run(None, {session.get_inputs()[0].name: pixels})[0]

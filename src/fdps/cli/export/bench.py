@@ -44,9 +44,9 @@ def bench(
     with working("Loading", hidden=quiet or json_output):
         import torch
 
+        from fdps.devices import n_threads
         from fdps.export.pictures import drawn_pictures, picture_paths
         from fdps.export.stages import time_in_turns
-        from fdps.runtime.onnx_session import n_threads
 
         threads = threads or n_threads()
         torch.set_num_threads(threads)

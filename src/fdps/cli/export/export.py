@@ -60,12 +60,12 @@ def export(
             hint="a hundred pictures like those that will be searched are enough",
         )
     with working(f"Exporting {model}", hidden=quiet or json_output):
+        from fdps.devices import n_threads
         from fdps.embedders import find_model, is_card
         from fdps.embedders.info import describe
         from fdps.export.folder import ExportOptions, export_network
         from fdps.export.pictures import drawn_pictures, pictures_in
         from fdps.export.two_step import export_two_step
-        from fdps.runtime.onnx_session import n_threads
 
         pictures, boxes = drawn_pictures() if parity is None else (pictures_in(parity), None)
         options = ExportOptions(

@@ -16,6 +16,7 @@ from fdps.errors import ArchiveError, MissingDataError
 from fdps.search.audit import append, stamp
 from fdps.search.postgres.address import PostgresAddress, connect, postgres_errors
 from fdps.search.postgres.database import PostgresDatabase
+from fdps.search.sql.stamp import read_stamp
 from fdps.search.store import IndexInfo
 
 FORMAT_VERSION = 1
@@ -86,21 +87,21 @@ CREATE INDEX forgotten_of_file ON forgotten (sha256, frame);
 
 
 def create_tables(
-    database: PostgresDatabase, address: PostgresAddress, meta: Mapping[str, str], dim: int
+    database: PostgresDatabase, address: PostgresAddress, meta: Mapping[str, str]
 ) -> None:
     """Write an empty archive; it appears whole or not at all.
 
     Args:
         database: Connection to the server.
         address: Address of the archive.
-        meta: Keys and texts of the stamp.
-        dim: Length of an embedding.
+        meta: Rows of the stamp (:func:`fdps.search.sql.stamp.new_stamp`).
 
     Raises:
         ArchiveError: There is a schema of this name already, or the server refuses.
     """
     _enable_vectors(database.connection, address)
     database.learn_vectors()
+    dim = int(meta["dim"])
     storage = "plain" if dim <= IN_ROW_DIM else "external"
     with postgres_errors(address), database.connection.transaction():
         try:
@@ -113,7 +114,7 @@ def create_tables(
                 hint="open it instead, or choose another name: ?archive=NAME",
             ) from error
         database.connection.execute(_TABLES.format(dim=dim, storage=storage).encode())
-        rows = {**meta, "format": str(FORMAT_VERSION), "dim": str(dim)}
+        rows = {**meta, "format": str(FORMAT_VERSION)}
         database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
         append(database, "create", details=stamp(database))
 
@@ -172,20 +173,12 @@ def read_info(database: PostgresDatabase, address: PostgresAddress) -> IndexInfo
                 f"no archive at {address}", hint=f"build one: fdps index SOURCE -o '{address}'"
             )
         meta = dict(database.execute("SELECT key, value FROM meta").fetchall())
-    try:
-        version = int(meta["format"])
-        if version != FORMAT_VERSION:
-            raise ArchiveError(
-                f"{address} has format version {version}, this fdps reads {FORMAT_VERSION}",
-                hint="use the version of fdps that wrote it",
-            )
-        return IndexInfo(
-            format_version=version,
-            model_hash=meta["model_hash"],
-            dim=int(meta["dim"]),
-            model=meta["model"],
-            created=meta["created"],
-            created_by=meta["created_by"],
+    version = meta.get("format")
+    if version is None:
+        raise ArchiveError(f"{address} is damaged: its stamp lacks 'format'")
+    if version != str(FORMAT_VERSION):
+        raise ArchiveError(
+            f"{address} has format version {version}, this fdps reads {FORMAT_VERSION}",
+            hint="use the version of fdps that wrote it",
         )
-    except (KeyError, ValueError) as error:
-        raise ArchiveError(f"{address} is damaged: its stamp lacks {error}") from error
+    return read_stamp(meta, str(address), FORMAT_VERSION)

@@ -23,7 +23,6 @@ import numpy as np
 import psycopg
 from jaxtyping import Float32, Int64
 
-from fdps import __version__
 from fdps.errors import ArchiveError, UsageError
 from fdps.search.postgres.address import PostgresAddress, connect, postgres_errors
 from fdps.search.postgres.erasing import (
@@ -34,7 +33,9 @@ from fdps.search.postgres.erasing import (
 )
 from fdps.search.postgres.scan import scan, scanned_counts
 from fdps.search.postgres.schema import create_tables, read_info
+from fdps.search.query.matrix import BYTES_PER_NUMBER
 from fdps.search.sql.search import SqlSearch
+from fdps.search.sql.stamp import new_stamp
 from fdps.search.sql.store import SCENE_COLUMNS, SqlStore
 from fdps.search.store import EVERYBODY, Appearance, Filters
 from fdps.structures import Hit
@@ -94,16 +95,10 @@ class PostgresStore(SqlStore):
         Raises:
             ArchiveError: There is an archive already, or the server refuses.
         """
-        meta = {
-            "model_hash": model_hash,
-            "model": model,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "created_by": __version__,
-            "removals": "0",
-        }
+        meta = new_stamp(model_hash=model_hash, dim=dim, model=model)
         database = connect(address)
         try:
-            create_tables(database, address, meta, dim)
+            create_tables(database, address, meta)
         finally:
             database.close()
         return cls(address)
@@ -252,7 +247,7 @@ class PostgresStore(SqlStore):
         return self._search
 
     def _n_bytes(self) -> int:
-        return 4 * self._info.dim * len(self)
+        return BYTES_PER_NUMBER * self._info.dim * len(self)
 
     def _check_memory(self) -> None:
         if self._n_bytes() > _memory():

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int8, Int64
 
+from fdps.devices import n_threads
 from fdps.search.store import UNIT_TOLERANCE
 
 LARGEST = 127
@@ -95,7 +96,9 @@ class Codes:
 
         if not len(self) or not len(queries):  # which simsimd refuses
             return Products(*np.zeros((2, len(queries), len(self))))
-        dots = simsimd.cdist(queries.codes, self.codes, "dot", out_dtype="float64")
+        dots = simsimd.cdist(
+            queries.codes, self.codes, "dot", threads=n_threads(), out_dtype="float64"
+        )
         steps = self.steps.astype(np.float64)
         rough = np.asarray(dots).reshape(len(queries), len(self))
         rough *= queries.steps.astype(np.float64)[:, None]

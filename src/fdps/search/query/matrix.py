@@ -16,6 +16,9 @@ from fdps.search.query.codes import Codes, can_multiply_codes
 BLOCK_BYTES = 2**26
 """Size of a block: 64 MiB, so that the memory of an archive grows without being copied."""
 
+BYTES_PER_NUMBER = 5
+"""Memory that a number of an embedding takes: as float32, and coded in eight bits."""
+
 READ_BYTES = 2**18
 """Amount to read at once: it stays in the processor's cache, twice as fast as 4 MiB at once."""
 

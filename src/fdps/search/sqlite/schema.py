@@ -23,6 +23,7 @@ from urllib.parse import quote
 from fdps.durable import sync_folder
 from fdps.errors import ArchiveError, FdpsError, MissingDataError, ResourceError, UsageError
 from fdps.search.audit import append, stamp
+from fdps.search.sql.stamp import read_stamp
 from fdps.search.sqlite.database import SqliteDatabase
 from fdps.search.sqlite.migration import migrate_1_to_2
 from fdps.search.store import IndexInfo
@@ -225,17 +226,7 @@ def read_info(connection: sqlite3.Connection, folder: Path) -> IndexInfo:
         ArchiveError: A part of the stamp is missing.
     """
     meta = dict(connection.execute("SELECT key, value FROM meta"))
-    try:
-        return IndexInfo(
-            format_version=FORMAT_VERSION,
-            model_hash=meta["model_hash"],
-            dim=int(meta["dim"]),
-            model=meta["model"],
-            created=meta["created"],
-            created_by=meta["created_by"],
-        )
-    except (KeyError, ValueError) as error:
-        raise ArchiveError(f"{folder} is damaged: its stamp lacks {error}") from error
+    return read_stamp(meta, str(folder), FORMAT_VERSION)
 
 
 def rename_folder(folder: Path, name: Path) -> None:

@@ -5,14 +5,13 @@ Axes in shapes: N people, Q queries, K results, D embedding dimension.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from fdps import __version__
 from fdps.search.sql.search import SqlSearch
+from fdps.search.sql.stamp import new_stamp
 from fdps.search.sql.store import SCENE_COLUMNS, SqlStore
 from fdps.search.sqlite.migration import BACKUPS
 from fdps.search.sqlite.schema import (
@@ -60,17 +59,7 @@ class SqliteStore(SqlStore):
             ArchiveError: There is an archive already, or the folder cannot be written.
             UsageError: ``folder`` is a file, or holds other things.
         """
-        create_database(
-            folder,
-            {
-                "model_hash": model_hash,
-                "dim": str(dim),
-                "model": model,
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "created_by": __version__,
-                "removals": "0",
-            },
-        )
+        create_database(folder, new_stamp(model_hash=model_hash, dim=dim, model=model))
         return cls(folder)
 
     @property

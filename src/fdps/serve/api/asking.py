@@ -42,6 +42,10 @@ LEVELS_OF_SEVERAL = (
     "picture of the person that it is most like."
 )
 
+LEVELS_OF_RERANKED = (
+    "The order is not that of the similarity; the level of a candidate goes by its similarity."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Asker:
@@ -265,7 +269,8 @@ def _reading(
     about = "at most about" if no_verdict or is_joined else "about"
     said = expectation(calibration, answer.n_people, about=about, n_pictures=len(question.like))
     if is_joined:
-        return f"{said} {LEVELS_OF_SEVERAL}"
+        is_one = len(question.like) == 1 and not question.unlike
+        return f"{said} {LEVELS_OF_RERANKED if is_one else LEVELS_OF_SEVERAL}"
     if no_verdict:
         return f"{said} No verdict on whether the person is here: {no_verdict}."
     verdict = calibration.verdict(hit.similarity for hit in answer.hits)

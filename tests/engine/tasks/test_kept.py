@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fdps.engine.kept import Kept, name_of, picture_digest
+from fdps.engine.tasks.kept import Kept, name_of, picture_digest
 from fdps.errors import MissingDataError, ModelError
 from fdps.structures import Scene, empty_boxes
 

@@ -23,12 +23,12 @@ from fdps.devices import check_device
 from fdps.embedders import find_model
 from fdps.embedders.parts import load_detector
 from fdps.embedders.run_card import write_run_card
-from fdps.engine.detected import detected_boxes
-from fdps.engine.kept import name_of
 from fdps.engine.processes import Processes
 from fdps.engine.run_folder import cache_folder
-from fdps.engine.scene_task import count_persons, training_hash
-from fdps.engine.task import Task
+from fdps.engine.tasks.detected import detected_boxes
+from fdps.engine.tasks.kept import name_of
+from fdps.engine.tasks.scenes import count_persons, training_hash
+from fdps.engine.tasks.task import Task
 from fdps.errors import AnnotationError, ConfigError
 from fdps.losses import Criterion
 from fdps.models.reid import ReidNet, build_reid, reid_system

@@ -1,8 +1,8 @@
 """A head on features that are computed once: the backbone is frozen, and runs once per person.
 
 What a frozen backbone says of a crop is the same in every epoch. It is computed before the first
-step, for the crop and its mirror image, and kept on disk (:mod:`fdps.engine.kept`); training then
-takes minutes where it would take hours. The features of a picture are computed together, in an
+step, for the crop and its mirror image, and kept on disk (:mod:`fdps.engine.tasks.kept`); training
+then takes minutes where it would take hours. The features of a picture are computed together, in an
 order of their own, so that they are equal to the bit whoever asked for them first.
 """
 
@@ -25,10 +25,10 @@ from fdps.describer import HeadDescriber
 from fdps.devices import check_device
 from fdps.embedders import find_model
 from fdps.embedders.parts import load_describer
-from fdps.engine.crop_task import CropTask
-from fdps.engine.kept import Kept, name_of, picture_digest
 from fdps.engine.processes import Processes
 from fdps.engine.run_folder import cache_folder
+from fdps.engine.tasks.crops import CropTask
+from fdps.engine.tasks.kept import Kept, name_of, picture_digest
 from fdps.losses import Criterion
 from fdps.models.reid import ReidNet, build_reid
 from fdps.models.trainable import TrainableNet

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from fdps.engine.kept import Kept, name_of, picture_digest
+from fdps.engine.tasks.kept import Kept, name_of, picture_digest
 from fdps.pictures import read_picture
 from fdps.runtime.two_step import Detector
 from fdps.structures import Scene

@@ -17,10 +17,10 @@ from fake.two_step import tiny_detector, two_step_recipe
 from fdps.config import Recipe
 from fdps.embedders import load
 from fdps.embedders.info import describe
-from fdps.engine import feature_task
-from fdps.engine.feature_task import FeatureTask
-from fdps.engine.kept import name_of, picture_digest
 from fdps.engine.processes import Processes, connect
+from fdps.engine.tasks import features
+from fdps.engine.tasks.features import FeatureTask
+from fdps.engine.tasks.kept import name_of, picture_digest
 from fdps.engine.train import train
 from fdps.errors import ConfigError, ModelError
 from fdps.models.reid import build_reid
@@ -64,7 +64,7 @@ def test_the_second_run_looks_at_no_picture_and_ends_with_the_same_bits(
 ) -> None:
     train(kept_recipe(detector), scenes, tmp_path / "one")
     assert len(kept_files(tmp_path)) == len(scenes)
-    monkeypatch.setattr(feature_task, "read_picture", None)
+    monkeypatch.setattr(features, "read_picture", None)
     train(kept_recipe(detector), scenes, tmp_path / "two")
     assert_same(tmp_path / "one", tmp_path / "two")
 

@@ -1,10 +1,10 @@
 """The task of a recipe: the one place where the kind of its model decides what is trained."""
 
 from fdps.config import Recipe, TwoStepConfig
-from fdps.engine.crop_task import CropTask
-from fdps.engine.feature_task import FeatureTask
-from fdps.engine.scene_task import SceneTask
-from fdps.engine.task import Task
+from fdps.engine.tasks.crops import CropTask
+from fdps.engine.tasks.features import FeatureTask
+from fdps.engine.tasks.scenes import SceneTask
+from fdps.engine.tasks.task import Task
 from fdps.structures import SceneSet
 
 

@@ -10,7 +10,7 @@ from fdps.data.dataset import TrainingScenes
 from fdps.data.order import SceneFacts
 from fdps.data.teacher import all_rows, teaching_hash
 from fdps.engine.processes import Processes
-from fdps.engine.task import Task
+from fdps.engine.tasks.task import Task
 from fdps.errors import AnnotationError
 from fdps.losses import Criterion, Distillation, teacher_basis
 from fdps.models import PersonSearchNet, build_system
