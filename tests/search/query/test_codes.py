@@ -34,10 +34,9 @@ KINDS = ["any direction", "clusters", "few large numbers", "one number"]
 def test_what_a_code_leaves_out_is_measured(kind: str) -> None:
     rows = directions(5000, kind=kind)
     coded = Codes.of(rows)
-    left = rows.astype(np.float64) - coded.steps.astype(np.float64)[:, None] * coded.codes
+    left = rows.astype(np.float64) - coded.steps[:, None] * coded.codes
     lengths = np.linalg.norm(left, axis=1)
-    assert (lengths <= coded.left_out).all()
-    assert (coded.left_out <= lengths + 1e-5).all()
+    assert lengths.max() <= coded.left_out <= lengths.max() + 1e-5
     assert np.abs(coded.codes).max(axis=1).tolist() == [LARGEST] * len(rows)
 
 
@@ -45,28 +44,24 @@ def test_what_a_code_leaves_out_is_measured(kind: str) -> None:
 @pytest.mark.parametrize("dim", [1, 3, 64, 256, 2048])
 def test_products_are_as_near_as_they_say(kind: str, dim: int) -> None:
     rows, queries = (directions(n, kind=kind, seed=n, dim=dim) for n in (700, 4))
-    rough, errors = Codes.of(rows).products(Codes.of(queries))
+    rough, error = Codes.of(rows).products(Codes.of(queries))
     true = queries.astype(np.float64) @ rows.astype(np.float64).T
-    assert (np.abs(rough - true) <= errors).all()
+    assert (np.abs(rough - true) <= error).all()
     if dim == DIM and kind == "any direction":
-        assert errors.max() < 0.025  # tight enough to be of use
+        assert error < 0.03  # tight enough to be of use
 
 
 def test_products_are_those_of_whole_numbers() -> None:
     rows = Codes.of(directions(300, kind="few large numbers"))
     query = Codes.of(directions(1, kind="few large numbers", seed=9))
     whole = query.codes.astype(np.int64) @ rows.codes.astype(np.int64).T
-    expected = whole * query.steps.astype(np.float64)[:, None] * rows.steps.astype(np.float64)
+    expected = whole * rows.steps * query.steps[:, None]
     assert np.array_equal(rows.products(query).rough, expected)
 
 
-def test_zeros_nobody_and_a_part() -> None:
+def test_zeros_and_nobody() -> None:
     zeros = Codes.of(np.zeros((2, 8), dtype=np.float32))
     assert not zeros.codes.any()
     assert not zeros.products(zeros).rough.any()
     nobody = Codes.of(np.zeros((0, 8), dtype=np.float32))
     assert nobody.products(zeros).rough.shape == (2, 0)
-    rows = Codes.of(directions(9, kind="any direction"))
-    some = rows.taken(np.arange(9) % 2 == 0)
-    assert np.array_equal(some.codes, rows.codes[::2])
-    assert np.array_equal(some.left_out, rows.left_out[::2])

@@ -8,10 +8,10 @@ code leaves out. With a query :math:`q = s_q c_q + e_q`, coded likewise,
         + \langle s c, e_q \rangle + \langle e, q \rangle,
 
 and by Cauchy-Schwarz the last two terms are at most
-:math:`\lVert s c \rVert \lVert e_q \rVert + \lVert e \rVert \lVert q \rVert`. Both lengths of what
-is left out are measured, not estimated, so the bound is tight: some 0.015 for unit rows of 256
-numbers. A scan of the codes reads a quarter of the memory of a scan of float32, and tells without
-doubt which rows cannot be among the best.
+:math:`\lVert s c \rVert \lVert e_q \rVert + \lVert e \rVert \lVert q \rVert`. The lengths of what
+is left out are measured, the greatest of a block, so the bound is tight: some 0.02 for unit rows of
+256 numbers. A scan of the codes reads a quarter of the memory of a scan of float32, and tells
+without doubt which rows cannot be among the best.
 
 Axes: B rows of a block, D embedding dimension, Q queries.
 """
@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int8, Int64
+from jaxtyping import Float32, Float64, Int8
 
 from fdps.devices import n_threads
 from fdps.search.store import UNIT_TOLERANCE
@@ -36,7 +36,7 @@ class Products(NamedTuple):
     """Products of queries with rows, and how far each can be from the true one."""
 
     rough: Float64[np.ndarray, "Q B"]
-    errors: Float64[np.ndarray, "Q B"]
+    error: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,12 +46,12 @@ class Codes:
     Args:
         codes: Whole numbers from -127 to 127.
         steps: s of each row; 0 for a row of zeros.
-        left_out: Length of e of each row, rounded up.
+        left_out: The greatest length of e of any row, rounded up.
     """
 
     codes: Int8[np.ndarray, "B D"]
-    steps: Float32[np.ndarray, " B"]
-    left_out: Float32[np.ndarray, " B"]
+    steps: Float64[np.ndarray, " B"]
+    left_out: float
 
     @classmethod
     def of(cls, rows: Float32[np.ndarray, "B D"]) -> "Codes":
@@ -62,29 +62,23 @@ class Codes:
             [[127, -95], [0, 0]]
         """
         codes = np.empty(rows.shape, dtype=np.int8)
-        steps, left_out = (np.empty(len(rows), dtype=np.float32) for _ in range(2))
+        steps, left_out = np.empty(len(rows)), 0.0
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
             exact = rows[part]
-            steps[part] = np.abs(exact).max(axis=1, initial=0) / np.float32(LARGEST)
-            step = steps[part, None]
+            step = np.abs(exact).max(axis=1, initial=0, keepdims=True) / np.float32(LARGEST)
             coded = np.divide(exact, step, out=np.zeros_like(exact), where=step > 0)
             np.rint(coded, out=coded)
-            codes[part] = coded
+            codes[part], steps[part] = coded, step[:, 0]
             coded *= step
             np.subtract(exact, coded, out=coded)
-            left_out[part] = np.sqrt(np.einsum("bd,bd->b", coded, coded))
+            left_out = max(left_out, float(np.einsum("bd,bd->b", coded, coded).max()))
         # All of this was float32, on rows of unit length: what it has lost is added.
-        left_out *= np.float32(1 + rows.shape[1] * UNIT_ROUNDOFF)
-        left_out += np.float32(4 * UNIT_ROUNDOFF)
-        return cls(codes, steps, left_out)
+        greatest = left_out**0.5 * (1 + rows.shape[1] * UNIT_ROUNDOFF) + 4 * UNIT_ROUNDOFF
+        return cls(codes, steps, greatest)
 
     def __len__(self) -> int:
         return len(self.codes)
-
-    def taken(self, rows: Bool[np.ndarray, " B"] | Int64[np.ndarray, " _"]) -> "Codes":
-        """Copy some of the rows."""
-        return Codes(self.codes[rows], self.steps[rows], self.left_out[rows])
 
     def products(self, queries: "Codes") -> Products:
         """Multiply all rows with coded queries.
@@ -94,20 +88,18 @@ class Codes:
         """
         import simsimd
 
+        unit = 1 + UNIT_TOLERANCE
+        # The coded row is at most as long as the row and what it leaves out together.
+        error = (unit + self.left_out) * queries.left_out + unit * self.left_out + _SLACK
         if not len(self) or not len(queries):  # which simsimd refuses
-            return Products(*np.zeros((2, len(queries), len(self))))
+            return Products(np.zeros((len(queries), len(self))), error)
         dots = simsimd.cdist(
             queries.codes, self.codes, "dot", threads=n_threads(), out_dtype="float64"
         )
-        steps = self.steps.astype(np.float64)
         rough = np.asarray(dots).reshape(len(queries), len(self))
-        rough *= queries.steps.astype(np.float64)[:, None]
-        rough *= steps
-        left_out, of_query = (c.left_out.astype(np.float64) for c in (self, queries))
-        unit = 1 + UNIT_TOLERANCE
-        # The coded row is at most as long as the row and what it leaves out together.
-        errors = (unit + left_out) * of_query[:, None] + unit * left_out + _SLACK
-        return Products(rough, errors)
+        rough *= self.steps
+        rough *= queries.steps[:, None]
+        return Products(rough, error)
 
 
 def can_multiply_codes() -> bool:

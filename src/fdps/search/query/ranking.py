@@ -167,20 +167,17 @@ def _one_pass(
 
 
 class _Scan(NamedTuple):
-    """Products of all queries with the rows of a block, and how far they can be from the true ones.
-
-    ``rough`` is (Q, B); ``errors`` is one number for float32 and (Q, B) for codes.
-    """
+    """Products (Q, B) of all queries with the rows of a block, and how far each can be off."""
 
     rough: np.ndarray
-    errors: np.ndarray
+    error: float
 
     def reaches(self, floors: np.ndarray) -> np.ndarray:
         """Tell which rows (Q, B) may be as similar as the floor (Q,) of each query."""
-        limits = floors[:, None] - self.errors
-        if self.errors.ndim == 0:  # compared in float32, which does not copy the products
-            limits = np.nextafter(limits.astype(np.float32), np.float32(-np.inf))
-        reached: np.ndarray = self.rough >= limits
+        limits = (floors - self.error).astype(self.rough.dtype)
+        reached: np.ndarray = (
+            self.rough >= np.nextafter(limits, -np.inf, dtype=limits.dtype)[:, None]
+        )
         return reached
 
     def likely(self, query: int, candidates: np.ndarray, top: int) -> np.ndarray:
@@ -188,10 +185,9 @@ class _Scan(NamedTuple):
         if len(candidates) <= top:
             return candidates
         rough = self.rough[query, candidates].astype(np.float64)
-        errors = self.errors if self.errors.ndim == 0 else self.errors[query, candidates]
         n_worse = len(candidates) - top
-        last = np.partition(rough - errors, n_worse)[n_worse]
-        likely: np.ndarray = candidates[rough + errors >= last]
+        last = np.partition(rough, n_worse)[n_worse]
+        likely: np.ndarray = candidates[rough >= last - 2 * self.error]
         return likely
 
 
@@ -200,7 +196,7 @@ def _scan(
 ) -> _Scan:
     """Multiply the rows of a block with all queries; by their codes, where both have any."""
     if coded is None or coded_queries is None:
-        return _Scan(queries @ rows.T, np.array(rounding_bound(queries.shape[1])))
+        return _Scan(queries @ rows.T, rounding_bound(queries.shape[1]))
     return _Scan(*coded.products(coded_queries))
 
 

@@ -12,7 +12,7 @@ from fdps.errors import UsageError
 from fdps.search.index import Index
 from fdps.search.query.wanted import Person
 from fdps.search.results.calibration import Calibration, Level
-from fdps.search.results.claims import expectation, most_alike, why_no_levels, why_no_verdict
+from fdps.search.results.claims import expectation, most_alike, why_no_verdict
 from fdps.search.store import Filters
 from fdps.serve.api.schemas import (
     LARGEST_ITEM,
@@ -193,7 +193,7 @@ def _shown(
     archive: ServedArchive, index: Index, body: SearchIn, question: Question, answer: Answer
 ) -> SearchOut:
     # The scale of a search that is more than one picture is not that of the calibration.
-    is_joined = bool(why_no_levels(len(question.like), len(question.unlike), question.rerank))
+    is_joined = len(question.like) > 1 or bool(question.unlike) or bool(question.rerank)
     calibration, _ = archive.calibrated(index)
     spread = answer.spread
     return SearchOut(
