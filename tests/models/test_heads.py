@@ -97,6 +97,18 @@ def test_the_statistics_of_the_embedding_are_those_of_the_chosen() -> None:
     assert_close(with_background, alone)
 
 
+def test_background_counts_in_a_norm_over_all_regions() -> None:
+    module, (aligned, features) = heads().train(), maps(4)
+    module.embedding.sees_background = True
+    people = torch.tensor([True, True, False, False])
+    chosen = module(aligned, features, people).embeddings
+    every = heads().train()
+    every.load_state_dict(module.state_dict())
+    assert_close(chosen, every(aligned, features).embeddings[people])
+    features[~people] += 100
+    assert not torch.allclose(chosen, module(aligned, features, people).embeddings, atol=0.1)
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_embed_is_what_forward_embeds(both: bool) -> None:
     module, given = heads(both=both).eval(), maps(3)

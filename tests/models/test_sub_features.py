@@ -76,6 +76,14 @@ def test_fdps_hands_every_task_its_marginal() -> None:
     assert torch.equal(taken.person, m.mean)
 
 
+def test_fdps_may_read_person_from_the_peak() -> None:
+    given = features()
+    taken = MarginalDistribution(C, (H, W), person_from="peak")(given)
+    assert taken.person is taken.reid
+    assert torch.equal(taken.person, given.amax(dim=(2, 3)))
+    assert torch.equal(taken.vertical, decompose(given).rows.flatten(1))
+
+
 def test_fdps_has_no_parameters() -> None:
     module = MarginalDistribution(C, (H, W))
     assert not module.state_dict()

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import torch
 
 from fake.reproduced import Events, random_predictions, tiny_bench, tiny_choice, write_predictions
 from fdps.data.corruptions import CORRUPTIONS
+from fdps.errors import ModelError
 from fdps.evaluation import evaluate
 from fdps.losses import BalancedOIMLoss, OIMLoss
 from fdps.predictions import load_predictions
 from fdps.reproduce.corrupted import Corrupted, corruption_of, file_of, files
 from fdps.reproduce.gradients import Weights, measure, shares
-from fdps.reproduce.one_run import perform
+from fdps.reproduce.one_run import PREDICTIONS, perform
+from fdps.reproduce.reasons import CHANGES
 from fdps.reproduce.reproduction import Reproduction
 from fdps.reproduce.sensitivity import variants
 from fdps.reproduce.targets import find_targets
@@ -72,6 +75,44 @@ def test_sensitivity_draws_what_it_tabulates(tmp_path: Path) -> None:
     assert float(row["mAP"]) == pytest.approx(100 * np.mean(aps), abs=1e-9)
     for name in ("sigma", "beta", "scale", "temperature"):
         assert (work.out / f"sensitivity_{name}.png").is_file()
+
+
+def test_reasons_change_one_thing_for_both_systems(tmp_path: Path) -> None:
+    work = planned(tmp_path, "reasons", seeds=2)
+    runs = work.runs["reasons"]
+    assert len(runs) == 11  # FDPS alone is changed by one of the six
+    base, cut = (runs[key][0].recipe for key in ("fdps", "fdps_whole"))
+    assert (base.train.clip, cut.train.clip) == ("parts", "whole")
+    assert replace(cut.train, clip="parts", keep_last=1) == replace(base.train, keep_last=1)
+    assert (base.model, base.loss) == (cut.model, cut.loss)
+    assert runs["oim_base_background"][0].recipe.model.embedding_norm == "regions"
+    assert runs["fdps_peak"][0].recipe.model.options == {"person_from": "peak"}
+
+
+def test_reasons_tabulate_the_difference_of_the_systems(tmp_path: Path) -> None:
+    work = planned(tmp_path, "reasons", seeds=2)
+    write_predictions(work.orders(), work.test)
+    lost = work.runs["reasons"]["oim_base_map"]
+    _, problems = work.write({run.address: ModelError("diverged") for run in lost}, command="")
+    assert len(problems) == 2
+    rows = rows_of(work.out / "reasons.csv")
+    assert [row["changed"] for row in rows] == [change.label for change in CHANGES]
+    assert rows[-1]["FDPS mAP"] == "failed"
+    aps = {
+        system: [
+            evaluate(load_predictions(run.folder / PREDICTIONS), work.test).search.mean_ap
+            for run in work.runs["reasons"][f"{system}_whole"]
+        ]
+        for system in ("oim_base", "fdps")
+    }
+    (whole,) = (row for row in rows if "whole network" in row["changed"])
+    assert float(whole["FDPS mAP"]) == pytest.approx(100 * np.mean(aps["fdps"]), abs=1e-9)
+    assert float(whole["FDPS - OIM-base, mAP"]) == pytest.approx(
+        100 * (np.mean(aps["fdps"]) - np.mean(aps["oim_base"])), abs=1e-9
+    )
+    low, high = (float(limit) for limit in whole["95 %"].split(" to "))
+    assert low <= float(whole["FDPS - OIM-base, mAP"]) + 0.1
+    assert high >= float(whole["FDPS - OIM-base, mAP"]) - 0.1
 
 
 def coefficients_by_autograd(

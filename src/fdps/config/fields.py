@@ -110,8 +110,8 @@ class ModelConfig:
     """Embed the proposal that a detection came from, as the family does, or its own box."""
     embedding_dim: int = 256
     """Length of the re-ID embedding."""
-    embedding_norm: Literal["batch", "prototype"] = "batch"
-    """Norm of the embedding: every person counts alike, or every identity (OIMNet++)."""
+    embedding_norm: Literal["batch", "regions", "prototype"] = "batch"
+    """Norm of the embedding: over people, people and background, or identities (OIMNet++)."""
     box_norm: bool = True
     """Batch norm on the box outputs; not in the paper, without it a box weight of 10 fails."""
     score_threshold: float = 0.5

@@ -24,6 +24,7 @@ class PeakEmbedding(nn.Module):
         is_small: Begin with norms of small weights, so that rows begin short: what NAE does, whose
             score is their length.
         norm: Builds a norm from the number of its features; small ones have a ``weight``.
+        sees_background: Whether regions that show nobody count in the statistics of a batch norm.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class PeakEmbedding(nn.Module):
         *,
         is_small: bool = False,
         norm: Callable[[int], nn.Module] = nn.BatchNorm1d,
+        sees_background: bool = False,
     ) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim, self.sees_background = dim, sees_background
         share = dim // len(channels)
         self.projections = nn.ModuleList(nn.Linear(c, share, bias=False) for c in channels)
         self.norms = nn.ModuleList(norm(share) for _ in channels)
@@ -46,8 +48,8 @@ class PeakEmbedding(nn.Module):
 
     @property
     def needs_background(self) -> bool:
-        """Whether the norm counts on regions that show nobody, which are one more prototype."""
-        return any(isinstance(norm, PrototypeNorm) for norm in self.norms)
+        """Whether the norm counts on regions that show nobody; they are one more prototype."""
+        return self.sees_background or any(isinstance(n, PrototypeNorm) for n in self.norms)
 
     def forward(
         self, peaks: list[Float[Tensor, "N _"]], person_ids: Int[Tensor, " N"] | None = None

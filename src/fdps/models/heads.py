@@ -110,8 +110,8 @@ class TaskHeads(BoxHeads):
             embedded: Which regions to embed, N of them; ``None`` embeds all. Training embeds the
                 people alone: with background in its statistics, the batch norm would centre
                 people against background and leave them all alike. Only a score that reads the
-                embedding (NAE, HOIM) and a norm that gives every identity the same weight
-                (OIMNet++) have all of them embedded in any case.
+                embedding (NAE, HOIM), a norm that gives every identity the same weight
+                (OIMNet++) and a norm over all regions have all of them embedded in any case.
             person_ids: Whom each region shows; background has an identity of its own.
         """
         taken = self.sub_features(features)

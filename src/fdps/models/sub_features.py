@@ -4,7 +4,7 @@ Axes: R regions, C channels, H rows, W columns. Every vector is flat, ready for 
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -122,15 +122,28 @@ class LearnedMarginals(SubFeatureModule):
 
 
 class MarginalDistribution(SubFeatureModule):
-    """FDPS: the parameter-free decomposition of Eq. 2-5 (Table 1 d)."""
+    """FDPS: the parameter-free decomposition of Eq. 2-5 (Table 1 d).
 
-    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+    Args:
+        channels: Channels of a region map.
+        size: Its height and width.
+        person_from: What person/background reads: the mean of Eq. 5, or the peak of Eq. 4, which
+            it then shares with re-ID.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: tuple[int, int],
+        *,
+        person_from: Literal["mean", "peak"] = "mean",
+    ) -> None:
         super().__init__()
+        self.person_from = person_from
         self.dims = SubFeatureDims(channels * size[0], channels * size[1], channels, channels)
 
     def forward(self, features: Float[Tensor, "R C H W"]) -> SubFeatures:
         """Hand every task its marginal."""
-        marginals = decompose(features)
-        return SubFeatures(
-            marginals.rows.flatten(1), marginals.cols.flatten(1), marginals.mean, marginals.peak
-        )
+        rows, cols, mean, peak = decompose(features)
+        person = mean if self.person_from == "mean" else peak
+        return SubFeatures(rows.flatten(1), cols.flatten(1), person, peak)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from fdps.analysis.page import Plot
 from fdps.errors import UsageError
 from fdps.predictions import load_predictions
-from fdps.reproduce import fig3, fig4, fig5, gradients, robustness, sensitivity, swap
+from fdps.reproduce import fig3, fig4, fig5, gradients, reasons, robustness, sensitivity, swap
 from fdps.reproduce.one_run import GROUND_TRUTH, PREDICTIONS
 from fdps.reproduce.plan import PlannedRun
 from fdps.reproduce.scores import Scores
@@ -169,6 +169,7 @@ TARGETS: dict[str, Target] = {
     "gradients": Target(
         gradients.TITLE, gradients.make, _listed(gradients.VARIANTS), is_of_paper=False
     ),
+    "reasons": Target(reasons.TITLE, reasons.make, reasons.variants, 5, is_of_paper=False),
     "swap": Target(swap.TITLE, swap.make, _listed(swap.VARIANTS), is_of_paper=False),
     "robustness": Target(
         robustness.TITLE,

@@ -35,7 +35,7 @@ def reproduce(
         typer.Argument(
             metavar="WHAT",
             help="table1, table2, table3, fig3, fig4, fig5 or all of these; or sensitivity, "
-            "gradients, swap, robustness.",
+            "gradients, reasons, swap, robustness.",
         ),
     ],
     seeds: Annotated[

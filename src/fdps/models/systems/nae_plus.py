@@ -62,7 +62,7 @@ class NAEPlus(System):
 
     def task_heads(self, backbone: Backbone, memory: HierarchicalMemory | None) -> TaskHeads:
         """Build the heads that embed positions."""
-        sub_features = self._sub_features(backbone)
+        sub_features = self.task_features(backbone)
         embedding = self.embedding(backbone, sub_features.dims.reid)
         return PixelHeads(sub_features, embedding, PixelScore, box_norm=self.config.box_norm)
 

@@ -156,7 +156,7 @@ class System:
         )
         if not is_second:
             return last
-        first = BoxHeads(self._sub_features(backbone), box_norm=config.first_box_norm)
+        first = BoxHeads(self.task_features(backbone), box_norm=config.first_box_norm)
         return SequentialHeads(pool, backbone.region_head, first, last, rules)
 
     def stage(
@@ -193,7 +193,7 @@ class System:
 
     def task_heads(self, backbone: Backbone, memory: HierarchicalMemory | None) -> TaskHeads:
         """Build the heads that embed."""
-        sub_features = self._sub_features(backbone)
+        sub_features = self.task_features(backbone)
         return TaskHeads(
             sub_features,
             self.embedding(backbone, sub_features.dims.reid),
@@ -211,7 +211,13 @@ class System:
         config, peaks = self.config, self.peaks(backbone, channels)
         is_small = config.person_score == "norm"
         norm = PrototypeNorm if config.embedding_norm == "prototype" else nn.BatchNorm1d
-        return PeakEmbedding(peaks, config.embedding_dim, is_small=is_small, norm=norm)
+        return PeakEmbedding(
+            peaks,
+            config.embedding_dim,
+            is_small=is_small,
+            norm=norm,
+            sees_background=config.embedding_norm == "regions",
+        )
 
     def peaks(self, backbone: Backbone, channels: int) -> tuple[int, ...]:
         """Return the channels of each map that is embedded, in the order of the network."""
@@ -236,5 +242,6 @@ class System:
         height, width = self.config.region_size
         return (height + 1) // 2, (width + 1) // 2
 
-    def _sub_features(self, backbone: Backbone) -> SubFeatureModule:
+    def task_features(self, backbone: Backbone) -> SubFeatureModule:
+        """Build what hands every task its vector of a region map."""
         return type(self).sub_features(backbone.region_channels, self.region_map)

@@ -4,12 +4,17 @@ Sources: Xiao et al., *Joint detection and identification feature learning for p
 section 3.1, for OIM; FDPS, section 3.2 and Table 1, for the others.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
+from fdps.models.backbone import Backbone
 from fdps.models.sub_features import (
     Flattened,
     LearnedMarginals,
     MarginalDistribution,
     SharedMean,
     SharedPeak,
+    SubFeatureModule,
 )
 from fdps.models.systems.system import System
 
@@ -38,7 +43,23 @@ class ParameterBase(System):
     sub_features = LearnedMarginals
 
 
+@dataclass(frozen=True)
+class FDPSOptions:
+    """What ``model.options`` of an FDPS recipe may say."""
+
+    person_from: Literal["mean", "peak"] = "mean"
+    """What person/background reads; the paper has the mean (Eq. 5)."""
+
+
 class FDPS(System):
     """Parameter-free marginals (Table 1 d)."""
 
+    Options = FDPSOptions
     sub_features = MarginalDistribution
+
+    def task_features(self, backbone: Backbone) -> SubFeatureModule:
+        """Build the decomposition."""
+        person_from = self.options.person_from
+        return MarginalDistribution(
+            backbone.region_channels, self.region_map, person_from=person_from
+        )
