@@ -64,7 +64,7 @@ BELOW = {
     # The top: it trains, scores and draws.
     "reproduce": FOUNDATION
     | {"analysis", "boxes", "config", "data", "engine", "evaluation", "models", "pictures"}
-    | {"predictions", "searcher"},
+    | {"predictions", "searcher", "weights_file"},
 }
 """What each part may import besides itself; the command line may import everything."""
 

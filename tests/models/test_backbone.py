@@ -13,6 +13,8 @@ from fdps.errors import MissingDataError, ModelError
 from fdps.models.backbone import BACKBONES, Backbone, CpuFloat32, Trunk, build_backbone
 from fdps.models.norms import sync_norms
 from fdps.models.rpn import ProposalHead
+from fdps.models.weights import load_weights
+from fdps.weights_file import weights_file
 
 SMALL = ["resnet18", "mobilenet_v2"]
 PICTURE = torch.linspace(-2, 2, 3 * 64 * 96).reshape(1, 3, 64, 96).sin()
@@ -274,6 +276,34 @@ def test_raises_weights_of_another_network(tmp_path: Path) -> None:
     weights = write(classifier("mobilenet_v2"), tmp_path / "w")
     with pytest.raises(ModelError, match=r"does not fit resnet18: missing conv1.weight \(100 mis"):
         build("resnet18", weights=weights)
+
+
+def test_the_trunk_of_a_trained_network_is_taken_and_its_region_head_is_not(tmp_path: Path) -> None:
+    trained, _ = load_weights(weights_file("drawn-people"))
+    for place in ("drawn-people", str(weights_file("drawn-people"))):
+        backbone = build("mobilenet_v2", weights=place)
+        wanted = trained.backbone.state_dict()
+        for name, tensor in backbone.trunk.state_dict().items():
+            assert torch.equal(tensor, wanted[name])
+        assert backbone.is_head_new
+        heads = (backbone.region_head, *trained.region_heads)
+        new, old = (head.state_dict()["14.conv.0.0.weight"] for head in heads)
+        assert not torch.equal(new, old)
+
+
+@pytest.mark.parametrize(
+    ("name", "norm"), [("resnet18", "train"), ("mobilenet_v2", "frozen")], ids=["other", "folded"]
+)
+def test_raises_the_trunk_of_another_network(name: str, norm: str) -> None:
+    with pytest.raises(ModelError, match=f"is not that of {name}: it is of mobilenet_v2") as caught:
+        build_backbone(name, weights="drawn-people", frozen_stages=0, norm=norm)
+    assert "model.backbone and model.norm" in caught.value.hint
+
+
+def test_raises_a_run_that_has_not_ended(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").touch()
+    with pytest.raises(MissingDataError, match="no backbone weights at"):
+        build("mobilenet_v2", weights=str(tmp_path))
 
 
 @pytest.fixture

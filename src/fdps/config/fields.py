@@ -59,7 +59,7 @@ class ModelConfig:
     backbone: str = "resnet50"
     """Trunk to stride 16: resnet50, resnet18, mobilenet_v2, or ``timm:NAME`` (extra ``timm``)."""
     backbone_weights: str = "imagenet"
-    """``imagenet`` or ``pretrained`` (fetched), ``none``, or a safetensors file of the network."""
+    """``imagenet``, ``pretrained`` (fetched), ``none``, a file, or the trunk of an fdps network."""
     frozen_stages: int = 1
     """Leading stages of the trunk that do not train; 1 is conv1 and the affine of its norm."""
     norm: Literal["train", "frozen", "sync"] = "train"

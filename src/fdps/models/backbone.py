@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torchvision
 from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -16,6 +17,7 @@ from fdps.errors import ModelError
 from fdps.models.classifier import FETCHED, Cut, load_state, read_state
 from fdps.models.norms import fold_norms, statistics_kept
 from fdps.models.timm_backbone import PREFIX, cut_timm, is_transformer
+from fdps.weights_file import describe_weights, weights_file
 
 
 class Trunk(nn.Module):
@@ -111,8 +113,10 @@ def build_backbone(name: str, *, weights: str, frozen_stages: int, norm: str) ->
     Args:
         name: A key of :data:`BACKBONES`, or ``timm:`` and the name of a network of timm
             (:mod:`fdps.models.timm_backbone`).
-        weights: ``none``, ``imagenet`` or ``pretrained`` (fetched by the library of the network),
-            or a safetensors file of the classifier's state dict.
+        weights: ``none``, ``imagenet`` or ``pretrained`` (fetched by the library of the network), a
+            safetensors file of the classifier's state dict, or a network of fdps: a weights file,
+            a run folder or a name of bundled weights. Of a network of fdps the trunk is taken; its
+            region head has learnt what one system asks of it, and a new one begins.
         frozen_stages: Leading trunk stages without gradient; stage 1 is the first convolution.
         norm: ``train`` or ``sync`` for batch norms as they are, or ``frozen`` to fold every one
             into the convolution before it: its statistics and its shift stay as they are, its cost
@@ -124,12 +128,55 @@ def build_backbone(name: str, *, weights: str, frozen_stages: int, norm: str) ->
         ModelError: The weights cannot be fetched, read or do not fit the backbone; timm is not
             installed, or its network is unknown or cannot be cut.
     """
+    trained = trained_network(weights)
     cut = cut_timm if name.startswith(PREFIX) else _cut_torchvision
-    stages, region_head, trunk_channels, region_channels = cut(name, weights, norm)
+    of_classifier = "none" if trained else weights
+    stages, region_head, trunk_channels, region_channels = cut(name, of_classifier, norm)
     for part in (*stages, region_head):
         _keep_strided_depthwise_fast(part)
     trunk = Trunk(stages, trunk_channels, frozen_stages)
-    return Backbone(trunk, region_head, region_channels, is_transformer(stages))
+    if trained is not None:
+        _take_trunk(trunk, trained, name)
+    is_head_new = is_transformer(stages) or trained is not None
+    return Backbone(trunk, region_head, region_channels, is_head_new)
+
+
+def trained_network(weights: str) -> Path | None:
+    """Find the weights file of a network of fdps that backbone weights mean.
+
+    Args:
+        weights: As for :func:`build_backbone`.
+
+    Returns:
+        ``None`` where they mean something else, or nothing that is there.
+    """
+    if weights in {"none", *FETCHED}:
+        return None
+    path = weights_file(weights)
+    try:
+        with safe_open(path, framework="np") as file:
+            return path if "fdps" in (file.metadata() or {}) else None
+    except (SafetensorError, OSError):
+        return None
+
+
+def _take_trunk(trunk: Trunk, path: Path, name: str) -> None:
+    """Give a trunk the weights of a trained one."""
+    described, prefix = describe_weights(path).model, "backbone."
+    state = {
+        key.removeprefix(prefix): tensor
+        for key, tensor in read_state(path).items()
+        if key.startswith(prefix)
+    }
+    own = trunk.state_dict()
+    wanted = [key for key in own if not key.endswith("num_batches_tracked")]
+    if any(key not in state or state[key].shape != own[key].shape for key in wanted):
+        raise ModelError(
+            f"the trunk of {path} is not that of {name}: it is of {described.backbone}, "
+            f"norm = {described.norm!r}",
+            hint="set model.backbone and model.norm as in the recipe that it was trained by",
+        )
+    trunk.load_state_dict(state, strict=False)
 
 
 def _cut_torchvision(name: str, weights: str, norm: str) -> Cut:

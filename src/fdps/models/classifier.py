@@ -64,12 +64,9 @@ def load_state(
     wrong = [name for name in shapes if name in state and state[name].shape != shapes[name]]
     if missing or wrong:
         named = f"missing {missing[0]}" if missing else f"shape of {wrong[0]} differs"
-        is_whole = any(key.startswith("roi_heads.") for key in state)
         raise ModelError(
             f"{weights} does not fit {name}: {named} "
             f"({len(missing)} missing, {len(wrong)} of another shape)",
-            hint="a whole network of fdps begins a run by train.start_from, not by its backbone"
-            if is_whole
-            else f"the file must hold a {source} state dict",
+            hint=f"the file must hold a {source} state dict",
         )
     net.load_state_dict({name: state[name] for name in shapes}, strict=False)

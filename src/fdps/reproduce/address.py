@@ -3,10 +3,10 @@
 import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 from fdps.config import Recipe
 from fdps.engine.run_folder import science_of
+from fdps.weights_file import weights_file
 
 LENGTH = 16
 
@@ -25,7 +25,7 @@ def address(recipe: Recipe, data: str, begins_from: str = "") -> str:
     Returns:
         Sixteen hexadecimal digits.
     """
-    weights = Path(recipe.model.backbone_weights)
+    weights = weights_file(recipe.model.backbone_weights)
     train = replace(recipe.train, start_from="")
     model = recipe.model
     if weights.is_file():

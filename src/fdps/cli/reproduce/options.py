@@ -43,7 +43,9 @@ class Setting:
     ] = None
     backbone_weights: Annotated[
         str | None,
-        typer.Option(help="FILE (safetensors), imagenet or none, instead of the recipes'."),
+        typer.Option(
+            help="FILE (safetensors), a trained network, imagenet or none, instead of the recipes'."
+        ),
     ] = None
     configs: Annotated[
         Path | None,

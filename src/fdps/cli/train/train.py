@@ -20,7 +20,9 @@ def train(
     roots: Roots = None,
     backbone_weights: Annotated[
         str | None,
-        typer.Option(help="FILE (safetensors), imagenet or none, instead of the recipe's."),
+        typer.Option(
+            help="FILE (safetensors), a trained network, imagenet or none, instead of the recipe's."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
