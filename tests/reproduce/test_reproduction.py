@@ -9,10 +9,12 @@ from fdps.engine.train import train
 from fdps.errors import UsageError
 from fdps.predictions import data_hash, load_predictions
 from fdps.reproduce.bench import Bench
-from fdps.reproduce.one_run import DONE_FILE, is_finished, perform, read_done
-from fdps.reproduce.plan import Choice
+from fdps.reproduce.cost import estimate
+from fdps.reproduce.one_run import DONE_FILE, PREDICTIONS, Order, is_finished, perform, read_done
+from fdps.reproduce.plan import Choice, Planner
 from fdps.reproduce.reproduction import Machine, Reproduction
 from fdps.reproduce.targets import find_targets
+from fdps.reproduce.variants import VARIANTS
 
 
 @pytest.fixture
@@ -144,6 +146,18 @@ def test_a_reproduction_that_is_interrupted_goes_on(bench: Bench, tmp_path: Path
     alone = tmp_path / "alone"
     weights = train(first.recipe, bench.training(), alone)
     assert weights.read_bytes() == (first.folder / "weights.safetensors").read_bytes()
+
+
+def test_the_cost_of_two_steps_is_known_before_their_detector_is_trained(
+    bench: Bench, tmp_path: Path
+) -> None:
+    planner = Planner(bench, tiny_choice(), tmp_path / "out", bench.training())
+    run = planner.run(VARIANTS["tcts"], 0)
+    order = Order(run, bench, "cpu", 1, (PREDICTIONS,), data_hash(bench.test()))
+    found = estimate([order], bench.training(), len(bench.test()), 1, planner.out)
+    assert found.hours > 0
+    assert found.measured == {"three steps each": 1}
+    assert not run.folder.exists()
 
 
 def test_the_tiny_settings_are_known_fields() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fdps.config import ModelConfig, TwoStepConfig
 from fdps.durable import write_file
 from fdps.engine.checkpoint import FOLDER, NAME
 from fdps.engine.trial import GIB, try_steps
@@ -154,7 +155,11 @@ def _tried(order: Order, training: SceneSet, out: Path) -> Speed:
     name = f"{name}, {order.threads} threads, {order.device}, {len(training)} scenes"
     kept = _kept(out)
     if name not in kept:
-        tried = replace(recipe, train=replace(recipe.train, start_from="", device=order.device))
+        tried = replace(
+            recipe,
+            model=_with_a_detector(order),
+            train=replace(recipe.train, start_from="", device=order.device),
+        )
         with _threads(order.threads):
             trial = try_steps(tried, training)
         kept[name] = {"step_s": trial.step_s, "checkpoint_gib": trial.checkpoint_gib}
@@ -165,6 +170,17 @@ def _tried(order: Order, training: SceneSet, out: Path) -> Speed:
     n_kept = min(recipe.train.keep_last, recipe.train.epochs) + 1
     run_gib = n_kept * checkpoint_gib
     return Speed(step_s, step_s / recipe.train.batch_size, run_gib, "three steps each")
+
+
+def _with_a_detector(order: Order) -> ModelConfig | TwoStepConfig:
+    """Return the model of a run; in two steps with a detector that is there already.
+
+    The one of the recipe may not be trained yet, and a step costs the same behind any.
+    """
+    model, before = order.run.recipe.model, order.run.begins_from
+    if isinstance(model, TwoStepConfig) and before is not None and not is_trained(before):
+        return replace(model, detector="drawn-people")
+    return model
 
 
 def _kept(out: Path) -> dict[str, Any]:
