@@ -1,5 +1,6 @@
 """Many runs at a time: their order, their failures, and an interruption."""
 
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from fake.reproduced import Events, note_order, tiny_bench, tiny_choice, wait_for_ever
 from fdps.errors import ModelError, ResourceError
 from fdps.reproduce.one_run import Order
-from fdps.reproduce.queue import perform_all
+from fdps.reproduce.queue import perform_all, tell_parent
 from fdps.reproduce.reproduction import Machine, Reproduction
 from fdps.reproduce.targets import find_targets
 
@@ -49,3 +50,12 @@ def test_an_interruption_asks_every_process_to_stop_and_waits_for_it(orders: lis
 
 def test_nothing_to_do_is_done_at_once() -> None:
     assert perform_all([], 1, Events()) == {}
+
+
+def test_a_run_whose_parent_is_gone_stops_as_if_asked_to() -> None:
+    answers, answer = Pipe(duplex=False)
+    tell_parent(answer, ("train", 1, 2))
+    assert answers.recv() == ("train", 1, 2)
+    answers.close()
+    with pytest.raises(KeyboardInterrupt):
+        tell_parent(answer, ("train", 2, 2))

@@ -171,7 +171,7 @@ def _child(answer: Connection, order: Order, work: Perform) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     torch.set_num_threads(order.threads)
     try:
-        work(order, lambda stage, done, total: answer.send((stage, done, total)))
+        work(order, lambda *progress: tell_parent(answer, progress))
         answer.send(None)
     except KeyboardInterrupt:
         pass
@@ -179,6 +179,14 @@ def _child(answer: Connection, order: Order, work: Perform) -> None:
         answer.send(ResourceError(str(error), hint=error.hint))
     except FdpsError as error:
         answer.send(error)
+
+
+def tell_parent(answer: Connection, progress: tuple[str, int, int]) -> None:
+    """Send progress to the parent; if it is gone, stop as if asked to, with a checkpoint."""
+    try:
+        answer.send(progress)
+    except BrokenPipeError:
+        raise KeyboardInterrupt from None
 
 
 def _interrupt(number: int, frame: object) -> None:
