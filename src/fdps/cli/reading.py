@@ -1,7 +1,7 @@
 """Explain the hits of a search: levels, wrong candidates to expect, and the verdict."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,9 @@ from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.cli.search.options import Ranking
-    from fdps.search import Filters, Index
-    from fdps.search.results.calibration import Calibration
+    from fdps.query import QueryPerson
+    from fdps.search import ArchivedPerson, Filters, Index
+    from fdps.search.results.calibration import Calibration, Level
     from fdps.structures import Hit
 
 
@@ -32,18 +33,22 @@ class Reading:
     Args:
         n_people: In the archive.
         model: As the user names it.
-        calibration: Tells the levels of the hits; ``None`` if there is none, or it does not apply.
+        n_like: Pictures of the person.
+        calibration: Tells what the similarities are worth; ``None`` if there is none.
         why: Why there is no calibration, if there might be one.
-        no_levels: Why the calibration of the model does not apply to these hits.
+        levels: Level of each hit, by item; empty without a calibration.
+        go_by: What the levels go by, where the order of the hits goes by something else.
         no_verdict: Why it cannot be told whether the person is in the archive.
         nobody: Why there is no hit, where the search left people out.
     """
 
     n_people: int
     model: str
+    n_like: int = 1
     calibration: "Calibration | None" = None
     why: str = ""
-    no_levels: str = ""
+    levels: "Mapping[int, Level]" = field(default_factory=dict)
+    go_by: str = ""
     no_verdict: str = ""
     nobody: str = ""
 
@@ -54,7 +59,7 @@ class Reading:
         model: str,
         hits: "Sequence[Hit]",
         *,
-        n_like: int,
+        like: "Sequence[QueryPerson | ArchivedPerson]",
         n_unlike: int,
         ranking: "Ranking",
         filters: "Filters",
@@ -65,22 +70,24 @@ class Reading:
             index: The archive.
             model: As the user names it, else as the archive does.
             hits: What was found.
-            n_like: Pictures of the person.
-            n_unlike: Pictures of others.
+            like: Pictures of the person.
+            n_unlike: Number of pictures of others.
             ranking: Which hits were wanted.
             filters: Whom the search looked at.
         """
         from fdps.embedders.info import calibration_of
-        from fdps.search.results.claims import why_no_levels, why_no_verdict
+        from fdps.search.results.claims import levels_go_by, levels_of, why_no_verdict
 
         calibration, why = calibration_of(index, model)
-        no_levels = why_no_levels(n_like, n_unlike, ranking.rerank)
+        pictures = [person.embedding for person in like]
         return cls(
             n_people=len(index),
             model=model,
-            calibration=None if no_levels else calibration,
+            n_like=len(like),
+            calibration=calibration,
             why=why,
-            no_levels=no_levels,
+            levels=levels_of(hits, calibration, index.store, pictures, n_unlike=n_unlike),
+            go_by=levels_go_by(len(like), n_unlike, ranking.rerank),
             no_verdict=why_no_verdict(filters, ranking.least, is_in_a_row=ranking.appearances),
             nobody="" if hits else _why_nobody(index, filters, ranking),
         )
@@ -93,48 +100,43 @@ class Reading:
         nobody = {"nobody": self.nobody} if self.nobody else {}
         calibration = self.calibration
         if calibration is None:
-            why = self.no_levels or self.why or "the model is not calibrated"
+            why = self.why or "the model is not calibrated"
             return {"calibration": None, "verdict": None, "why": why, **nobody}
+        no_verdict = self.go_by or self.no_verdict
+        n_compared = self.n_people * self.n_like
         return {
             "calibration": {
                 "data": calibration.data,
                 "model_hash": calibration.model_hash,
                 "thresholds": {
-                    "strong": mark(calibration, calibration.strong, self.n_people),
-                    "worth_a_look": mark(calibration, calibration.worth_a_look, self.n_people),
+                    "strong": mark(calibration, calibration.strong, n_compared),
+                    "worth_a_look": mark(calibration, calibration.worth_a_look, n_compared),
                 },
             },
-            "verdict": None
-            if self.no_verdict
-            else calibration.verdict(hit.similarity for hit in hits),
-            **({"why": self.no_verdict} if self.no_verdict else {}),
+            "verdict": None if no_verdict else calibration.verdict(h.similarity for h in hits),
+            **({"why": no_verdict} if no_verdict else {}),
             **nobody,
         }
 
     def lines(self, hits: "Sequence[Hit]") -> list[str]:
         """Say it to people."""
-        from fdps.search.results.claims import expectation
+        from fdps.search.results.claims import sentences
 
-        if self.no_levels:
-            return [f"Reading No levels and no verdict: {self.no_levels}."]
-        calibration = self.calibration
-        if calibration is None:
+        if self.calibration is None:
             reason = self.why or "Not calibrated: how many of these are wrong is not known"
             return [
                 f"Reading {reason}. To learn it:",
                 f"        fdps models calibrate {self.model or 'MODEL'} --data KIND --root DIR",
             ]
-        about = "at most about" if self.no_verdict else "about"  # a filter leaves fewer people
-        lines = [f"Reading {expectation(calibration, self.n_people, about=about)}"]
-        if self.no_verdict:
-            lines.append(f"        No verdict on whether the person is here: {self.no_verdict}.")
-        elif calibration.verdict(hit.similarity for hit in hits) == "probably_not_present":
-            share = calibration.found_at(calibration.worth_a_look)
-            lines.append(
-                '        Probably not here: nobody reaches "worth a look". Of people who were, '
-                f"{share:.0%} did ({calibration.data or 'calibration data'})."
-            )
-        return lines
+        said = sentences(
+            self.calibration,
+            hits,
+            self.n_people,
+            n_like=self.n_like,
+            go_by=self.go_by,
+            no_verdict=self.no_verdict,
+        )
+        return [f"{'Reading' if not n else '       '} {line}" for n, line in enumerate(said)]
 
 
 def _why_nobody(index: "Index", filters: "Filters", ranking: "Ranking") -> str:

@@ -531,19 +531,44 @@ def test_the_nearest_camera_is_named(
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--unlike-item", "2"], "who the person is not"),
-        (["--item", "2"], "2 pictures"),
-        (["--rerank", "expansion"], "expansion"),
+        (["--unlike-item", "2"], "the one picture of the person that it is most like"),
+        (["--item", "2"], "the one picture of the person that it is most like"),
+        (["--rerank", "expansion"], "goes by its similarity"),
     ],
+    ids=["somebody else", "two pictures", "re-ranked"],
 )
-def test_there_are_no_levels_for_scores_that_were_not_calibrated(
+def test_levels_compare_with_the_one_picture_that_a_hit_is_most_like(
     calibrated: Path, options: list[str], why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ask(calibrated, "--item", 1, *options, "--json") == 0
     result = found(capsys)
-    assert {hit["level"] for hit in result["hits"]} == {None}
-    assert (result["verdict"], result["calibration"]) == (None, None)
+    pictures = [1, 2] if options[0] == "--item" else [1]
+    with Index.open(calibrated / "event.fdps") as index:
+        like = [index.person(item).embedding for item in pictures]
+        for hit in result["hits"]:
+            row = index.person(hit["item"]).embedding
+            assert hit["level"] == LEVELS.level(max(float(one @ row) for one in like))
+    assert result["verdict"] is None
     assert why in result["why"]
+    strong = result["calibration"]["thresholds"]["strong"]
+    wrong = LEVELS.expected_wrong(LEVELS.strong, result["n_people"] * len(pictures)).mean
+    assert strong["expected_wrong"] == pytest.approx(wrong)
+    assert ask(calibrated, "--item", 1, *options) == 0
+    text = capsys.readouterr().out
+    assert "expect at most about" in text
+    assert why in text
+
+
+def test_the_level_of_an_appearance_is_that_of_its_best_sighting(
+    calibrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(calibrated, "--item", 1, "--item", 2, "--appearances", "--json") == 0
+    result = found(capsys)
+    with Index.open(calibrated / "event.fdps") as index:
+        like = [index.person(item).embedding for item in (1, 2)]
+        for row in result["appearances"]:
+            best = index.person(row["best"]["item"]).embedding
+            assert row["level"] == LEVELS.level(max(float(one @ best) for one in like))
 
 
 @pytest.mark.parametrize("value", ["nan", "7", "-1.01", "inf"])

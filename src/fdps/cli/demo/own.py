@@ -317,11 +317,19 @@ def _show_json(shown: _Shown) -> None:
 
 
 def _figures(person: "SeenPerson", calibration: "Calibration | None") -> dict[str, Any]:
+    appearances, perhaps = (
+        [one.as_found for one in some] for some in (person.appearances, person.perhaps)
+    )
+    levels = {
+        one.best.item: calibration.level(one.best.similarity)
+        for one in (*appearances, *perhaps)
+        if calibration is not None
+    }
     return {
         "item": person.key.item,
         "n_scenes": person.n_scenes,
         "stays": person.stays,
         "least_similarity": person.least_similarity,
-        "appearances": appearance_rows([one.as_found for one in person.appearances], calibration),
-        "perhaps": appearance_rows([one.as_found for one in person.perhaps], calibration),
+        "appearances": appearance_rows(appearances, levels),
+        "perhaps": appearance_rows(perhaps, levels),
     }

@@ -66,7 +66,7 @@ class Answer:
         elif self.appearances is None:
             show_hits(self.found)
         else:
-            show_appearances(self.appearances, self.reading.calibration)
+            show_appearances(self.appearances, self.reading.levels)
         print("\n".join(self.reading.lines([candidate.hit for candidate in self.found])))
         print(f"Note    {NO_PROOF}")
 
@@ -115,8 +115,7 @@ class Answer:
 
         in_a_row = {}
         if self.appearances is not None:
-            rows = appearance_rows(self.appearances, self.reading.calibration)
-            in_a_row["appearances"] = rows
+            in_a_row["appearances"] = appearance_rows(self.appearances, self.reading.levels)
         return {
             "archive": self.archive,
             "n_people": self.reading.n_people,

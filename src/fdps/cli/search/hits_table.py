@@ -1,6 +1,6 @@
 """The tables that ``fdps search`` prints: hits, or the appearances of ``--appearances``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fdps.cli.search.question import described
@@ -8,7 +8,7 @@ from fdps.names import printable
 
 if TYPE_CHECKING:
     from fdps.search import Appearance, SceneRecord
-    from fdps.search.results.calibration import Calibration
+    from fdps.search.results.calibration import Level
     from fdps.search.results.candidates import Candidate
 
 UNKNOWN = "—"
@@ -33,19 +33,16 @@ def show_hits(found: "Sequence[Candidate]") -> None:
     )
 
 
-def show_appearances(
-    appearances: "Sequence[Appearance]", calibration: "Calibration | None" = None
-) -> None:
+def show_appearances(appearances: "Sequence[Appearance]", levels: "Mapping[int, Level]") -> None:
     """Print appearances, best first, with what is known of them: level, times and camera.
 
     Args:
         appearances: Appearances that a search found.
-        calibration: Calibration of the model. It counted single sightings, so the level is that of
-            the best one.
+        levels: Level of the best sighting of each, by its item.
     """
     columns = {
         "item": [str(found.best.item) for found in appearances],
-        "level": [_level(found, calibration) or UNKNOWN for found in appearances],
+        "level": [levels.get(found.best.item) or UNKNOWN for found in appearances],
         "when": [_when(found) or UNKNOWN for found in appearances],
         "camera": [found.first.camera or UNKNOWN for found in appearances],
         "seen": [f"{len(found)}×" for found in appearances],
@@ -60,14 +57,14 @@ def show_appearances(
 
 
 def appearance_rows(
-    appearances: "Sequence[Appearance]", calibration: "Calibration | None" = None
+    appearances: "Sequence[Appearance]", levels: "Mapping[int, Level]"
 ) -> list[dict[str, Any]]:
-    """Return one object per appearance for JSON, best first."""
+    """Return one object per appearance for JSON, best first; the level is of its best sighting."""
     return [
         {
             "rank": rank,
             "similarity": found.similarity,
-            "level": _level(found, calibration),
+            "level": levels.get(found.best.item),
             "n_sightings": len(found),
             "items": list(found.items),
             "camera": found.first.camera,
@@ -106,10 +103,6 @@ def _print_ranked(
     for row, (similarity, place) in enumerate(zip(similarities, places, strict=True)):
         cells = "  ".join(f"{columns[name][row]:<{width}}" for name, width in widths.items())
         print(f"  {row + 1:>4}  {similarity:>10.3f}  {cells}  {place}")
-
-
-def _level(found: "Appearance", calibration: "Calibration | None") -> str | None:
-    return calibration.level(found.best.similarity) if calibration else None
 
 
 def _end(scene: "SceneRecord") -> dict[str, Any]:

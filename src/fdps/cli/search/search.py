@@ -72,12 +72,12 @@ def search(
             index,
             model.place(index.info),
             hits,
-            n_like=len(like),
+            like=like,
             n_unlike=len(unlike),
             ranking=ranking,
             filters=filters,
         )
-        found = candidates(index, hits, reading.calibration)
+        found = candidates(index, hits, reading.levels)
         answer = Answer(archive, index, asked, found, reading, found_in_a_row)
         if output.save:  # saved before anything is printed: a closed pipe must not cost the files
             saved = answer.save(output.save, bystanders=output.bystanders)

@@ -4,10 +4,11 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fdps.errors import UsageError
-from fdps.search.results.calibration import Calibration, Level
+from fdps.search.results.calibration import Level
 from fdps.search.results.formats import COCO_CATEGORIES, coco_annotation, mot_line
 from fdps.search.store import SceneRecord
 from fdps.structures import Hit
@@ -46,22 +47,17 @@ class Candidate:
 
 
 def candidates(
-    index: "Index", hits: Sequence[Hit], calibration: Calibration | None = None
+    index: "Index", hits: Sequence[Hit], levels: Mapping[int, Level] = MappingProxyType({})
 ) -> list[Candidate]:
     """Look up what an archive knows about hits.
 
     Args:
         index: The archive that was searched.
         hits: Hits, best first.
-        calibration: Calibration that tells the levels.
+        levels: Level of each hit, by its item (:func:`fdps.search.results.claims.levels_of`).
     """
     return [
-        Candidate(
-            rank,
-            hit,
-            calibration.level(hit.similarity) if calibration else None,
-            hit.record or index.scene(hit.scene),
-        )
+        Candidate(rank, hit, levels.get(hit.item), hit.record or index.scene(hit.scene))
         for rank, hit in enumerate(hits, start=1)
     ]
 

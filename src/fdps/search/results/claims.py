@@ -10,15 +10,24 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from fdps.search.results.calibration import Calibration
+from fdps.search.results.calibration import Calibration, Level
 from fdps.search.store import EVERYBODY, Filters, Store
+from fdps.structures import Hit
+
+LEVELS_OF_SEVERAL = (
+    "The order counts all pictures and verdicts; the level of a candidate compares it with the one "
+    "picture of the person that it is most like."
+)
+LEVELS_OF_RERANKED = (
+    "The order is not that of the similarity; the level of a candidate goes by its similarity."
+)
 
 
-def why_no_levels(n_like: int, n_unlike: int, rerank: str) -> str:
-    """Say why the levels of a calibration do not apply to a search.
+def levels_go_by(n_like: int, n_unlike: int, rerank: str) -> str:
+    """Say what the levels of a search go by where its order goes by something else.
 
     A calibration counts comparisons of one picture with one sighting. Other scores, such as a mean
-    over several pictures, are distributed otherwise.
+    over several pictures, are distributed otherwise, so levels do not go by those.
 
     Args:
         n_like: Number of pictures of the person.
@@ -26,13 +35,40 @@ def why_no_levels(n_like: int, n_unlike: int, rerank: str) -> str:
         rerank: Order of the hits, if it is not that of the similarity.
 
     Returns:
-        The reason; empty where the levels apply.
+        A sentence; empty where levels and order go by the same similarity.
     """
-    if n_unlike:
-        return "similarities that count who the person is not are not calibrated"
-    if n_like > 1:
-        return f"mean similarities to {n_like} pictures are not calibrated, those to one are"
-    return f"hits re-ranked by {rerank} are not calibrated" if rerank else ""
+    if n_unlike or n_like > 1:
+        return LEVELS_OF_SEVERAL
+    return LEVELS_OF_RERANKED if rerank else ""
+
+
+def levels_of(
+    hits: Sequence[Hit],
+    calibration: Calibration | None,
+    store: Store,
+    like: Sequence[Float[np.ndarray, " D"]],
+    *,
+    n_unlike: int = 0,
+) -> dict[int, Level]:
+    """Return the level of each hit, by item: that of the one picture it is most like.
+
+    Args:
+        hits: What a search found.
+        calibration: Of the model; without one there are no levels.
+        store: The archive that was searched.
+        like: Embeddings of the pictures of the person, of unit length, at least one.
+        n_unlike: Number of pictures of others, which order the hits as well.
+    """
+    if calibration is None:
+        return {}
+    if len(like) == 1 and not n_unlike:  # the similarity is that to the picture
+        return {hit.item: calibration.level(hit.similarity) for hit in hits}
+    people = store.people([hit.item for hit in hits])
+    likeness = most_alike(like, [person.embedding for person in people])
+    return {
+        person.item: calibration.level(similarity)
+        for person, similarity in zip(people, likeness.tolist(), strict=True)
+    }
 
 
 def most_alike(
@@ -130,6 +166,40 @@ def expectation(
         f"With {n_people:,} people indexed{pictures}, expect {about} {strong} wrong hits at "
         f'"strong" and {look} at "worth a look".'
     )
+
+
+def sentences(
+    calibration: Calibration,
+    hits: Sequence[Hit],
+    n_people: int,
+    *,
+    n_like: int,
+    go_by: str,
+    no_verdict: str,
+) -> list[str]:
+    """Say how the hits of a search are to be read, in one sentence or two.
+
+    Args:
+        calibration: Of the model.
+        hits: What was found.
+        n_people: In the archive.
+        n_like: Number of pictures of the person.
+        go_by: What :func:`levels_go_by` says.
+        no_verdict: What :func:`why_no_verdict` says.
+    """
+    about = "at most about" if go_by or no_verdict else "about"  # filters leave fewer people
+    said = [expectation(calibration, n_people, about=about, n_pictures=n_like)]
+    if go_by:
+        said.append(go_by)
+    elif no_verdict:
+        said.append(f"No verdict on whether the person is here: {no_verdict}.")
+    elif calibration.verdict(hit.similarity for hit in hits) == "probably_not_present":
+        share = calibration.found_at(calibration.worth_a_look)
+        said.append(
+            'Probably not here: nobody reaches "worth a look". Of people who were, '
+            f"{share:.0%} did ({calibration.data or 'calibration data'})."
+        )
+    return said
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,7 @@
 """A search as REST asks for it, and its answer."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from fdps.errors import UsageError
 from fdps.search.index import Index
 from fdps.search.query.wanted import Person
 from fdps.search.results.calibration import Calibration, Level
-from fdps.search.results.claims import expectation, most_alike, why_no_verdict
+from fdps.search.results.claims import levels_go_by, levels_of, sentences, why_no_verdict
 from fdps.search.store import Filters
 from fdps.serve.api.schemas import (
     LARGEST_ITEM,
@@ -31,19 +31,10 @@ from fdps.serve.problems import not_found, problem
 from fdps.serve.searching import Answer, Question
 from fdps.serve.security.users import User
 from fdps.serve.settings import ServeSettings
-from fdps.structures import Hit
 
 NOTHING_LEARNT = (
     "Not calibrated: how many of these are wrong is not known. "
     "fdps models calibrate learns it from people who are known."
-)
-LEVELS_OF_SEVERAL = (
-    "The order counts all pictures and verdicts; the level of a candidate compares it with the one "
-    "picture of the person that it is most like."
-)
-
-LEVELS_OF_RERANKED = (
-    "The order is not that of the similarity; the level of a candidate goes by its similarity."
 )
 
 
@@ -192,39 +183,25 @@ def item_of(text: str) -> int:
 def _shown(
     archive: ServedArchive, index: Index, body: SearchIn, question: Question, answer: Answer
 ) -> SearchOut:
-    # The scale of a search that is more than one picture is not that of the calibration.
-    is_joined = len(question.like) > 1 or bool(question.unlike) or bool(question.rerank)
+    go_by = levels_go_by(len(question.like), len(question.unlike), question.rerank)
     calibration, _ = archive.calibrated(index)
     spread = answer.spread
+    pictures = [one if isinstance(one, np.ndarray) else one.embedding for one in question.like]
+    n_unlike = len(question.unlike)
+    levels = levels_of(answer.hits, calibration, index.store, pictures, n_unlike=n_unlike)
     return SearchOut(
         archive=archive.key,
         n_people=answer.n_people,
         n_looked_at=answer.n_looked_at,
         took_ms=0,
         histogram=HistogramOut(edges=list(spread.edges), counts=list(spread.counts)),
-        marks=None if is_joined else marks_of(calibration),
+        # The scale of a search that is more than one picture is not that of the calibration.
+        marks=None if go_by else marks_of(calibration),
         expected_wrong=_wrong(calibration, answer.n_people * len(question.like)),
-        reading=_reading(calibration, question, answer, is_joined=is_joined),
+        reading=_reading(calibration, question, answer, go_by),
         unrecorded=answer.unrecorded,
-        hits=_hits(archive, index, answer, _levels(calibration, index, question, answer.hits)),
+        hits=_hits(archive, index, answer, levels),
     )
-
-
-def _levels(
-    calibration: Calibration | None, index: Index, question: Question, hits: Sequence[Hit]
-) -> dict[int, Level]:
-    """Return the level of each hit, by item: that of the one picture it is most like."""
-    if calibration is None:
-        return {}
-    if len(question.like) == 1 and not question.unlike:  # the similarity is to that picture
-        return {hit.item: calibration.level(hit.similarity) for hit in hits}
-    people = index.store.people([hit.item for hit in hits])
-    pictures = [one if isinstance(one, np.ndarray) else one.embedding for one in question.like]
-    likeness = most_alike(pictures, [person.embedding for person in people])
-    return {
-        person.item: calibration.level(similarity)
-        for person, similarity in zip(people, likeness.tolist(), strict=True)
-    }
 
 
 def _hits(
@@ -258,7 +235,7 @@ def _wrong(calibration: Calibration | None, n_compared: int) -> MarksOut | None:
 
 
 def _reading(
-    calibration: Calibration | None, question: Question, answer: Answer, *, is_joined: bool
+    calibration: Calibration | None, question: Question, answer: Answer, go_by: str
 ) -> str:
     """Say in a sentence or two how the candidates are to be read."""
     if calibration is None:
@@ -266,18 +243,12 @@ def _reading(
     no_verdict = why_no_verdict(
         question.filters, question.min_similarity, is_in_a_row=question.appearances
     )
-    about = "at most about" if no_verdict or is_joined else "about"
-    said = expectation(calibration, answer.n_people, about=about, n_pictures=len(question.like))
-    if is_joined:
-        is_one = len(question.like) == 1 and not question.unlike
-        return f"{said} {LEVELS_OF_RERANKED if is_one else LEVELS_OF_SEVERAL}"
-    if no_verdict:
-        return f"{said} No verdict on whether the person is here: {no_verdict}."
-    verdict = calibration.verdict(hit.similarity for hit in answer.hits)
-    if verdict == "probably_not_present":
-        share = calibration.found_at(calibration.worth_a_look)
-        said += (
-            ' Probably not here: nobody reaches "worth a look". Of people who were, '
-            f"{share:.0%} did ({calibration.data or 'calibration data'})."
-        )
-    return said
+    said = sentences(
+        calibration,
+        answer.hits,
+        answer.n_people,
+        n_like=len(question.like),
+        go_by=go_by,
+        no_verdict=no_verdict,
+    )
+    return " ".join(said)
