@@ -142,9 +142,15 @@ def centre_similarities(run: Path) -> Float[np.ndarray, " P"]:
 
 
 def plot_centres(
-    oim: Float[np.ndarray, " P"], boim: Float[np.ndarray, " P"], n_bins: int = 50
+    oim: Float[np.ndarray, " P"], boim: Float[np.ndarray, " Q"], n_bins: int = 50
 ) -> "Figure":
-    """Plot Fig. 4c: how alike the centres of different identities are under either loss."""
+    """Plot Fig. 4c: how alike the centres of different identities are under either loss.
+
+    Args:
+        oim: Similarities of all pairs, as :func:`centre_similarities` has them.
+        boim: The same under BOIM, where other identities may have been seen.
+        n_bins: Bars of the histogram.
+    """
     figure, axes = new_figure("(c) Similarity of centres")
     both = np.concatenate([oim, boim])
     if len(both):
