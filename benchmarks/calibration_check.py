@@ -25,7 +25,7 @@ from PIL import Image
 
 import fdps
 from fdps.data import load_scenes
-from fdps.data.mat import read_variable
+from fdps.data.parsing.mat import read_variable
 from fdps.engine.predict import predict
 from fdps.errors import FdpsError
 from fdps.predictions import load_predictions, save_predictions

@@ -20,7 +20,7 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 
 from fdps.data import load_scenes
-from fdps.data.mat import read_variable
+from fdps.data.parsing.mat import read_variable
 
 N_SCENES, N_PEOPLE = 20_000, 5
 REPEATS = 3

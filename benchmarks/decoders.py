@@ -27,9 +27,9 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from fdps.config import TrainConfig
 from fdps.data import load_scenes
-from fdps.data.augment import Augmentation
-from fdps.data.dataset import TrainingScenes, training_batches
 from fdps.data.synthetic import SyntheticConfig, draw_dataset
+from fdps.data.training.augment import Augmentation
+from fdps.data.training.dataset import TrainingScenes, training_batches
 from fdps.engine.run_log import environment
 from fdps.pictures import read_picture
 from fdps.structures import SceneSet

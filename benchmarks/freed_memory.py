@@ -77,9 +77,9 @@ def take_steps(scenes: Path, *, keep: bool) -> dict[str, Any]:
 
     from fdps.config import load_recipe
     from fdps.data import load_scenes
-    from fdps.data.augment import Augmentation
-    from fdps.data.dataset import TrainingScenes, training_batches
     from fdps.data.identities import contiguous
+    from fdps.data.training.augment import Augmentation
+    from fdps.data.training.dataset import TrainingScenes, training_batches
     from fdps.devices import keep_freed_memory
     from fdps.engine.processes import connect
     from fdps.engine.step import Learner

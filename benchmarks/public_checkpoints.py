@@ -32,7 +32,7 @@ from torch.nn.functional import normalize
 
 import fdps.models.roi_heads
 from fdps.data import load_scenes
-from fdps.data.dataset import load_sample
+from fdps.data.training.dataset import load_sample
 from fdps.models import build_system
 from fdps.models.convert import convert_checkpoint
 from fdps.models.weights import describe_weights, load_weights

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from fdps.cli.main import main as fdps
 from fdps.data import load_scenes
-from fdps.data.folder import write_folder
+from fdps.data.readers.folder import write_folder
 
 ONE_PERSON = (("0366", "0649"), ("0312", "0398"))
 """Portraits that show one person in one outfit, found by eye; they are one cut-out person."""

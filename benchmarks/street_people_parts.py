@@ -28,7 +28,7 @@ from models_table import measure
 
 from fdps.cli.main import main as fdps
 from fdps.data import load_scenes
-from fdps.data.folder import write_folder
+from fdps.data.readers.folder import write_folder
 from fdps.engine.run_log import environment
 from fdps.errors import FdpsError
 

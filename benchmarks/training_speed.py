@@ -25,10 +25,10 @@ import torch
 
 from fdps.config import LossConfig, Recipe, load_recipe
 from fdps.data import load_scenes
-from fdps.data.augment import Augmentation
-from fdps.data.dataset import Batch, TrainingScenes, training_batches
 from fdps.data.identities import contiguous
 from fdps.data.synthetic import SyntheticConfig, draw_dataset
+from fdps.data.training.augment import Augmentation
+from fdps.data.training.dataset import Batch, TrainingScenes, training_batches
 from fdps.engine.processes import connect
 from fdps.engine.run_log import environment
 from fdps.engine.step import Learner

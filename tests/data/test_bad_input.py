@@ -18,8 +18,8 @@ from fake import prw as fake_prw
 from fake import wildtrack as fake_wildtrack
 from fake.people import write_picture
 from fdps.cli.main import main
-from fdps.data import folder
 from fdps.data.findings import Findings
+from fdps.data.readers import folder
 from fdps.structures import SceneSet
 
 Damage = Callable[[Path], object]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fake.cutouts import person, write_cutouts, write_masked, write_places
 from fdps.boxes import is_valid
-from fdps.data import folder, load_scenes
+from fdps.data import load_scenes
 from fdps.data.collage import (
     Background,
     CollageConfig,
@@ -41,6 +41,7 @@ from fdps.data.collage.pieces import draw_piece
 from fdps.data.collage.scene import Ground, Thing, ground_of, lay_out, standing
 from fdps.data.collage.share import cast_of_scene
 from fdps.data.collage.sprite import light_gains, make_sprite
+from fdps.data.readers import folder
 from fdps.errors import ConfigError, MissingDataError, PictureError, UsageError
 from fdps.pictures import read_picture
 from fdps.structures import UNLABELLED, Scene, SceneSet

@@ -5,11 +5,12 @@ import pytest
 
 from fake.coco import write_coco
 from fake.prw import write_prw
-from fdps.data import KINDS, coco, folder, load_scenes
+from fdps.data import KINDS, load_scenes
 from fdps.data.check import check
-from fdps.data.coco_writer import write_coco as write_coco_files
 from fdps.data.detect_kind import kind_of, splits_of
-from fdps.data.folder import read_info, write_folder
+from fdps.data.readers import coco, folder
+from fdps.data.readers.coco_writer import write_coco as write_coco_files
+from fdps.data.readers.folder import read_info, write_folder
 from fdps.errors import DataError, MissingDataError, UsageError
 from fdps.pictures import StrPath, picture_size, read_picture
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fake.people import write_picture
-from fdps.data import coco, folder
-from fdps.data.coco_writer import write_coco
+from fdps.data.readers import coco, folder
+from fdps.data.readers.coco_writer import write_coco
 from fdps.errors import AnnotationError
 from fdps.structures import Query, Scene, SceneSet
 

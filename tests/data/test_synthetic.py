@@ -10,7 +10,7 @@ import pytest
 
 from fdps.analysis.colour_histogram import predict_by_colour
 from fdps.boxes import is_valid
-from fdps.data import folder
+from fdps.data.readers import folder
 from fdps.data.synthetic import SyntheticConfig, draw_dataset, draw_scene
 from fdps.data.synthetic.body import FACINGS, Pose
 from fdps.data.synthetic.figure import draw_figure

@@ -16,9 +16,9 @@ from fake.ranks import run_on_ranks
 from fake.runs import last_state, new_learner, tiny_recipe, write_scenes
 from fdps.config import LossConfig, Recipe, Source, to_toml
 from fdps.data import load_scenes
-from fdps.data.augment import Augmentation
-from fdps.data.coco_writer import write_coco
-from fdps.data.dataset import TrainingScenes, training_batches
+from fdps.data.readers.coco_writer import write_coco
+from fdps.data.training.augment import Augmentation
+from fdps.data.training.dataset import TrainingScenes, training_batches
 from fdps.engine.processes import Processes
 from fdps.engine.step import split
 from fdps.engine.train import train

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fake.runs import last_state, new_learner, tiny_recipe, write_scenes
 from fdps.config import LossConfig, Recipe
-from fdps.data.augment import Augmentation
-from fdps.data.dataset import TrainingScenes, training_batches
+from fdps.data.training.augment import Augmentation
+from fdps.data.training.dataset import TrainingScenes, training_batches
 from fdps.engine.step import Learner
 from fdps.engine.train import train
 from fdps.errors import TrainingDiverged

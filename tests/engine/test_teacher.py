@@ -16,8 +16,8 @@ from torch import Tensor
 from fake.ranks import run_on_ranks
 from fake.runs import SignalAt, last_state, tiny_recipe, write_scenes
 from fdps.config import Recipe
-from fdps.data.augment import Augmentation, Sample, mirror, zoom
-from fdps.data.dataset import TrainingScenes, training_batches
+from fdps.data.training.augment import Augmentation, Sample, mirror, zoom
+from fdps.data.training.dataset import TrainingScenes, training_batches
 from fdps.engine.processes import connect
 from fdps.engine.step import Learner
 from fdps.engine.train import train

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fake.runs import tiny_recipe, write_scenes
-from fdps.data.dataset import decoded_bytes
+from fdps.data.training.dataset import decoded_bytes
 from fdps.engine.trial import GIB, try_steps
 from fdps.errors import MissingDataError, ResourceError
 from fdps.structures import SceneSet

@@ -16,8 +16,8 @@ from fake.photos import write_photos
 from fake.runs import write_scenes
 from fake.videos import people_frames, write_video
 from fdps.data import load_scenes
-from fdps.data.folder import write_folder
 from fdps.data.identities import concatenate
+from fdps.data.readers.folder import write_folder
 from fdps.data.split_people import split_by_person
 from fdps.data.teacher import TEACHER_FILE, read_teacher, write_teacher
 from fdps.errors import AnnotationError, DataError, UsageError

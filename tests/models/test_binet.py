@@ -15,8 +15,8 @@ from fake.ranks import run_on_ranks
 from fake.runs import tiny_recipe, write_scenes
 from fake.tiny import CONFIG, N_PERSONS, picture, target
 from fdps.config import LossConfig, ModelConfig, Recipe
-from fdps.data.augment import Augmentation
-from fdps.data.dataset import TrainingScenes, training_batches
+from fdps.data.training.augment import Augmentation
+from fdps.data.training.dataset import TrainingScenes, training_batches
 from fdps.engine.processes import connect
 from fdps.engine.step import Learner
 from fdps.errors import ConfigError

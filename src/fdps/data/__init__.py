@@ -7,10 +7,10 @@ from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
-from fdps.data import coco, cuhk_sysu, cvat, folder, mot, movienet, prw, wildtrack
 from fdps.data.cache import cached
 from fdps.data.findings import Findings
-from fdps.data.reader import Reader
+from fdps.data.readers import coco, cuhk_sysu, cvat, folder, mot, movienet, prw, wildtrack
+from fdps.data.readers.reader import Reader
 from fdps.data.teacher import with_teacher
 from fdps.errors import MissingDataError, UsageError
 from fdps.pictures import StrPath

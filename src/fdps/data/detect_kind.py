@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from fdps.data import annotations_csv, folder, mot
-from fdps.data.csv_rows import read_rows
+from fdps.data.parsing.csv_rows import read_rows
+from fdps.data.readers import annotations_csv, folder, mot
 from fdps.errors import DataError, MissingDataError
 from fdps.pictures import StrPath
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fdps.data.folder import ANNOTATIONS, IMAGES, INFO, QUERIES, read_info
+from fdps.data.readers.folder import ANNOTATIONS, IMAGES, INFO, QUERIES, read_info
 from fdps.errors import DataError, UsageError
 from fdps.pictures import StrPath
 from fdps.structures import UNLABELLED, Query, Scene

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fdps.data.box_evidence import BoxEvidence
+from fdps.data.readers.box_evidence import BoxEvidence
 from fdps.errors import DataError
 
 _LOG = logging.getLogger("fdps.data")

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fdps.config import LossConfig, Recipe
-from fdps.data.dataset import Batch
+from fdps.data.training.dataset import Batch
 from fdps.engine.ema import WeightAverage
 from fdps.engine.optimizer import (
     build_optimizer,

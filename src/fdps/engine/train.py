@@ -13,8 +13,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from fdps.config import MACHINE_FIELDS, Recipe, TrainConfig
-from fdps.data.dataset import Batch, TrainingItems, training_batches
-from fdps.data.order import SceneFacts, epoch_batches
+from fdps.data.training.dataset import Batch, TrainingItems, training_batches
+from fdps.data.training.order import SceneFacts, epoch_batches
 from fdps.devices import bf16_instructions, keep_freed_memory
 from fdps.engine.checkpoint import newest_checkpoint, restore, save_checkpoint
 from fdps.engine.interrupt import stop_between_steps

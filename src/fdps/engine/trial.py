@@ -196,7 +196,7 @@ def _decoded_gib(recipe: Recipe, scenes: SceneSet) -> float:
     """Return the memory in GiB of the pictures that a training of this recipe keeps decoded."""
     if not recipe.train.decoded_gib:
         return 0.0
-    from fdps.data.dataset import decoded_bytes
+    from fdps.data.training.dataset import decoded_bytes
 
     needed = decoded_bytes(scenes) / GIB
     return needed if needed <= recipe.train.decoded_gib else 0.0

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from fdps.data.folder import write_folder
+from fdps.data.readers.folder import write_folder
 from fdps.labelling.label import Labelled
 from fdps.labelling.shards import Shard, ShardFrame, Shards
 from fdps.pictures import read_picture

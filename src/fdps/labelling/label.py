@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from fdps.boxes import clip, is_valid
-from fdps.data.folder import IMAGES, write_folder
+from fdps.data.readers.folder import IMAGES, write_folder
 from fdps.decoding.messages import DecodedFrame, Ending
 from fdps.decoding.pool import Decoders
 from fdps.decoding.sampling import DEFAULT_EVERY, Sampling

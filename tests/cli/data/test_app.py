@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fdps.cli.data.app import app, synth
-from fdps.data import folder
+from fdps.data.readers import folder
 from fdps.data.synthetic import PRESETS, SyntheticConfig
 from fdps.errors import ConfigError, UsageError
 

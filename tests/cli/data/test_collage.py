@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from fake.cutouts import write_cutouts, write_masked, write_places
 from fdps.cli.data.app import app
 from fdps.cli.data.collage import collage
-from fdps.data import folder
 from fdps.data.collage import CollageConfig
+from fdps.data.readers import folder
 from fdps.errors import ConfigError, MissingDataError, UsageError
 
 FEW = ["--scenes", "3", "--val-scenes", "2", "--test-scenes", "4", "--size", "160x120"]

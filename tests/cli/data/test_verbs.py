@@ -11,7 +11,7 @@ from fake.coco import write_coco, write_json
 from fake.prw import write_prw
 from fdps.cli.data.app import app
 from fdps.cli.main import main
-from fdps.data import coco, folder
+from fdps.data.readers import coco, folder
 from fdps.errors import UsageError
 
 

@@ -130,7 +130,7 @@ def _draw(config: "SyntheticConfig", out: Path, drawing: Drawing) -> None:
 
 def _summary(root: Path) -> dict[str, dict[str, int]]:
     """Read back what was written, and count it."""
-    from fdps.data.folder import read
+    from fdps.data.readers.folder import read
 
     summary = {}
     for split in ("train", "test"):

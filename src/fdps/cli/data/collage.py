@@ -171,7 +171,7 @@ def _whole(text: str, option: str) -> tuple[int, int]:
 
 def _report(out: Path, splits: tuple[str, ...], counts: dict[str, int], json_output: bool) -> None:
     """Read back what was written, and count it."""
-    from fdps.data.folder import read
+    from fdps.data.readers.folder import read
 
     rows: dict[str, dict[str, int]] = {}
     for split in splits:

@@ -58,7 +58,7 @@ def split(
     from dataclasses import replace
 
     from fdps.data.identities import concatenate
-    from fdps.data.query_list import by_rule
+    from fdps.data.parsing.query_list import by_rule
     from fdps.data.split_people import split_by_person
 
     if by != "person":
@@ -115,8 +115,8 @@ def _check_target(to: str, out: Path) -> None:
 
 
 def _write(to: str, out: Path, sets: "dict[str, SceneSet]", *, name: str, notes: str) -> None:
-    from fdps.data.coco_writer import write_coco
-    from fdps.data.folder import write_folder
+    from fdps.data.readers.coco_writer import write_coco
+    from fdps.data.readers.folder import write_folder
 
     if to == "folder":
         write_folder(out, sets, name=name, notes=notes)

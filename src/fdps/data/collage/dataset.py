@@ -14,7 +14,7 @@ from fdps.data.collage.cutouts import Person
 from fdps.data.collage.scene import draw_collage
 from fdps.data.collage.share import Share, share_out
 from fdps.data.drawn_folder import Progress, choose_queries, in_order, replaced_folder
-from fdps.data.folder import IMAGES, write_folder
+from fdps.data.readers.folder import IMAGES, write_folder
 from fdps.durable import named
 from fdps.errors import UsageError
 from fdps.pictures import StrPath
@@ -38,7 +38,7 @@ def make_collages(
     workers: int = 1,
     licence: str = "",
 ) -> None:
-    """Paste all splits and write them as a folder that :func:`fdps.data.folder.read` reads.
+    """Paste all splits and write them as a folder that :func:`fdps.data.readers.folder.read` reads.
 
     Equal configs and equal material give equal files, byte for byte, with the same versions of
     numpy and Pillow. Everything is made beside ``root`` first; an interruption leaves what was

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from fdps.data.drawn_folder import Progress, choose_queries, in_order, replaced_folder
-from fdps.data.folder import IMAGES, read_info, write_folder
+from fdps.data.readers.folder import IMAGES, read_info, write_folder
 from fdps.data.synthetic.config import SPLITS, SyntheticConfig, stream
 from fdps.data.synthetic.scene import draw_scene
 from fdps.durable import named
@@ -29,7 +29,7 @@ def draw_dataset(
     overwrite: bool = False,
     workers: int = 1,
 ) -> None:
-    """Draw both splits and write them as a folder that :func:`fdps.data.folder.read` reads.
+    """Draw both splits and write them as a folder that :func:`fdps.data.readers.folder.read` reads.
 
     Equal configs give equal files, byte for byte, with the same versions of numpy and Pillow.
     Everything is drawn beside ``root`` first; an interruption leaves what was there.

@@ -8,16 +8,16 @@ import numpy as np
 from jaxtyping import Float32
 
 from fdps.config import Recipe, TwoStepConfig
-from fdps.data.augment import Augmentation
-from fdps.data.crops import (
+from fdps.data.training.augment import Augmentation
+from fdps.data.training.crops import (
     Crops,
     TrainingCrops,
     annotated_crops,
     detected_crops,
     joined_crops,
 )
-from fdps.data.dataset import TrainingItems
-from fdps.data.order import SceneFacts
+from fdps.data.training.dataset import TrainingItems
+from fdps.data.training.order import SceneFacts
 from fdps.describer import CropDescriber
 from fdps.devices import check_device
 from fdps.embedders import find_model

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from fdps.config import CARD_PREFIX, Recipe, TwoStepConfig
 from fdps.crops import cut_scaled
-from fdps.data.augment import Sample
-from fdps.data.crops import Crops, joining_order
-from fdps.data.dataset import TrainingItems
+from fdps.data.training.augment import Sample
+from fdps.data.training.crops import Crops, joining_order
+from fdps.data.training.dataset import TrainingItems
 from fdps.describer import HeadDescriber
 from fdps.devices import check_device
 from fdps.embedders import find_model

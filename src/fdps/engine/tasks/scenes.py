@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from fdps.config import ModelConfig, Recipe
-from fdps.data.augment import Augmentation
-from fdps.data.dataset import TrainingScenes
-from fdps.data.order import SceneFacts
 from fdps.data.teacher import all_rows, teaching_hash
+from fdps.data.training.augment import Augmentation
+from fdps.data.training.dataset import TrainingScenes
+from fdps.data.training.order import SceneFacts
 from fdps.engine.processes import Processes
 from fdps.engine.tasks.task import Task
 from fdps.errors import AnnotationError

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fdps.config import Recipe
-from fdps.data.dataset import TrainingItems
-from fdps.data.order import SceneFacts
+from fdps.data.training.dataset import TrainingItems
+from fdps.data.training.order import SceneFacts
 from fdps.engine.processes import Processes
 from fdps.losses import Criterion
 from fdps.models.trainable import TrainableNet

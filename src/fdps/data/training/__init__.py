@@ -1,0 +1,1 @@
+"""Scenes on their way into a training: their order, how they are changed, and batches."""
