@@ -52,10 +52,9 @@ def test_nothing_to_do_is_done_at_once() -> None:
     assert perform_all([], 1, Events()) == {}
 
 
-def test_a_run_whose_parent_is_gone_stops_as_if_asked_to() -> None:
+def test_progress_of_a_run_whose_parent_is_gone_is_heard_by_nobody() -> None:
     answers, answer = Pipe(duplex=False)
     tell_parent(answer, ("train", 1, 2))
     assert answers.recv() == ("train", 1, 2)
     answers.close()
-    with pytest.raises(KeyboardInterrupt):
-        tell_parent(answer, ("train", 2, 2))
+    tell_parent(answer, ("train", 2, 2))

@@ -182,11 +182,13 @@ def _child(answer: Connection, order: Order, work: Perform) -> None:
 
 
 def tell_parent(answer: Connection, progress: tuple[str, int, int]) -> None:
-    """Send progress to the parent; if it is gone, stop as if asked to, with a checkpoint."""
-    try:
+    """Send progress to the parent.
+
+    If the parent is gone, nobody listens: :func:`_end_with_parent` stops the run after its step,
+    with a checkpoint, and an error here would come before that.
+    """
+    with suppress(BrokenPipeError):
         answer.send(progress)
-    except BrokenPipeError:
-        raise KeyboardInterrupt from None
 
 
 def _interrupt(number: int, frame: object) -> None:

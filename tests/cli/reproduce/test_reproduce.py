@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,27 @@ def test_without_scikit_learn_fig_4_says_what_to_install(tmp_path: Path) -> None
     assert ended.returncode == 2
     assert "pip install 'fdps[reproduce]'" in ended.stderr
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_whose_parent_is_killed_keeps_its_last_step(tmp_path: Path) -> None:
+    tiny_bench(tmp_path)
+    given = words(tmp_path, "table1", "--seeds", "1", "-q", "--set", "train.epochs=40")
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "fdps", *given], stderr=subprocess.PIPE, text=True
+    )
+    runs = tmp_path / "out" / "runs"
+    while not (logs := [*runs.glob("*/log.jsonl")]) or len(steps_of(logs[0])) < 3:
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    _, told = parent.communicate()  # until the run is gone as well, which has the same stderr
+    assert "Traceback" not in told
+    (kept,) = (path for path in runs.glob("*/ckpt/e*") if path.is_dir())
+    assert int(kept.name.rpartition("s")[2]) == steps_of(logs[0])[-1]
+
+
+def steps_of(log: Path) -> list[int]:
+    whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line)["step"] for line in whole]
