@@ -243,6 +243,19 @@ def test_clsa_trains_and_searches(scenes: SceneSet, detector: Path, tmp_path: Pa
     assert load(tmp_path / "run").detect(picture(scenes)).embeddings.shape == (3, 12)
 
 
+def test_rdlr_trains_on_both_kinds_of_boxes_and_searches(
+    scenes: SceneSet, detector: Path, tmp_path: Path
+) -> None:
+    recipe = two_step_recipe(
+        detector, system="rdlr", options={"largest_move": 0.3}, boxes="both", epochs=1
+    )
+    train(recipe, scenes, tmp_path / "run")
+    assert all(record["proxy"] >= 0 for record in log(tmp_path / "run"))
+    loaded = load(tmp_path / "run")
+    assert loaded.detect(picture(scenes)).embeddings.shape == (3, recipe.model.embedding_dim)
+    # People of one colour look alike through any window: what moves it, test_rdlr.py tells.
+
+
 def test_tcts_is_pairwise_and_keeps_who_looks_like_the_query(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -354,7 +367,7 @@ def test_a_re_id_network_of_another_input_size(onnx: Path, tmp_path: Path) -> No
         ({"crop_size": (0, 32)}, "model.crop_size must be at least 32"),
         ({"backbone": "resnet5"}, "model.backbone must be one of"),
         ({"backbone": "card:a.toml"}, "whose network is not trained"),
-        ({"system": "plane"}, "model.system must be one of plain, clsa, tcts"),
+        ({"system": "plane"}, "model.system must be one of plain, clsa, rdlr, tcts"),
         ({"match_iou": 0.0}, "model.match_iou must be above 0"),
         ({"detector_score": 1.5}, "model.detector_score must be in 0..1"),
     ],

@@ -65,6 +65,14 @@ def test_both_halves_say_what_they_say_in_pytorch(
     assert (ours.embeddings * theirs.embeddings).sum(axis=1) == pytest.approx(np.ones(3), abs=1e-5)
 
 
+def test_a_window_that_follows_the_crop_is_exported(scenes: SceneSet, tmp_path: Path) -> None:
+    recipe = two_step_recipe(tiny_detector(tmp_path), system="rdlr", epochs=1)
+    train(recipe, scenes, tmp_path / "run")
+    card = tmp_path / "run" / "card.toml"
+    parity = export_two_step(card, tmp_path / "out", ONNX, pictures(scenes), boxes(scenes))
+    assert parity.least_cosine > 0.9999
+
+
 def test_the_export_needs_no_torch(run: Path, scenes: SceneSet, tmp_path: Path) -> None:
     export_two_step(run / "card.toml", tmp_path / "out", ONNX, pictures(scenes))
     code = (

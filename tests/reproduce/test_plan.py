@@ -131,7 +131,7 @@ def test_nae_plus_begins_from_nae_of_the_same_seed(planner: Planner) -> None:
     assert [one.variant.key for one in in_order([run, run])] == ["nae", "nae_plus"]
 
 
-@pytest.mark.parametrize("key", ["two_step", "clsa", "tcts"])
+@pytest.mark.parametrize("key", ["two_step", "clsa", "rdlr", "tcts"])
 def test_two_steps_follow_the_detector_of_the_same_seed(key: str, planner: Planner) -> None:
     run = planner.run(VARIANTS[key], 1)
     before = planner.run(VARIANTS["fdps"], 1)
@@ -156,7 +156,7 @@ def test_the_address_of_two_steps_follows_their_detector(
 def test_two_step_systems_stand_in_table_3_new_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(systems.TWO_STEP_SYSTEMS, "newer", "fdps.models.reid.plain:PlainReid")
     rows = {row.key: row for row in table_3()}
-    assert {"two_step", "clsa", "tcts", "newer"} <= rows.keys()
+    assert {"two_step", "clsa", "rdlr", "tcts", "newer"} <= rows.keys()
     assert rows["newer"].detector == "fdps"
     assert rows["newer"].switches == ("model.system=newer",)
 

@@ -25,6 +25,7 @@ SYSTEMS: dict[str, object] = {
 TWO_STEP_SYSTEMS: dict[str, str] = {
     "plain": "fdps.models.reid.plain:PlainReid",
     "clsa": "fdps.models.reid.clsa:CLSA",
+    "rdlr": "fdps.models.reid.rdlr:RDLR",
     "tcts": "fdps.models.reid.tcts:TCTS",
 }
 """Each network on crops by its name: where its class is."""

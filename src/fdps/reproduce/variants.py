@@ -135,6 +135,7 @@ VARIANTS: dict[str, Variant] = {
         _fdps("fdps_boim", "FDPS + BOIM", _balanced(w=True, negatives=True)),
         _two_step("two_step", "re-ID on crops", ()),
         _two_step("clsa", "CLSA", ("model.system=clsa",)),
+        _two_step("rdlr", "RDLR (window in the box)", ("model.system=rdlr", "model.boxes=both")),
         _two_step("tcts", "TCTS, each picture alone", ("model.system=tcts", "model.boxes=both")),
     )
 }
