@@ -46,7 +46,8 @@ def test_what_was_seen_survives_the_journey(n_people: int) -> None:
 def requests(folder: Path) -> dict[str, object]:
     paths = sorted(folder.iterdir())
     asked = [json.dumps({"do": "picture", "path": str(path)}) for path in paths]
-    return {"number": np.arange(len(paths)) + 5, "request": asked}
+    hashes = [content_hash(path) for path in paths]
+    return {"number": np.arange(len(paths)) + 5, "sha256": hashes, "request": asked}
 
 
 def test_a_worker_reports_people_and_problems(tmp_path: Path) -> None:
@@ -61,6 +62,19 @@ def test_a_worker_reports_people_and_problems(tmp_path: Path) -> None:
     assert isinstance(events[0], SeenFrame)
     assert len(events[0].people) > 0
     assert events[-1] == Ending(f"{tmp_path / 'torn.png'} is not a picture that fdps reads")
+
+
+def test_a_file_that_is_another_one_by_now_is_not_looked_at(tmp_path: Path) -> None:
+    write_photos(tmp_path, 2)
+    asked = requests(tmp_path)
+    shutil.copy(tmp_path / "001.png", tmp_path / "000.png")
+    worker = LookingWorker(ColourEmbedder, ColourEmbedder().model_hash, 1)
+    rows = [only_row(batch) for batch in worker(asked)]
+    worker._decoders.close()
+    assert [row["number"] for row in rows] == [5, 6, 6]
+    ending = from_row(rows[0], 6)
+    assert isinstance(ending, Ending)
+    assert ending.problem.endswith("no machine has this content at this path")
 
 
 def test_another_model_on_a_machine_is_refused(tmp_path: Path) -> None:

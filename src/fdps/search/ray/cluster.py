@@ -25,17 +25,19 @@ from fdps.errors import ResourceError
 from fdps.search.ingest.frames import Frame
 from fdps.search.ingest.looking import Events
 from fdps.search.ingest.plan import FilePlan, Planner
-from fdps.search.ray.session import CLIENT_SCHEME, LOCAL, connected
+from fdps.search.ray.missing import Missing, MissingContents, MissingFiles
+from fdps.search.ray.session import CLIENT_SCHEME, LOCAL, connected, is_loss
 from fdps.search.ray.worker import LoadModel, LookingWorker, Rows, from_row, read_contents
 
 FILES_AT_ONCE = 20_000  # files planned together, whose plans are in memory
 PICTURES_PER_TASK = 16
 CPUS_PER_NETWORK = 4  # torch gains little from more CPUs
-TRIES = 3
+TRIES = 3  # at the same file, when machines or workers are lost
 FILES_PER_READING = 64
 ROWS_BYTES = 1 << 20  # amount of a video that is sent before it has ended
 
 RowLists = Generator[list[Rows], None, None]
+RowStream = Generator[Rows, None, None]
 Flow = Callable[..., RowLists]
 
 
@@ -93,7 +95,6 @@ class Team:
         n_workers: Largest number of workers.
         cpus: CPUs of each worker.
         gpus: GPUs of each worker.
-        tries: Attempts at a part whose worker is lost.
     """
 
     load_model: LoadModel
@@ -103,7 +104,6 @@ class Team:
     n_workers: int
     cpus: int
     gpus: int
-    tries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +149,26 @@ class RayCluster:
             UsageError: Ray is not installed, or the address makes no sense.
         """
         with connected(self.address):
-            team = self._team(model_hash, n_decoders, batch)
+            team = partial(self._team, model_hash, n_decoders, batch)
             for start in range(0, len(files), FILES_AT_ONCE):
                 some = files[start : start + FILES_AT_ONCE]
                 plans = list(self._planned(some, planner))
-                tasks = [
-                    [(number, json.dumps(plans[number].request)) for number in part]
-                    for part in parts(plans, team.n_workers)
-                ]
-                with closing(self._rows(seen, tasks, team)) as rows:
+                missing = MissingFiles(plans)
+                flow = partial(self._looking, missing, team)
+                with closing(self._lasting(flow, missing)) as rows:
                     yield from _with_their_rows(plans, rows, dim)
+
+    def _looking(self, missing: MissingFiles, team: Callable[[], Team]) -> RowStream:
+        """Let the machines that there are now look at what is missing."""
+        now, left = team(), missing.plans()
+        tasks = [
+            [
+                (number, plan.sha256, json.dumps(missing.request_of(number)))
+                for number, plan in (left[k] for k in part)
+            ]
+            for part in parts([plan for _, plan in left], now.n_workers)
+        ]
+        return self._rows(seen, tasks, now)
 
     def _team(self, model_hash: str, n_decoders: int, batch: int) -> Team:
         import ray
@@ -173,22 +183,45 @@ class RayCluster:
             n_workers=shares.n_workers,
             cpus=shares.cpus,
             gpus=shares.gpus,
-            tries=0 if self.address == LOCAL else TRIES,
         )
 
     def _planned(self, files: Sequence[Frame], planner: Planner) -> Iterator[FilePlan]:
         """Yield plans in order; the machines have read the content."""
-        paths = [os.fsencode(file.path) for file in files]
-        for file, row in zip(files, self._rows(contents, paths), strict=True):
+        missing = MissingContents([os.fsencode(file.path) for file in files])
+        rows = self._lasting(lambda: self._rows(contents, missing.paths()), missing)
+        for file, row in zip(files, rows, strict=True):
             if row["sha256"]:
                 yield planner.plan_of(file, row["sha256"])
                 continue
-            plan = planner.plan(file)  # tells a bad file from a machine that does not see it
+            plan = planner.plan(file)  # tells a bad file from one that the cluster does not see
             if plan.sha256:
-                plan.refuse(f"{row['problem']}, on {row['machine']}: all machines must see it")
+                plan.refuse(f"{row['problem']}, on {row['machine']} and every other of the cluster")
             yield plan
 
-    def _rows(self, flow: Flow, *arguments: object) -> Generator[Rows, None, None]:
+    def _lasting(self, flow: Callable[[], RowStream], missing: Missing) -> RowStream:
+        """Yield the rows of a flow; begin it anew with what is missing when a machine is lost.
+
+        Args:
+            flow: Begins the flow of what is missing.
+            missing: Knows what is missing.
+        """
+        from ray.exceptions import RayError
+
+        n_losses = 0
+        while True:
+            try:
+                with closing(flow()) as rows:
+                    for row in rows:
+                        if missing.is_new(row):
+                            n_losses = 0
+                            yield row
+                    return
+            except RayError as error:
+                n_losses += 1
+                if self.address == LOCAL or n_losses > TRIES or not is_loss(error):
+                    raise
+
+    def _rows(self, flow: Flow, *arguments: object) -> RowStream:
         """Yield the rows of a flow. Closing them ends the flow, and so frees its workers."""
         through_a_client = self.address.startswith(CLIENT_SCHEME)
         drive = partial(through_an_actor, flow) if through_a_client else flow
@@ -239,7 +272,7 @@ def _with_their_rows(
 
 
 def contents(paths: Sequence[bytes]) -> RowLists:
-    """Yield the SHA-256, or the problem, of every file."""
+    """Yield the SHA-256 of every file, or its problem where no machine can read it."""
     import pyarrow
     import ray.data
 
@@ -253,11 +286,11 @@ def contents(paths: Sequence[bytes]) -> RowLists:
         yield block.to_pylist()
 
 
-def seen(parts: Sequence[Sequence[tuple[int, str]]], team: Team) -> RowLists:
+def seen(parts: Sequence[Sequence[tuple[int, str, str]]], team: Team) -> RowLists:
     """Yield what all files give.
 
     Args:
-        parts: Numbers and requests of files; each part is one task.
+        parts: Number, SHA-256 and request of files; each part is one task.
         team: The workers that look at them.
     """
     import pyarrow
@@ -265,20 +298,24 @@ def seen(parts: Sequence[Sequence[tuple[int, str]]], team: Team) -> RowLists:
 
     if not parts:
         return
-    with _settings():  # Ray 2.60 has no other way to bound restarts; 2.64 drops this one
+    with _settings():  # Ray 2.60 has no other way to forbid restarts; 2.64 drops this one
         blocks = [
-            pyarrow.table({"number": numbers, "request": requests})
-            for numbers, requests in (zip(*part, strict=True) for part in parts)
+            pyarrow.table({"number": numbers, "sha256": hashes, "request": requests})
+            for numbers, hashes, requests in (zip(*part, strict=True) for part in parts)
         ]
         looked = ray.data.from_blocks(blocks).map_batches(
             LookingWorker,
             fn_constructor_args=(team.load_model, team.model_hash, team.n_decoders, team.batch),
             batch_size=None,
-            compute=ray.data.ActorPoolStrategy(size=min(team.n_workers, len(blocks))),
+            compute=ray.data.ActorPoolStrategy(
+                min_size=1,
+                initial_size=min(team.n_workers, len(blocks)),
+                max_size=len(blocks),  # more when machines join
+            ),
             num_cpus=team.cpus,
             num_gpus=team.gpus,
-            max_restarts=team.tries,
-            max_task_retries=team.tries,
+            max_restarts=0,  # what is missing is begun anew instead, on the machines that are left
+            max_task_retries=0,
         )
     for block in looked.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield block.to_pylist()

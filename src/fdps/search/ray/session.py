@@ -65,6 +65,26 @@ def connected(address: str) -> Iterator[None]:
                 ray.shutdown()
 
 
+def is_loss(error: BaseException) -> bool:
+    """Tell whether an error of Ray means that a worker or a machine was lost.
+
+    An error of what the worker does, such as a model that cannot be loaded, is none.
+    """
+    from ray import exceptions
+
+    cause = error.cause if isinstance(error, exceptions.RayTaskError) else error
+    if getattr(cause, "actor_init_failed", False):
+        return False
+    losses = (
+        exceptions.RayActorError,
+        exceptions.NodeDiedError,
+        exceptions.WorkerCrashedError,
+        exceptions.OutOfMemoryError,
+        exceptions.ObjectLostError,
+    )
+    return isinstance(cause, losses)
+
+
 def _init(address: str, is_local: bool) -> None:
     import ray
 

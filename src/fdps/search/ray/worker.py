@@ -7,7 +7,7 @@ row can be read wherever it arrives; pixels stay where they were decoded.
 
     files to read     {"path": bytes}
     their content     {"sha256": str, "problem": str, "machine": str}
-    files to look at  {"number": int64, "request": str}, JSON as for a decoder
+    files to look at  {"number": int64, "sha256": str, "request": str}, JSON as for a decoder
     what they give    {"number": int64, "header": str, and boxes, scores, embeddings: bytes}
 
 ``number`` is the place of the file in the list of whoever sent it.
@@ -17,7 +17,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from fdps.decoding.pool import Decoders
 from fdps.errors import ArchiveError, FdpsError, ModelError, PictureError
 from fdps.search.ingest.looking import SeenFrame, look_at_all
 from fdps.search.ingest.plan import content_hash
+from fdps.search.ray.copies import Copies, hashes_elsewhere
 from fdps.structures import Detections, Embedder
 
 LoadModel = Callable[[], Embedder]
@@ -45,7 +46,7 @@ _FLOAT32 = np.dtype("<f4")
 
 
 def read_contents(batch: Rows) -> Rows:
-    """Return the SHA-256 of every file, or why it cannot be read."""
+    """Return the SHA-256 of every file, or why no machine can read it."""
     hashes, problems = [], []
     for path in batch["path"]:
         sha256 = problem = ""
@@ -55,6 +56,10 @@ def read_contents(batch: Rows) -> Rows:
             problem = str(error)
         hashes.append(sha256)
         problems.append(problem)
+    unread = [number for number, sha256 in enumerate(hashes) if not sha256]
+    elsewhere = hashes_elsewhere([batch["path"][number] for number in unread])
+    for number, sha256 in zip(unread, elsewhere, strict=True):
+        hashes[number] = sha256
     machine = [platform.node()] * len(hashes)
     return {"sha256": hashes, "problem": problems, "machine": machine}
 
@@ -62,7 +67,9 @@ def read_contents(batch: Rows) -> Rows:
 class LookingWorker:
     """Holds the model and decoders, and looks at one batch of files after the other.
 
-    A model that cannot be used is reported as a row: exceptions of Ray would hide what is wrong.
+    A file that this machine cannot read is copied from one that can, and the copy is removed when
+    it was looked at. A model that cannot be used is reported as a row: exceptions of Ray would hide
+    what is wrong.
 
     Args:
         load_model: Function that loads the model as this machine has it.
@@ -76,6 +83,7 @@ class LookingWorker:
     ) -> None:
         self._decoders = Decoders(n_decoders)
         self._batch = batch
+        self._copies = Copies()
         self._embedder: Embedder | None = None
         self._trouble = ""
         try:
@@ -95,19 +103,38 @@ class LookingWorker:
         if self._embedder is None:
             yield _row(int(numbers[0]), self._trouble)
             return
-        files = [
-            _File(int(number), json.loads(request))
-            for number, request in zip(numbers, batch["request"], strict=True)
-        ]
+        columns = (batch[name] for name in ("number", "sha256", "request"))
+        files = (self._at_hand(int(number), *rest) for number, *rest in zip(*columns, strict=True))
         for file, events in look_at_all(files, self._decoders, self._embedder, self._batch):
+            if file.problem:
+                yield to_row(file.number, Ending(file.problem))
             for event in events:
-                yield to_row(file.number, event)
+                yield to_row(file.number, file.of_its_path(event))
+            self._copies.drop(file.copy)
+
+    def _at_hand(self, number: int, sha256: str, request: str) -> "_File":
+        asked = json.loads(request)
+        path = Path(asked["path"])
+        try:
+            copy = self._copies.at_hand(path, sha256)
+        except PictureError as error:
+            return _File(number, path, path, None, str(error))
+        return _File(number, path, copy, {**asked, "path": str(copy)})
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
     number: int
+    path: Path
+    copy: Path  # where this machine reads it; often the path itself
     request: dict[str, Any] | None
+    problem: str = ""
+
+    def of_its_path(self, event: SeenFrame | Ending) -> SeenFrame | Ending:
+        """Name the file, and not its copy, in what is said of it."""
+        if isinstance(event, Ending) and self.copy != self.path:
+            return replace(event, problem=event.problem.replace(str(self.copy), str(self.path)))
+        return event
 
 
 def to_row(number: int, event: SeenFrame | Ending) -> Rows:
