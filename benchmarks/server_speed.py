@@ -12,6 +12,7 @@ process of its own. Searching: the same drawn people in both; a search for a per
 * in a process that was asked before and holds everybody (``held``), beside the folder;
 * 64 at once, beside 64 one after the other.
 
+Then one person is removed, and the files of the server are searched for the bytes of the embedding.
 Prints one JSON object with medians, ratios and the load of the machine.
 """
 
@@ -135,7 +136,12 @@ def search_times(server: PostgresServer, folder: Path, options: argparse.Namespa
                 folder_64=lambda: local.store.search(queries, top=TOP),
             )
     with open_store(address) as store:
+        (person,) = store.people([item])
+        of_them = person.embedding.tobytes()
+        found["files_with_them_before"] = len(server.files_with(of_them))
         found["removed_one_s"] = timed(lambda: store.remove(items=[item]))
+        found["files_with_them_after"] = len(server.files_with(of_them))
+        found["still_kept"] = store.still_kept
         found["bytes"] = store.size()[0]
     return found
 
