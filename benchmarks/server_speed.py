@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from fake.postgres import PostgresServer, postgres_server
 from fdps.search import Index, SceneRecord
 from fdps.search.care.copying import copy_archive
-from fdps.search.open_store import create_store, open_store
+from fdps.search.open_store import create_store, discard, open_store
 from fdps.search.postgres import store as postgres_store
 from fdps.search.sql.store import SqlStore
 from fdps.structures import Detections
@@ -95,6 +95,7 @@ def search_times(server: PostgresServer, folder: Path, options: argparse.Namespa
     found["copied_to_folder_s"] = timed(lambda: copy_archive(address, place))
     server_up = f"{address}?archive=back"
     found["copied_to_server_s"] = timed(lambda: copy_archive(place, server_up))
+    discard(server_up)
     item = options.people // 2
     postgres_store.SCANS = 10**9
     with (
