@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from public_code import BUILDERS, N_PERSONS, UNLABELLED, build, embed, wear_in
+from public_code import N_PERSONS, UNLABELLED, build, embed, wear_in
 from torch import Tensor
 from torch.nn.functional import normalize
 
 import fdps.models.roi_heads
+from fdps.bench.layouts import SYSTEMS
 from fdps.data import load_scenes
 from fdps.data.training.dataset import load_sample
 from fdps.models import build_system
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--system", choices=sorted(BUILDERS), required=True)
+    parser.add_argument("--system", choices=sorted(SYSTEMS), required=True)
     parser.add_argument("--checkout", type=Path, required=True, help="of the public code")
     parser.add_argument("--data", type=Path, required=True, help="root of PRW")
     parser.add_argument("--n-frames", type=int, default=20, help="of the test split, spread out")

@@ -1,23 +1,17 @@
-"""Networks built by the public code of a checkout, for ``public_checkpoints.py``.
+"""Weights for networks of public code, for ``public_checkpoints.py``.
 
-None of that code is here: it is imported from where its user has it. What stands here is what the
-older of it needs to run under today's Python, and weights with which a network that was never
-trained looks at people as a trained one does.
+:mod:`fdps.bench.public` builds these networks, as ``fdps bench --against`` does. What stands here
+are weights with which a network that was never trained looks at people as a trained one does.
 """
 
-import builtins
-import importlib
-import pickle
-import sys
-import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+
+from fdps.bench import public
 
 N_PERSONS, QUEUE, BACKGROUND = 30, 40, 50
 NORMS = nn.BatchNorm1d | nn.BatchNorm2d
@@ -26,7 +20,11 @@ UNLABELLED = 5555  # as the public code calls people without identity
 
 def build(system: str, checkout: Path) -> Any:
     """Build a network by its own code, with random weights."""
-    return BUILDERS[system](checkout)
+    net = public.build(system, checkout, memory=public.Memory(N_PERSONS, QUEUE, BACKGROUND))
+    for name in [*vars(net)]:
+        if name.startswith("lw_"):
+            setattr(net, name, 1.0)  # losses as they are; what a recipe weighs is not compared
+    return net
 
 
 def wear_in(net: Any, pictures: list[Tensor], *, regressor_std: float) -> None:
@@ -95,137 +93,3 @@ def embed(net: Any, image: Tensor, boxes: Tensor) -> Tensor:
     with torch.inference_mode():
         rows = net.ex_feat([image], targets) if hasattr(net, "ex_feat") else net([image], targets)
     return torch.cat([*rows])
-
-
-@contextmanager
-def as_in_python_2() -> Iterator[None]:
-    """Let ``map`` return lists, which the older code counts on."""
-    lazy = builtins.map
-    builtins.map = lambda *arguments: [*lazy(*arguments)]  # type: ignore[assignment,misc]
-    try:
-        yield
-    finally:
-        builtins.map = lazy
-
-
-def whole_linear(n_in: float, n_out: float, **options: Any) -> nn.Linear:
-    """Build a linear layer of sizes that an older division made."""
-    return nn.Linear(int(n_in), int(n_out), **options)
-
-
-def whole_convolution(n_in: float, n_out: float, **options: Any) -> nn.Conv2d:
-    """Likewise a convolution."""
-    return nn.Conv2d(int(n_in), int(n_out), **options)
-
-
-def whole_norm(n: float, **options: Any) -> nn.BatchNorm1d:
-    """Likewise a norm of vectors."""
-    return nn.BatchNorm1d(int(n), **options)
-
-
-def whole_norm_of_maps(n: float, **options: Any) -> nn.BatchNorm2d:
-    """Likewise a norm of maps."""
-    return nn.BatchNorm2d(int(n), **options)
-
-
-def without_download(module: types.ModuleType) -> None:
-    """Begin from random weights, as there is nothing to fetch."""
-    import torchvision
-
-    made = torchvision.models.resnet50
-    torchvision.models.resnet.__dict__["resnet50"] = lambda *a, **k: made(weights=None)
-
-
-def build_seqnet(checkout: Path) -> nn.Module:
-    """Build SeqNet by its own code."""
-    sys.path.insert(0, str(checkout))
-    config = importlib.import_module("defaults").get_default_cfg()
-    config.MODEL.LOSS.LUT_SIZE, config.MODEL.LOSS.CQ_SIZE = N_PERSONS, QUEUE
-    without_download(importlib.import_module("models.resnet"))
-    net = importlib.import_module("models.seqnet").SeqNet(config)
-    for name in [*vars(net)]:
-        if name.startswith("lw_"):
-            setattr(net, name, 1.0)  # losses as they are; what a recipe weighs is not compared
-    return net  # type: ignore[no-any-return]
-
-
-def older(checkout: Path, module: str) -> Any:
-    """Import a network of the older code, whose sizes are fractions now."""
-    sys.path.insert(0, str(checkout))
-    sys.modules.setdefault("cPickle", pickle)  # as Python 2 called it
-    sys.modules.setdefault("huepy", types.ModuleType("huepy"))  # colours of messages
-    loaded = importlib.import_module(module)
-    loaded.nn = types.SimpleNamespace(**vars(nn))
-    loaded.nn.Linear, loaded.nn.Conv2d = whole_linear, whole_convolution
-    loaded.nn.BatchNorm1d, loaded.nn.BatchNorm2d = whole_norm, whole_norm_of_maps
-    return loaded
-
-
-def build_nae(checkout: Path) -> nn.Module:
-    """Build NAE by its own code."""
-    with as_in_python_2():
-        code = older(checkout, "lib.model.faster_rcnn_norm_aware")
-        backbone, head = backbone_of(code)
-        embedding = code.NormAwareEmbeddingProj(["feat_res4", "feat_res5"], [1024, 2048], 256)
-        loss = code.OIMLoss(256, N_PERSONS, QUEUE, 0.5, 30.0)
-        return together(code, code.FasterRCNN_NormAware, backbone, head, embedding, loss)
-
-
-def build_nae_plus(checkout: Path) -> nn.Module:
-    """Build NAE+ by its own code, with the options that were published."""
-    with as_in_python_2():
-        regions = older(checkout, "lib.model.faster_rcnn_norm_aware")
-        code = older(checkout, "lib.model.faster_rcnn_pixel_wise_norm_aware")
-        backbone, head = backbone_of(code, GAP=False)
-        maps = ["feat_res4", "feat_res5"]
-        embedding = code.PixelWiseNormAwareEmbeddingProj(maps, [1024, 2048], 256)
-        loss = regions.OIMLoss(256, N_PERSONS, QUEUE, 0.5, 30.0)
-        net = together(regions, code.FasterRCNN_NormAware_PW, backbone, head, embedding, loss)
-        net.roi_heads.focal, net.roi_heads.alpha_d, net.roi_heads.gamma_d = False, 0.25, 2.0
-        return net
-
-
-def build_hoim(checkout: Path) -> nn.Module:
-    """Build HOIM by its own code."""
-    with as_in_python_2():
-        code = older(checkout, "lib.model.faster_rcnn_hoim")
-        backbone, head = backbone_of(code)
-        embedding = code.ReIDEmbeddingProj(["feat_res4", "feat_res5"], [1024, 2048], 256)
-        loss = code.HOIMLoss(256, N_PERSONS, QUEUE, BACKGROUND, 0.5, 30.0)
-        return together(code, code.FasterRCNN_HOIM, backbone, head, embedding, loss)
-
-
-def backbone_of(code: Any, **options: bool) -> tuple[nn.Module, nn.Module]:
-    """Build trunk and region head of the older code."""
-    without_download(code)
-    backbone, head = code.resnet_backbone("resnet50", False, **options)
-    return backbone, head
-
-
-def together(
-    code: Any,
-    network: Any,
-    backbone: nn.Module,
-    head: nn.Module,
-    embedding: nn.Module,
-    loss: nn.Module,
-) -> Any:
-    """Put the parts of an older network together."""
-    net = network(
-        backbone,
-        feat_head=head,
-        box_predictor=code.CoordRegressor(2048, 2),
-        embedding_head=embedding,
-        reid_loss=loss,
-        box_score_thresh=0.5,
-    )
-    net.roi_heads.has_keypoint = False  # an attribute then, and a method today
-    return net
-
-
-BUILDERS = {
-    "SeqNet": build_seqnet,
-    "NAE": build_nae,
-    "NAE+": build_nae_plus,
-    "HOIM": build_hoim,
-}

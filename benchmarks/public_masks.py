@@ -9,12 +9,13 @@ split, sampled as in training.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
-from public_code import as_in_python_2, older
 from torch import Tensor
 
+from fdps.bench.public import as_in_python_2, older
 from fdps.data import load_scenes
 from fdps.models.roi_heads import RegionRules, pick
 from fdps.models.systems.nae_plus import inside, nearest
@@ -38,8 +39,9 @@ def main() -> None:
     parser.add_argument("--checkout", type=Path, required=True, help="of NAE4PS")
     parser.add_argument("--data", type=Path, required=True, help="root of PRW")
     options = parser.parse_args()
+    sys.path.insert(0, str(options.checkout))
     with as_in_python_2():
-        code = older(options.checkout, "lib.model.faster_rcnn_pixel_wise_norm_aware")
+        code = older("lib.model.faster_rcnn_pixel_wise_norm_aware")
     theirs = code.PixelWiseNormAwareRoiHeads.grid_wise_label_gen
     scenes = [s for s in load_scenes("prw", options.data, "train").scenes if len(s.boxes)]
     torch.manual_seed(0)

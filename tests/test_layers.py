@@ -53,6 +53,9 @@ BELOW = {
     "export": FOUNDATION
     | {"data", "embedders", "models", "pictures", "boxes", "query", "runtime", "search", "searcher"}
     | {"describer", "devices", "weights_file"},
+    # Networks beside each other, each in a process of its own; what came out is drawn.
+    "bench": FOUNDATION
+    | {"analysis", "devices", "embedders", "export", "models", "pictures", "runtime"},
     # The one part that fetches files, and only when somebody asks for them.
     "downloads": FOUNDATION | {"bundled", "config", "embedders", "runtime"},
     "analysis": FOUNDATION

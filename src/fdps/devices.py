@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import re
+import sys
 from pathlib import Path
 
 from fdps.errors import UsageError
@@ -94,6 +95,18 @@ def keep_freed_memory() -> bool:
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 _KEEP = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20))
+
+
+def peak_process_gib() -> float:
+    """Return the most memory that this process has held so far, in GiB."""
+    try:  # ru_maxrss of a child begins with the size of its parent
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
+    except (OSError, IndexError):  # another system than Linux
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 2**10  # the unit of ru_maxrss is bytes or KiB
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def bf16_instructions() -> str:

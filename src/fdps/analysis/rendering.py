@@ -45,6 +45,11 @@ def inline_svg(figure: Figure) -> Markup:
     return Markup(text[text.index("<svg") :])  # without the prolog of an XML file
 
 
+def svg_file(figure: Figure) -> bytes:
+    """Draw a figure as an SVG file; equal figures give equal bytes."""
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{inline_svg(figure)}'.encode()
+
+
 def new_environment(package: str) -> Environment:
     """Make an environment for the templates of a package, which escapes whatever they print.
 

@@ -4,10 +4,8 @@ import json
 import math
 import os
 import platform
-import resource
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -16,6 +14,7 @@ from typing import Protocol, TextIO, runtime_checkable
 
 import torch
 
+from fdps.devices import peak_process_gib
 from fdps.durable import write_file
 from fdps.engine.progress import Progress
 
@@ -203,14 +202,7 @@ def environment() -> dict[str, str | int]:
 def peak_memory_gib() -> float:
     """Return the most memory held so far, in GiB: by torch on the GPU, else by the process."""
     on_gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-    if on_gpu:
-        return on_gpu / 2**30
-    try:  # ru_maxrss of a child begins with the size of its parent
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
-    except (OSError, IndexError):  # another system than Linux
-        unit = 1 if sys.platform == "darwin" else 2**10  # the unit of ru_maxrss is bytes or KiB
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    return on_gpu / 2**30 if on_gpu else peak_process_gib()
 
 
 def _means(records: Iterable[Values]) -> dict[str, float]:

@@ -69,7 +69,7 @@ def load_in(
         tell(f"{runtime} ({why})")
         if runtime == PYTORCH:
             return load(model, min_score=min_score, device=device)
-    return load_exported(_kept(place, model, runtime), min_score=min_score, device=device)
+    return load_exported(kept_export(place, model, runtime), min_score=min_score, device=device)
 
 
 def quickest(place: Path, model: Path | str) -> tuple[str, str]:
@@ -103,7 +103,7 @@ def _measured(place: Path, model: Path | str) -> dict[str, Any]:
         if not all(find_spec(package) for package in packages):
             continue
         try:
-            searchers[runtime] = load_exported(_kept(place, model, runtime))
+            searchers[runtime] = load_exported(kept_export(place, model, runtime))
         except FdpsError as error:
             left_out.append(f"{runtime}: {error}")
     pictures, _ = drawn_pictures()
@@ -114,7 +114,7 @@ def _measured(place: Path, model: Path | str) -> dict[str, Any]:
     return {"runtime": best, "why": "; ".join([", ".join(shares), *left_out])}
 
 
-def _kept(place: Path, model: Path | str, runtime: str) -> Path:
+def kept_export(place: Path, model: Path | str, runtime: str) -> Path:
     """Return the description of an export that keeps parity; it is made where there is none.
 
     Raises:

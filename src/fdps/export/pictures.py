@@ -26,13 +26,15 @@ def pictures_in(folder: Path, *, most: int = 200) -> Pictures:
         MissingDataError: There is no picture.
         PictureError: A file cannot be decoded.
     """
-    files = picture_paths([str(folder)])
-    step = -(-len(files) // most)
-    return [read_picture(file) for file in files[::step]]
+    return [read_picture(file) for file in picture_paths([str(folder)], most=most)]
 
 
-def picture_paths(sources: Sequence[str]) -> list[Path]:
-    """List pictures, those of folders and patterns, too.
+def picture_paths(sources: Sequence[str], *, most: int) -> list[Path]:
+    """List pictures, those of folders and patterns, too, spread over all of them.
+
+    Args:
+        sources: Pictures, folders, patterns and lists.
+        most: Number of pictures that are listed at most.
 
     Raises:
         MissingDataError: There is no picture.
@@ -43,7 +45,7 @@ def picture_paths(sources: Sequence[str]) -> list[Path]:
             f"no picture in {', '.join(sources)}",
             hint="name pictures, or a folder with JPEG or PNG files, that show people",
         )
-    return files
+    return files[:: -(-len(files) // most)]
 
 
 def drawn_pictures() -> tuple[Pictures, PeopleInPictures]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fdps.analysis.page import Plot
-from fdps.analysis.rendering import inline_svg, render
+from fdps.analysis.rendering import render, svg_file
 from fdps.durable import write_file
 from fdps.reproduce.section import Section
 from fdps.reproduce.table_files import as_page_table, write_table
@@ -63,8 +63,7 @@ def write_sections(
 
 def write_figure(figure: "Figure", folder: Path, name: str) -> None:
     """Write a figure as ``NAME.svg`` and ``NAME.png``; equal figures give equal bytes."""
-    svg = '<?xml version="1.0" encoding="utf-8"?>\n' + str(inline_svg(figure))
-    write_file(folder / f"{name}.svg", svg.encode())
+    write_file(folder / f"{name}.svg", svg_file(figure))
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=_DPI, metadata={"Software": None})
     write_file(folder / f"{name}.png", drawn.getvalue())

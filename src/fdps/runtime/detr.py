@@ -91,8 +91,8 @@ class RfDetrDetector(OnnxPart[RfDetrSettings]):
     ) -> None:
         settings = settings or RfDetrSettings()
         super().__init__(path, settings, threads=threads)
-        self._input = _Input(self._session, settings, path)
-        outputs = {output.name: output.shape for output in self._session.get_outputs()}
+        self._input = _Input(self.session, settings, path)
+        outputs = {output.name: output.shape for output in self.session.get_outputs()}
         shapes = {name: shape for name, shape in outputs.items() if len(shape) == 3}
         boxes = [name for name, shape in shapes.items() if shape[2] == 4]
         scores = [name for name in shapes if name not in boxes]
@@ -107,7 +107,7 @@ class RfDetrDetector(OnnxPart[RfDetrSettings]):
     def find(self, image: Picture) -> tuple[Boxes, Float32[np.ndarray, " N"]]:
         """Return boxes inside the picture, and their scores in falling order."""
         height, width = image.shape[:2]
-        found = run_all(self._session, {self._input.name: self._input.pixels(image)})
+        found = run_all(self.session, {self._input.name: self._input.pixels(image)})
         logits = found[self._scores][0, :, self._settings.person_class].astype(np.float64)
         scores = 1 / (1 + np.exp(-np.clip(logits, -500, 500)))
         centre, half = found[self._boxes][0, :, :2], found[self._boxes][0, :, 2:] / 2
@@ -132,22 +132,22 @@ class RtDetrDetector(OnnxPart[RtDetrSettings]):
     ) -> None:
         settings = settings or RtDetrSettings()
         super().__init__(path, settings, threads=threads)
-        inputs = {each.name for each in self._session.get_inputs()}
-        outputs = {each.name: len(each.shape) for each in self._session.get_outputs()}
+        inputs = {each.name for each in self.session.get_inputs()}
+        outputs = {each.name: len(each.shape) for each in self.session.get_outputs()}
         if inputs != {"images", "orig_target_sizes"} or outputs != _RT_DETR_AXES:
             raise ModelError(
                 f"{path}: such a network takes images and orig_target_sizes and gives labels, "
                 f"boxes and scores; this one takes {sorted(inputs)} and gives {sorted(outputs)}",
                 hint="one that gives logits and boxes is read by kind = 'rf_detr'",
             )
-        self._input = _Input(self._session, settings, path)
+        self._input = _Input(self.session, settings, path)
         self.min_score = settings.min_score
 
     def find(self, image: Picture) -> tuple[Boxes, Float32[np.ndarray, " N"]]:
         """Return boxes inside the picture, and their scores in falling order."""
         size = np.array([[image.shape[1], image.shape[0]]], dtype=np.int64)
         given = {"images": self._input.pixels(image), "orig_target_sizes": size}
-        found = run_all(self._session, given)
+        found = run_all(self.session, given)
         is_person = found["labels"][0] == self._settings.person_class
         boxes, scores = found["boxes"][0][is_person], found["scores"][0][is_person]
         return _best(boxes, scores, image, self.min_score)

@@ -224,6 +224,7 @@ class ExportedNetwork:
 
     Attributes:
         exported: The description.
+        files: The files of the graphs, by the names of the graphs.
         model_hash: The hash of the network in PyTorch where parity holds, else one of its own.
         min_score: Least score of a detection, in [0, 1]; may be changed.
         regions: Which proposals are looked at; may be changed.
@@ -248,9 +249,10 @@ class ExportedNetwork:
         self.regions = RegionLimits(exported.proposal_score, exported.proposal_iou)
         suffix = SUFFIXES[exported.runtime][0]
         names = [Path(name).stem for name in exported.graphs if name.endswith(suffix)]
+        self.files = {name: folder / f"{name}{suffix}" for name in names}
         self.graphs = {
-            name: open_graph(folder / f"{name}{suffix}", exported.runtime, threads=threads)
-            for name in names
+            name: open_graph(file, exported.runtime, threads=threads)
+            for name, file in self.files.items()
         }
         self._cells = np.array(exported.cell_anchors, dtype=np.float32)
 

@@ -51,6 +51,8 @@ class OnnxPart(Generic[SettingsT]):
         threads: Number of processor threads of the network.
 
     Attributes:
+        path: The ONNX file.
+        session: The network, opened.
         model_hash: Hash that identifies the weights and the settings.
 
     Raises:
@@ -61,6 +63,6 @@ class OnnxPart(Generic[SettingsT]):
     """
 
     def __init__(self, path: Path, settings: SettingsT, *, threads: int) -> None:
-        self._settings = settings
-        self._session = open_session(path, threads=threads)
+        self.path, self._settings = path, settings
+        self.session = open_session(path, threads=threads)
         self.model_hash = settings.hash_with(path)

@@ -53,14 +53,14 @@ class ReidNetwork(OnnxPart[ReidSettings]):
     ) -> None:
         settings = settings or ReidSettings()
         super().__init__(path, settings, threads=threads)
-        shape = self._session.get_inputs()[0].shape
+        shape = self.session.get_inputs()[0].shape
         channels = settings.layout.index("C")
         if len(shape) != 4 or shape[channels] != 3:
             expected = "1×H×W×3" if settings.layout == "NHWC" else "1×3×H×W"
             raise ModelError(f"{path}: the input must be {expected}, got {shape}")
         sides = shape[1:3] if settings.layout == "NHWC" else shape[2:]
         self._height, self._width = input_size(sides, settings.size, path)
-        output = self._session.get_outputs()[0].shape
+        output = self.session.get_outputs()[0].shape
         # Some networks keep the axes over which they have averaged.
         is_row = len(output) >= 2 and isinstance(output[1], int) and set(output[2:]) <= {1}
         if not is_row:
@@ -73,7 +73,7 @@ class ReidNetwork(OnnxPart[ReidSettings]):
         """Return rows of unit length, one per box."""
         rows = np.zeros((len(boxes), self.dim), dtype=np.float32)
         for row, crop in enumerate(cut(image, boxes)):
-            rows[row] = run(self._session, self._pixels(crop))[0].ravel()
+            rows[row] = run(self.session, self._pixels(crop))[0].ravel()
         return _unit(rows)
 
     def _pixels(self, crop: Picture) -> np.ndarray:

@@ -56,12 +56,12 @@ class YoloxDetector(OnnxPart[YoloxSettings]):
     ) -> None:
         settings = settings or YoloxSettings()
         super().__init__(path, settings, threads=threads)
-        shape = self._session.get_inputs()[0].shape
+        shape = self.session.get_inputs()[0].shape
         if len(shape) != 4 or shape[1] != 3:
             raise ModelError(f"{path}: a YOLOX input is 1×3×H×W, got {shape}")
         self._height, self._width = input_size(shape[2:], settings.size, path)
         self._centres, self._strides = _anchor_points(self._height, self._width)
-        output = self._session.get_outputs()[0].shape
+        output = self.session.get_outputs()[0].shape
         has_person = len(output) == 3 and (
             not isinstance(output[2], int) or output[2] > _YOLOX_FIELDS + settings.person_class
         )
@@ -76,7 +76,7 @@ class YoloxDetector(OnnxPart[YoloxSettings]):
         """Return boxes inside the picture, and their scores in falling order."""
         height, width = image.shape[:2]
         scale = min(self._height / height, self._width / width)
-        raw = run(self._session, self._letterbox(image, scale))[0]
+        raw = run(self.session, self._letterbox(image, scale))[0]
         scores = raw[:, 4] * raw[:, _YOLOX_FIELDS + self._settings.person_class]
         kept = scores >= self.min_score
         raw, scores, stride = raw[kept], scores[kept], self._strides[kept]

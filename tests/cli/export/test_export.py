@@ -1,4 +1,4 @@
-"""``fdps export``, ``fdps bench`` and ``--runtime``."""
+"""``fdps export`` and ``--runtime``."""
 
 import json
 from pathlib import Path
@@ -89,28 +89,6 @@ def test_the_quickest_runtime_is_named_and_remembered(
     assert "elsewhere" not in capsys.readouterr().err
 
 
-def test_bench_measures_every_runtime_and_every_part(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from fdps.export import choice
-
-    monkeypatch.setattr(choice, "RUNTIMES", {"onnx": ("onnx", "onnxruntime"), "none": ("no_such",)})
-    found = told(capsys, "bench", "tiny.safetensors", "--pictures", "photos", "--threads", "1")
-    assert found["rows"].keys() == {"tiny.safetensors", "tiny.safetensors, onnx"}
-    assert found["left_out"] == {"tiny.safetensors, none": "no_such is not installed"}
-    for row in found["rows"].values():
-        assert row["stages_s"].keys() == {
-            *("decode", "picture", "trunk", "proposals", "regions", "rest")
-        }
-        assert 0 < row["p50_s"] <= row["p95_s"]
-        assert sum(row["stages_s"].values()) == pytest.approx(row["p50_s"], rel=0.9)
-        assert row["people"] > 0
-    assert main(["bench", "tiny.safetensors", "--most", "1", "--no-runtimes"]) == 0
-    head, row = capsys.readouterr().out.splitlines()
-    assert head.split()[:3] == ["model", "per", "s"]
-    assert row.split()[0] == "tiny.safetensors"
-
-
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -121,7 +99,6 @@ def test_bench_measures_every_runtime_and_every_part(
         ("export nothing -o new", 3, "no model nothing"),
         ("export tiny.safetensors -o photos", 2, "is there already"),
         ("detect photos --model two.toml --runtime onnx", 2, "no network of fdps in PyTorch"),
-        ("bench tiny.safetensors --pictures empty", 3, "empty"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

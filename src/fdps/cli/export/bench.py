@@ -1,155 +1,171 @@
-"""``fdps bench``: pictures a second in every runtime, and where the time goes."""
+"""``fdps bench``: models beside each other, in every runtime, and beside the code of others."""
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fdps.cli.progress import working
-from fdps.errors import FdpsError
+from fdps.cli.option_groups import grouped
+from fdps.cli.progress import progress_bar, working
+from fdps.errors import UsageError
 from fdps.names import printable
 
 if TYPE_CHECKING:
-    from fdps.export.stages import Timed
-    from fdps.query import Searcher
+    from fdps.bench.plan import Plan
+    from fdps.bench.report import Report
+
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL]...",
+        help="Models, by path or name. [default: street-people]",
+        show_default=False,
+    ),
+]
+Pictures = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SOURCE", help="Pictures, folders, @lists. [default: drawn scenes]"),
+]
+Runtimes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--runtime",
+        metavar="NAME",
+        help="pytorch, onnx or openvino; may be given again. [default: all]",
+    ),
+]
+Most = Annotated[int, typer.Option(min=1, help="Most pictures to look at, spread over all.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often to look at each.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Processor threads of each. [default: all cores]")
+]
+Limit = Annotated[
+    float, typer.Option("--time-limit", min=1, help="Most seconds that one answer may take.")
+]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the stages into an SVG.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
+@dataclass(frozen=True)
+class Against:
+    """Another system, whose code the user has."""
+
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also run the public code of SeqNet, NAE or HOIM."),
+    ] = None
+    against_system: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="SeqNet, NAE, NAE+ or HOIM. [default: by its files]"),
+    ] = None
+    against_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings of that code.")
+    ] = None
+    against_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its checkpoint. [default: random weights]")
+    ] = None
+
+
+@grouped
 def bench(
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODEL", help="One model or several, by path or name.")
-    ],
-    pictures: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SOURCE", help="Pictures, folders, @lists. [default: drawn scenes]"),
-    ] = None,
-    most: Annotated[int, typer.Option(min=1, help="Most pictures to look at.")] = 20,
-    rounds: Annotated[int, typer.Option(min=1, help="How often to look at each.")] = 1,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Processor threads. [default: all cores]")
-    ] = None,
-    everywhere: Annotated[
-        bool, typer.Option("--runtimes/--no-runtimes", help="Try every runtime that is installed.")
-    ] = True,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, nothing else.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    other: Against,
+    models: Models = None,
+    pictures: Pictures = None,
+    runtime: Runtimes = None,
+    most: Most = 20,
+    rounds: Rounds = 1,
+    threads: Threads = None,
+    time_limit: Limit = 300,
+    plot: Plot = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Measure pictures per second, latency and the time of every part, in every runtime.
+    """Measure speed, latency, memory and operations of models, in every runtime.
 
-    Models look at each picture in turns, so that a busy machine slows all alike: ratios count.
+    All look at each picture in turns, so that a busy machine slows all alike: ratios count.
+    Each has a process of its own. --against runs code of others: only code that you trust.
     """
-    with working("Loading", hidden=quiet or json_output):
-        import torch
-
+    hidden = quiet or json_output
+    if plot is not None and plot.suffix.lower() != ".svg":
+        raise UsageError(f"a plot is an SVG, got {plot}", hint="name it FILE.svg")
+    if other.against is None and other != Against():
+        raise UsageError(
+            "--against-system, --against-config and --against-weights say more about --against",
+            hint="name the folder of that code by --against",
+        )
+    with working("Loading", hidden=hidden):
+        from fdps.bench.race import race
         from fdps.devices import n_threads
-        from fdps.export.pictures import drawn_pictures, picture_paths
-        from fdps.export.stages import time_in_turns
 
-        threads = threads or n_threads()
-        torch.set_num_threads(threads)
-        looked_at = picture_paths(pictures)[:most] if pictures else drawn_pictures()[0][:most]
-    with (
-        tempfile.TemporaryDirectory(prefix="fdps-bench-") as folder,
-        working("Measuring", hidden=quiet or json_output),
-    ):
-        searchers, left_out, memory = _loaded(models, Path(folder), threads, everywhere=everywhere)
-        timed = time_in_turns(searchers, looked_at, rounds=rounds)
-    rows = {name: _figures(one) | {"memory_mib": memory[name]} for name, one in timed.items()}
+    with _pictures(pictures, most) as files:
+        chosen = _plan(models or [], runtime or [], other, hidden=hidden)
+        with progress_bar("Looking in turns", hidden=hidden) as progress:
+            report = race(
+                chosen.entrants,
+                files,
+                rounds=rounds,
+                threads=threads or n_threads(),
+                limit_s=time_limit,
+                tell=progress,
+            )
+    if plot is not None:
+        _draw(report, plot)
     if json_output:
-        told = {
-            "threads": threads,
-            "n_pictures": len(looked_at),
-            "rows": rows,
-            "left_out": left_out,
-        }
-        print(json.dumps(told))
+        print(json.dumps({**report.to_json(), "left_out": chosen.left_out}))
         return
-    _show(rows)
-    for name, why in left_out.items():
+    print("\n".join(report.lines()))
+    for name, why in chosen.left_out.items():
         print(f"Left    {printable(name)}: {printable(why)}")
+    if plot is not None:
+        print(f"Wrote   {printable(plot)}")
 
 
-def _loaded(
-    models: list[str], folder: Path, threads: int, *, everywhere: bool
-) -> "tuple[dict[str, Searcher], dict[str, str], dict[str, float]]":
-    """Load every model in every runtime; those that cannot be are named with the reason."""
-    from importlib.util import find_spec
+def _plan(models: list[str], runtimes: list[str], other: Against, *, hidden: bool) -> "Plan":
+    """Find everybody who takes part; what has to be exported is exported."""
+    from fdps.bench.layouts import find_public
+    from fdps.bench.plan import plan
+    from fdps.bundled import DEFAULT
 
-    from fdps.embedders import load
-    from fdps.export.choice import RUNTIMES
-    from fdps.export.folder import ExportOptions, export_network
-    from fdps.export.pictures import drawn_pictures
-    from fdps.runtime.exported import EXPORTED_FILE, load_exported
-    from fdps.searcher import PersonSearcher
-
-    searchers: dict[str, Searcher] = {}
-    left_out: dict[str, str] = {}
-    memory: dict[str, float] = {}
-    drawn = drawn_pictures()
-    for number, model in enumerate(models):
-        before = _memory_mib()
-        searchers[model] = load(model)
-        searchers[model].detect(drawn[0][0])
-        memory[model] = _memory_mib() - before
-        if not everywhere or not isinstance(searchers[model], PersonSearcher):
-            continue
-        for runtime, packages in RUNTIMES.items():
-            name = f"{model}, {runtime}"
-            missing = [package for package in packages if not find_spec(package)]
-            if missing:
-                left_out[name] = f"{', '.join(missing)} is not installed"
-                continue
-            out = folder / f"{number}-{runtime}"
-            try:
-                options = ExportOptions(runtime=runtime, threads=threads)  # type: ignore[arg-type]
-                parity = export_network(model, out, options, *drawn).parity
-            except FdpsError as error:
-                left_out[name] = str(error)
-                continue
-            if parity is None or not parity.holds:
-                left_out[name] = f"it does not keep parity: {parity}"
-                continue
-            before = _memory_mib()
-            searchers[name] = load_exported(out / EXPORTED_FILE, threads=threads)
-            searchers[name].detect(drawn[0][0])
-            memory[name] = _memory_mib() - before
-    return searchers, left_out, memory
+    public = other.against and find_public(
+        other.against,
+        system=other.against_system,
+        config=other.against_config,
+        checkpoint=other.against_weights,
+    )
+    with working("Getting models ready, which exports them the first time", hidden=hidden):
+        chosen = plan(models or [DEFAULT], runtimes)
+    if public:
+        chosen.entrants[f"{public.folder.name}, public code of {public.system}"] = public
+    return chosen
 
 
-def _memory_mib() -> float:
-    """Return what the process holds; 0 where the system does not tell."""
-    import os
+@contextmanager
+def _pictures(sources: list[str] | None, most: int) -> "Iterator[list[Path]]":
+    """Find the pictures; drawn ones are written as files, so that they are decoded, too."""
+    from fdps.export.pictures import drawn_pictures, picture_paths
 
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    if sources:
+        yield picture_paths(sources, most=most)
+        return
+    from PIL import Image
 
-
-def _figures(timed: "Timed") -> dict[str, Any]:
-    return {
-        "per_second": timed.per_second,
-        "p50_s": timed.percentile(50),
-        "p95_s": timed.percentile(95),
-        "people": timed.people,
-        "stages_s": dict(timed.stages),
-    }
+    with tempfile.TemporaryDirectory(prefix="fdps-bench-") as folder:
+        files = []
+        for number, picture in enumerate(drawn_pictures()[0][:most]):
+            files.append(Path(folder) / f"{number}.jpg")
+            Image.fromarray(picture).save(files[-1], quality=90)
+        yield files
 
 
-def _show(rows: dict[str, dict[str, Any]]) -> None:
-    stages = list(dict.fromkeys(name for row in rows.values() for name in row["stages_s"]))
-    width = max(map(len, rows))
-    heads = ["per s", "p50 ms", "p95 ms", "MiB", *(f"{stage} ms" for stage in stages)]
-    print("  ".join([f"{'model':<{width}}", *(f"{head:>8}" for head in heads)]))
-    for name, row in rows.items():
-        times = [1000 * row["stages_s"].get(stage, 0.0) for stage in stages]
-        values = [row["per_second"], 1000 * row["p50_s"], 1000 * row["p95_s"], row["memory_mib"]]
-        cells = [
-            f"{value:>{max(8, len(head))}.1f}"
-            for head, value in zip(heads, [*values, *times], strict=True)
-        ]
-        print("  ".join([f"{printable(name):<{width}}", *cells]))
+def _draw(report: "Report", path: Path) -> None:
+    from fdps.analysis.rendering import svg_file
+    from fdps.bench.plot import plot_stages
+    from fdps.durable import write_file
+
+    write_file(path, svg_file(plot_stages(report)))
