@@ -17,6 +17,7 @@ def test_the_toy_system_is_one_short_file() -> None:
     assert len(source.splitlines()) <= 60
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_who_follows_the_page_has_a_system_of_their_own(tmp_path: Path) -> None:
     make_checkout(tmp_path)

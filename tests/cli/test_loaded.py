@@ -92,6 +92,7 @@ def test_a_verb_without_a_network_loads_no_torch(words: str, folder: Path) -> No
     assert len(modules) <= WITHOUT_NETWORK[words]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "sign"),
     [

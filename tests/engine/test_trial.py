@@ -38,6 +38,7 @@ def test_three_real_steps_are_measured(
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -218,6 +218,7 @@ def test_the_folder_is_named_after_the_first_source(
     assert default_out([source, "other.mp4"]) == Path(name)
 
 
+@pytest.mark.slow
 def test_it_says_at_once_what_it_does_and_goes_on_after_ctrl_c(
     network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

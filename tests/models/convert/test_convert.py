@@ -30,6 +30,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return system, net, folder, conversion
 
 
+@pytest.mark.slow
 def test_the_network_is_what_it_was(made: Any) -> None:
     system, net, folder, conversion = made
     read, _ = load_weights(folder / "w.safetensors")
@@ -81,6 +82,7 @@ def test_the_file_says_where_it_came_from(made: Any) -> None:
     assert described.loss.name == ("loim" if system == "OIMNet++" else "oim")
 
 
+@pytest.mark.slow
 def test_a_network_goes_on_training(made: Any) -> None:
     system, _, folder, _ = made
     described = describe_weights(folder / "w.safetensors")
@@ -99,6 +101,7 @@ def saved(path: Path, content: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -123,6 +126,7 @@ def test_raises_a_checkpoint_that_does_not_fit(
     assert not (tmp_path / "w.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
