@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,17 @@ def test_a_run_is_research_only_if_it_began_from_what_is(tmp_path: Path) -> None
         run.mkdir()
         (run / "recipe.toml").write_text(to_toml(tiny_recipe(Path(root), start_from=begun)))
     assert licence_of(second / "weights.safetensors") == "research-only"
+
+
+def test_a_run_is_research_only_if_its_trunk_is(tmp_path: Path) -> None:
+    for name, root, trunk in (("one", "data/prw_c6", "none"), ("two", "mine", "one")):
+        run = tmp_path / name
+        run.mkdir()
+        recipe = tiny_recipe(Path(root))
+        weights = trunk if trunk == "none" else str(tmp_path / trunk)
+        recipe = replace(recipe, model=replace(recipe.model, backbone_weights=weights))
+        (run / "recipe.toml").write_text(to_toml(recipe))
+        (run / "weights.safetensors").touch()
+    assert licence_of(tmp_path / "two" / "weights.safetensors") == "research-only"
+    (tmp_path / "one" / "recipe.toml").write_text(to_toml(tiny_recipe(Path("mine"))))
+    assert licence_of(tmp_path / "two" / "weights.safetensors") == "unknown"

@@ -39,7 +39,7 @@ class TwoStepConfig:
     backbone: str = "resnet50"
     """resnet50, resnet18, mobilenet_v2, ``timm:NAME``, or ``card:FILE`` (its network; kept)."""
     backbone_weights: str = "imagenet"
-    """``imagenet`` or ``pretrained`` (fetched), ``none``, or a safetensors file of the network."""
+    """``imagenet``, ``pretrained`` (fetched), ``none``, a file, or the trunk of an fdps network."""
     frozen_stages: int = 1
     """Leading stages of the trunk that do not train; 1 is conv1 and the affine of its norm."""
     norm: Literal["train", "frozen", "sync"] = "train"

@@ -48,10 +48,16 @@ def licence_of(place: Path) -> str:
     recipe = _recipe(place)
     if recipe is None:
         return UNKNOWN
-    begun_from = weights_file(recipe.train.start_from) if recipe.train.start_from else place
-    if begun_from != place and licence_of(begun_from) == RESEARCH_ONLY:
+    if any(licence_of(path) == RESEARCH_ONLY for path in _begun_from(recipe) if path != place):
         return RESEARCH_ONLY
     return RESEARCH_ONLY if is_research(recipe.data) else UNKNOWN
+
+
+def _begun_from(recipe: Recipe) -> list[Path]:
+    """List the weights that a training began with: of a whole network, or of a trunk."""
+    whole = [weights_file(recipe.train.start_from)] if recipe.train.start_from else []
+    trunk = weights_file(recipe.model.backbone_weights)
+    return [*whole, trunk] if trunk.is_file() else whole
 
 
 def origin_of(place: Path) -> Origin:
