@@ -243,7 +243,7 @@ def test_the_classifier_itself_may_be_absent_or_of_another_size(name: str, tmp_p
 def test_raises_absent_file(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="no backbone weights at") as caught:
         build("resnet18", weights=str(tmp_path / "absent"))
-    assert caught.value.hint == "give a safetensors file, imagenet or none"
+    assert caught.value.hint == "give a safetensors file, a network of fdps, imagenet or none"
 
 
 def test_raises_pickle(tmp_path: Path) -> None:
