@@ -25,7 +25,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise MissingDataError(
-            f"no backbone weights at {path}", hint="give a safetensors file, a network of fdps, imagenet or none"
+            f"no backbone weights at {path}",
+            hint="give a safetensors file, a network of fdps, imagenet or none",
         )
     try:
         return load_file(path)
