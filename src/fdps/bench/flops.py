@@ -82,9 +82,9 @@ def openvino_flops(path: Path, given: Mapping[str, np.ndarray]) -> int:
         path: The ``.xml``.
         given: Its inputs, by their names.
     """
-    import openvino
+    from fdps.runtime.graph import openvino_core
 
-    model = openvino.Core().read_model(path)
+    model = openvino_core().read_model(path)
     model.reshape({name: list(array.shape) for name, array in given.items()})
     return sum(_of_operator(operator) for operator in model.get_ordered_ops())
 

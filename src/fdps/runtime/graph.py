@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,7 @@ class _OpenVinoGraph:
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        openvino = _openvino()
-        self._core: Any = openvino.Core()
+        self._core = openvino_core()
         try:
             self._model: Any = self._core.read_model(path)
         except RuntimeError as error:
@@ -98,7 +98,17 @@ def _is_map(shape: Any) -> bool:
     return len(shape) == 4
 
 
-def _openvino() -> Any:
+@cache
+def openvino_core() -> Any:
+    """Return the core of OpenVINO, which lives as long as this process.
+
+    The first network that a core compiles gives its thread another stack for handlers of signals. A
+    core that is let go of by a second thread frees that stack although the first one still has it,
+    and the next Ctrl-C is a segmentation fault in place of a ``KeyboardInterrupt``.
+
+    Raises:
+        UsageError: OpenVINO is not installed.
+    """
     try:
         import openvino
     except ImportError as error:
@@ -106,4 +116,4 @@ def _openvino() -> Any:
             "this network needs openvino, which is not installed",
             hint="pip install 'fdps[export]'",
         ) from error
-    return openvino
+    return openvino.Core()
