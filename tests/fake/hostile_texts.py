@@ -1,4 +1,4 @@
-"""Texts that attackers send, made by rule: paths, addresses and scripts."""
+"""Texts that attackers send, made by rule: paths, addresses, scripts, names and secrets."""
 
 import itertools
 from urllib.parse import quote
@@ -38,3 +38,61 @@ def scripts() -> list[str]:
 
 def _split(text: str) -> str:
     return text.replace("script", "scr\x00ipt").replace("on", "o\tn")
+
+
+def hosts(own: str) -> list[str]:
+    """Values of ``Host`` by which a page of another site may reach a service at ``own``."""
+    name, _, port = own.rpartition(":")
+    strange = ("evil.example", "a.evil.example", f"{name}.evil.example", f"evil.example.{name}")
+    strange += (
+        "0.0.0.0",
+        "127.1",
+        "127.0.1",
+        "0177.0.0.1",
+        "2130706433",
+        "0x7f000001",
+        "127.0.0.2",
+    )
+    strange += (
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[fe80::1]",
+        "localhost.",
+        "localhost.example",
+        "xn--e1a",
+    )
+    strange += (f"user@{name}", f"user:word@{name}", f"{name}@evil.example", f"{name} evil.example")
+    strange += (f"{name},evil.example", f"{name}/", f"http://{name}", f"{name}#", f"{name}?", "")
+    ports = (f":{port}", "", ":80", ":443", f":{port}0", f":0{port}", f":{port}.evil.example")
+    made = [host + end for host, end in itertools.product(strange, ports)]
+    own_at = [name + end for end in ports if end != f":{port}"]
+    return [*made, *own_at, f"{own}/", f"{own},evil.example", f"{own}:80", "*", "null", ":", "%"]
+
+
+def origins(own: str) -> list[str]:
+    """Values of ``Origin`` that a browser sends from a page that is not of ``own``."""
+    schemes = ("http", "https", "ws", "chrome-extension", "file", "data", "blob:http")
+    foreign = [f"{scheme}://{host}" for scheme in schemes for host in hosts(own)[::6]]
+    foreign += [f"{scheme}://{own}" for scheme in schemes if scheme != "http"]
+    ends = ("/", "/path", "?", "#", ".evil.example", " http://evil.example", ",http://evil.example")
+    return [*foreign, *(f"http://{own}{end}" for end in ends), "null", "NULL", "*", "", own]
+
+
+def tokens(right: str) -> list[str]:
+    """Guesses of a token, by somebody who knows how it looks and part of it."""
+    part = [right[:n] for n in range(len(right))] + [right[n:] for n in range(1, len(right))]
+    turned = [f"{right[:n]}~{right[n + 1 :]}" for n in range(len(right))]
+    more = [f"{right}{end}" for end in ("=", "==", "%00", "/", ".", "-", "x", "'", '"', ";", "*")]
+    tricks = ["null", "undefined", "true", "[]", "{}", "0", "-1", "admin", "' OR '1'='1", "*", "%"]
+    return [*part, *turned, *more, *tricks, right[::-1], right.upper(), right * 2, right * 1000]
+
+
+def cookies(name: str, token: str) -> list[str]:
+    """Cookies that pretend to be a session named ``name``."""
+    names = (name, name.upper(), f"__Host-{name}", "session", "token", "Authorization")
+    values = (token, f'"{token}"', f"Bearer {token}", "", "admin", "local", "null", "0", "1" * 4000)
+    values += (f"{token}; role=admin", "../../index.sqlite", "%00", "eyJhbGciOiJub25lIn0.e30.")
+    values += ("user=admin", "$Version=1", "{}", "[]", "' OR '1'='1", "<script>alert(1)</script>")
+    values += (f"a; {name}={token}", f"{token},{token}", f"{token[:-1]}", token[::-1], "x" * 43)
+    values += ("0" * 64, "f" * 64)
+    return [f"{one}={value}" for one, value in itertools.product(names, values)]
