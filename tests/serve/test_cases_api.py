@@ -292,7 +292,7 @@ def test_forgetting_over_http_erases_from_archive_and_cases(
     assert owner.post(f"{API}/forget", json=body).status_code == 404
     audit = owner.get(f"{API}/audit").json()
     (entry,) = (one for one in audit["entries"] if one["action"] == "forget")
-    assert entry["purpose"] == "art. 17 (by local)"
+    assert (entry["purpose"], entry["details"]["user"]) == ("art. 17", "local")
 
 
 def test_one_file_may_hold_the_cases_of_several_archives(

@@ -123,7 +123,9 @@ def _item(text: str | None, where: str) -> int:
     return int(number)
 
 
-def forget(store: SqlStore, items: Sequence[int], *, reason: str = "") -> int:
+def forget(
+    store: SqlStore, items: Sequence[int], *, reason: str = "", user: str = ""
+) -> int:
     """Erase people for good; the pictures and videos themselves are never touched.
 
     They leave no trace of their looks in any file of the archive, and indexing the same files again
@@ -133,6 +135,7 @@ def forget(store: SqlStore, items: Sequence[int], *, reason: str = "") -> int:
         store: The archive.
         items: Numbers of people.
         reason: The reason, noted in the audit.
+        user: Who asked for it, where that is not the user of the operating system.
 
     Returns:
         The number of people erased.
@@ -140,7 +143,8 @@ def forget(store: SqlStore, items: Sequence[int], *, reason: str = "") -> int:
     Raises:
         ArchiveError: Another process writes, or the archive is read-only.
     """
-    return store.remove(items=items, note=Note("forget", reason), for_good=True)
+    note = Note("forget", reason, {"user": user} if user else None)
+    return store.remove(items=items, note=note, for_good=True)
 
 
 def write_candidates(store: Store, candidates: Sequence[ToForget], folder: Path) -> int:

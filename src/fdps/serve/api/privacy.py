@@ -120,7 +120,7 @@ def _forget(
         people = index.store.people(items)
         scenes = sorted({person.scene for person in people})
         n_people, erased = forget_everywhere(
-            index.store, cases, items, reason=_signed(reason, user), dry_run=dry_run
+            index.store, cases, items, reason=reason, user=user, dry_run=dry_run
         )
         is_log_empty = not index.store.still_kept
     return ForgottenOut(
@@ -133,11 +133,6 @@ def _forget(
         n_verdicts=erased.n_verdicts,
         log_is_empty=is_log_empty,
     )
-
-
-def _signed(reason: str, user: str) -> str:
-    """Add who asked for it: the audit itself names the user of the operating system."""
-    return f"{reason} (by {user})" if reason else f"by {user}"
 
 
 def _audit(index: Index, *, offset: int, limit: int, expect: str) -> AuditOut:

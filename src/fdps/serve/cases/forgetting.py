@@ -31,6 +31,7 @@ def forget_everywhere(
     items: Sequence[int],
     *,
     reason: str = "",
+    user: str = "",
     dry_run: bool = False,
 ) -> tuple[int, ErasedFromCases]:
     """Erase people for good, from an archive and from its cases.
@@ -44,6 +45,7 @@ def forget_everywhere(
         cases: Its cases, if there are any.
         items: Numbers of people.
         reason: The reason, noted in the audit.
+        user: Who asked for it, where that is not the user of the operating system.
         dry_run: Whether to change nothing, and only to say what would be erased.
 
     Returns:
@@ -60,7 +62,7 @@ def forget_everywhere(
         return len(there), found
     with store.writing():  # so that nothing is erased from the cases where the archive is in use
         erased = cases.erase(archive_key(store), places) if cases else NOTHING
-        return forget(store, there, reason=reason), erased
+        return forget(store, there, reason=reason, user=user), erased
 
 
 def erase_forgotten(store: SqlStore, cases: CaseStore, *, after: int = 0) -> int:

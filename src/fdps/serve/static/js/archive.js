@@ -9,8 +9,9 @@ import { get } from "./api.js";
 /** @type {Promise<Archive[]> | undefined} */
 let asked;
 
-/** All archives of the server; they are asked for once a page. */
-export function archives() {
+/** All archives of the server; they are asked for once a page. @param {{anew?: boolean}} [options] `anew`: ask again, something was erased */
+export function archives({ anew = false } = {}) {
+  if (anew) asked = undefined;
   asked ??= get("/archives");
   return asked;
 }

@@ -13,6 +13,7 @@ import { shot } from "./pictures.js";
 /** @typedef {{look: (hit: Hit) => void, judge?: (hit: Hit, verdict: "confirmed" | "rejected") => void, more?: (hit: Hit, at: {x: number, y: number}) => void}} Actions what can be done with a card */
 
 const SCENE_PX = 480;
+const FIRST = 24; // cards that are painted before the rest is made
 
 /** The address of the scene in a smaller size. @param {string} picture @param {number} width */
 export const sized = (picture, width) =>
@@ -127,6 +128,8 @@ export function seen(hit) {
   return t("card.appearance", { n, first: at(first), last: at(last) });
 }
 
+const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
+
 /** The grid of cards, which keeps its elements while the order changes. */
 export class Cards {
   /** @param {HTMLElement} list @param {Actions} actions */
@@ -139,21 +142,27 @@ export class Cards {
     this.made = new Map();
     /** @type {number | null} item of the card that keys act on */
     this.current = null;
+    this.turn = 0;
     list.addEventListener("focusin", (event) => {
       const at = /** @type {HTMLElement} */ (event.target).closest(".card");
       if (at instanceof HTMLElement) this.mark(Number(at.dataset.item));
     });
   }
 
-  /** @param {Hit[]} hits @param {"scenes" | "crops"} view */
-  show(hits, view) {
+  /**
+   * Show the first candidates at once, and the rest after these were painted.
+   * @param {Hit[]} hits
+   * @param {"scenes" | "crops"} view
+   * @returns {Promise<void>} kept when all of them are there
+   */
+  async show(hits, view) {
     const before = this.hits.findIndex((hit) => hit.item === this.current);
     const hadFocus = this.list.contains(document.activeElement);
     this.hits = hits;
     this.list.dataset.view = view;
     /** @type {Map<string, HTMLElement>} */
     const kept = new Map();
-    const elements = hits.map((hit) => {
+    const made = (/** @type {Hit} */ hit) => {
       const id = [hit.item, view, hit.level, hit.similarity.toFixed(3), hit.appearance?.n].join();
       const old = this.made.get(id);
       const element = old ?? card(hit, view, this.actions);
@@ -163,12 +172,26 @@ export class Cards {
           ?.setAttribute("aria-label", t("card.look", { words: words(hit) }));
       kept.set(id, element);
       return element;
-    });
-    this.made = kept;
-    this.list.replaceChildren(...elements);
+    };
+    const turn = ++this.turn;
+    const now = hits.findIndex((hit) => hit.item === this.current);
+    const nFirst = Math.max(FIRST, now + FIRST / 2);
+    const first = hits.slice(0, nFirst).map(made);
+    // The old rest stays for a moment, so that the page keeps its height and its place.
+    const firsts = new Set(first);
+    const rest = [...this.list.children].filter((one) => !firsts.has(/** @type {any} */ (one)));
+    this.list.replaceChildren(...first, ...rest.slice(0, Math.max(0, hits.length - nFirst)));
     if (!hits.some((hit) => hit.item === this.current)) this.current = null;
     if (hadFocus && !this.list.contains(document.activeElement))
       this.focus(Math.max(0, Math.min(before, hits.length - 1)));
+    if (hits.length > nFirst) {
+      await nextFrame();
+      await nextFrame();
+      if (turn !== this.turn) return;
+      while (this.list.children.length > nFirst) this.list.lastElementChild?.remove();
+      this.list.append(...hits.slice(nFirst).map(made));
+    }
+    this.made = kept;
   }
 
   /** @param {number} item */

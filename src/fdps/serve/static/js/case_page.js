@@ -53,7 +53,7 @@ function draw() {
   show(
     byId("case"),
     h("header", { class: "page-head" }, names, tools),
-    h("div", { class: "panels" }, may("editor") ? [aims(), notes()] : read()),
+    h("div", { class: "panels case-panels" }, may("editor") ? [aims(), notes()] : read()),
     wanted(),
     people("confirmed"),
     people("rejected"),

@@ -4,6 +4,13 @@ import { t } from "./messages.js";
 import { h, icon } from "./dom.js";
 
 const language = document.documentElement.lang;
+// Made once: a formatter takes longer to make than a hundred cards.
+const days = new Intl.DateTimeFormat(language, {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+  timeZone: "UTC",
+});
 
 /** @param {number} value */
 export const similarity = (value) => value.toFixed(2);
@@ -28,13 +35,7 @@ export function time(iso, { seconds = false } = {}) {
   const parts = /^(\d{4})-(\d\d)-(\d\d)[T ](\d\d:\d\d)(:\d\d)?/.exec(iso ?? "");
   if (!parts) return t("format.no_time");
   const day = new Date(Date.UTC(Number(parts[1]), Number(parts[2]) - 1, Number(parts[3])));
-  const shown = day.toLocaleDateString(language, {
-    day: "numeric",
-    month: "short",
-    year: "numeric",
-    timeZone: "UTC",
-  });
-  return `${shown}, ${parts[4]}${seconds ? (parts[5] ?? "") : ""}`;
+  return `${days.format(day)}, ${parts[4]}${seconds ? (parts[5] ?? "") : ""}`;
 }
 
 /**

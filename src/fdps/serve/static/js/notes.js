@@ -17,11 +17,20 @@ export function note(text, { more = "", bad = false } = {}) {
     bad && icon("warning"),
     h("div", {}, h("p", {}, text), more && h("p", {}, more)),
   );
-  shown.append(
-    button({ icon: "no", title: t("close"), class: "bare tight", onclick: () => shown.remove() }),
-  );
-  byId("notes").append(shown);
-  if (!bad) setTimeout(() => shown.remove(), STAYS_MS);
+  const close = () => {
+    shown.classList.add("gone");
+    tidy();
+  };
+  shown.append(button({ icon: "no", title: t("close"), class: "bare tight", onclick: close }));
+  tidy();
+  byId("notes").prepend(shown);
+  if (!bad) setTimeout(close, STAYS_MS);
+}
+
+/** Take out notes that are gone, as far as that moves none that is still read. */
+function tidy() {
+  const notes = byId("notes");
+  while (notes.firstElementChild?.classList.contains("gone")) notes.firstElementChild.remove();
 }
 
 /** Say that something failed. @param {unknown} error */

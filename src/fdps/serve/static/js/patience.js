@@ -32,11 +32,17 @@ document.addEventListener(
       return;
     const tried = (tries.get(picture) ?? 0) + 1;
     tries.set(picture, tried);
-    if (tried > MOST_TRIES) return picture.classList.add("missing");
+    picture.classList.add("missing"); // no sign of a broken picture while it is asked for again
+    if (tried > MOST_TRIES) return;
     await pause(WAIT_MS * tried * (0.5 + Math.random()));
     const address = new URL(picture.src);
     address.searchParams.set("try", String(tried));
     picture.src = address.pathname + address.search;
   },
+  { capture: true },
+);
+document.addEventListener(
+  "load",
+  ({ target }) => target instanceof HTMLImageElement && target.classList.remove("missing"),
   { capture: true },
 );

@@ -8,6 +8,7 @@ import { t } from "./messages.js";
 import { complain, note, nothing } from "./notes.js";
 import { filled, panelOf } from "./panels.js";
 import { may } from "./role.js";
+import { showArchive } from "./shell.js";
 import { cropOf } from "./tray.js";
 
 const ENTRIES = 25;
@@ -158,13 +159,17 @@ function showForget(would) {
     forget.body,
     h("p", { class: "soft" }, t("forget.lead")),
     people,
+    h("div", { id: "forget-more" }),
     would ? sure(would) : tools,
   );
-  if (!would) offerWholeAppearances().catch(complain);
+  offerWholeAppearances(would).catch(complain);
 }
 
-/** Somebody who is in a video is there in many frames: offer all sightings in a row. */
-async function offerWholeAppearances() {
+/**
+ * Somebody who is in a video is there in many frames: offer all sightings in a row.
+ * @param {any} [would] the answer of a dry run; it is asked for again with those who are added
+ */
+async function offerWholeAppearances(would) {
   const chosen = items;
   const tracks = await Promise.all(
     chosen
@@ -173,13 +178,23 @@ async function offerWholeAppearances() {
   );
   const others = new Set(tracks.flat().map((one) => one.item));
   for (const item of chosen) others.delete(item);
-  if (!others.size || chosen !== items) return;
-  document.getElementById("forget-tools")?.append(
-    button({
-      icon: "plus",
-      text: t("forget.whole", { n: others.size }),
-      onclick: () => ((items = [...items, ...others]), showForget()),
-    }),
+  const place = document.getElementById("forget-more");
+  if (!place || chosen !== items) return;
+  place.dataset.known = "";
+  if (!others.size) return;
+  const add = () => {
+    items = [...items, ...others];
+    return would ? dryRun() : showForget();
+  };
+  show(
+    place,
+    h(
+      "div",
+      { class: "hint-box offer", role: "status" },
+      icon("info"),
+      h("p", {}, t("forget.whole", { n: others.size })),
+      button({ icon: "plus", text: t("forget.add"), class: "tight", onclick: add }),
+    ),
   );
 }
 
@@ -216,16 +231,24 @@ function sure(would) {
       });
       items = [];
       history.replaceState(null, "", `/privacy?archive=${here.id}`);
+      const done = h(
+        "div",
+        { class: "hint-box good", role: "status", tabindex: "-1" },
+        icon("yes"),
+        h("p", {}, t("forget.done", { n: erased.n_people, scenes: erased.scenes.length })),
+      );
       show(
         forget.body,
+        done,
+        h("p", { class: "soft" }, t("forget.again")),
         h(
           "div",
-          { class: "hint-box good", role: "status" },
-          icon("yes"),
-          h("p", {}, t("forget.done", { n: erased.n_people, scenes: erased.scenes.length })),
+          { class: "row" },
+          h("a", { class: "button", href: "/" }, icon("search"), t("forget.search")),
         ),
       );
-      await showAudit(0);
+      done.focus({ preventScroll: true });
+      await Promise.all([showAudit(0), showArchive({ anew: true })]);
     } catch (error) {
       go.disabled = false;
       complain(error);
@@ -240,12 +263,11 @@ const told = (would) => t("forget.would", { n: would.n_people, scenes: would.sce
 /** The details of an entry, in a line. @param {any} details */
 function details(details) {
   if (typeof details !== "object" || details === null) return String(details ?? "");
-  const shown = Object.entries(details).filter(
-    ([name, value]) =>
-      name !== "user" && value !== "" && value !== null && !(Array.isArray(value) && !value.length),
-  );
-  const text = shown
-    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${oneLine(value)}`)
+  const isNothing = (/** @type {any} */ value) =>
+    value === "" || value === null || value === 0 || (Array.isArray(value) && !value.length);
+  const text = Object.entries(details)
+    .filter(([name, value]) => name !== "user" && !isNothing(value))
+    .map(([name, value]) => `${name.replace(/^n_/, "").replaceAll("_", " ")}: ${oneLine(value)}`)
     .join(" · ");
   return text.length > MOST_SAID ? `${text.slice(0, MOST_SAID)}…` : text;
 }
@@ -254,10 +276,25 @@ function details(details) {
 function oneLine(value) {
   if (!Array.isArray(value))
     return typeof value === "object" ? JSON.stringify(value) : String(value);
-  const first = value.slice(0, MOST_NAMED).join(", ");
+  const first = value.slice(0, MOST_NAMED).map(inWords).join(", ");
   return value.length > MOST_NAMED
     ? t("audit.and_more", { first, n: value.length - MOST_NAMED })
     : first;
+}
+
+const ASKED = /^(not )?(?:item:(\d+)|(q[\w-]{22}):\d+|case:[^:]+:\d+)$/;
+
+/** Somebody who was asked for: of the archive, or a choice in a picture. @param {any} value */
+function inWords(value) {
+  const found = ASKED.exec(String(value));
+  if (!found) return String(value);
+  const [, not, item, picture] = found;
+  const said = item
+    ? t("audit.item", { item })
+    : picture
+      ? t("audit.picture", { id: picture.slice(1, 5) })
+      : t("audit.case");
+  return not ? t("audit.not", { said }) : said;
 }
 
 async function dryRun() {
@@ -360,3 +397,4 @@ show(
     : h("p", { class: "hint-box" }, icon("info"), t("privacy.of_admins")),
 );
 if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+document.querySelector("#forget-tools button")?.focus({ preventScroll: true });

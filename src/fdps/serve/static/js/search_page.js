@@ -101,7 +101,7 @@ async function search() {
   try {
     answer = await post("/search", await question.body(), { signal: mine.signal });
     slider.show(answer, question.least);
-    showHits();
+    await showHits();
   } catch (error) {
     if (mine.signal.aborted) return;
     answer = null;
@@ -129,12 +129,14 @@ function shownHits() {
   );
 }
 
-function showHits() {
+/** Show the candidates; more than can be seen at once come a moment later. */
+async function showHits() {
   if (!answer) return;
   const hits = shownHits();
   byId("found-title").textContent = t("search.found", { n: hits.length, of: answer.n_looked_at });
   show(byId("reading"), answer.reading);
-  if (hits.length) cards.show(hits, question.view === "crops" ? "crops" : "scenes");
+  let shown;
+  if (hits.length) shown = cards.show(hits, question.view === "crops" ? "crops" : "scenes");
   else {
     cards.show([], "scenes");
     show(
@@ -160,6 +162,7 @@ function showHits() {
         onclick: () => ((question.top += TOP), search().catch(complain)),
       }),
   );
+  await shown;
 }
 
 function showTools() {
@@ -194,7 +197,7 @@ function showJudged() {
     kept &&
     h(
       "a",
-      { class: "button tight", href: `/cases/${kept.id}` },
+      { class: "button tight", href: `/cases/${kept.id}`, "aria-keyshortcuts": "c" },
       t("case.open", { name: kept.name }),
     );
   const tools = may("editor")
@@ -204,6 +207,7 @@ function showJudged() {
             icon: "cases",
             text: t("case.keep"),
             class: "tight",
+            "aria-keyshortcuts": "c",
             onclick: () => keepAsCase(),
           }),
         button({
@@ -251,6 +255,12 @@ async function keepAsCase() {
   showJudged();
   note(t("case.kept", { name: kept.name }));
   return kept;
+}
+
+/** Open the case of the search, or begin it. */
+async function toCase() {
+  if (kept) location.assign(`/cases/${kept.id}`);
+  else await keepAsCase();
 }
 
 async function exportNow() {
@@ -351,7 +361,10 @@ listen(
   },
 );
 if (may("editor"))
-  listen({ key: "e", text: "keys.export", run: () => exportNow().catch(complain) });
+  listen(
+    { key: "e", text: "keys.export", run: () => exportNow().catch(complain) },
+    { key: "c", text: "keys.case", run: () => toCase().catch(complain) },
+  );
 for (let n = 1; n <= 9; n++) {
   listen({
     key: String(n),

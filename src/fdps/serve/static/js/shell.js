@@ -9,8 +9,9 @@ import { complain } from "./notes.js";
 
 const YEAR_S = 31_536_000;
 
-async function showArchive() {
-  const [all, now] = await Promise.all([archives(), archive()]);
+/** Name the archive of the page. @param {{anew?: boolean}} [options] */
+export async function showArchive(options) {
+  const [all, now] = await Promise.all([archives(options), archive()]);
   if (!now) return show(byId("archive"), h("p", { class: "small soft" }, t("shell.no_archive")));
   const people = h("p", { class: "small soft number" }, t("shell.people", { n: now.n_people }));
   if (all.length === 1)

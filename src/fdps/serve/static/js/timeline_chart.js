@@ -12,6 +12,7 @@ const NAMES_PX = 96;
 const AXIS_PX = 28;
 const LEAST_PX = 5; // of a bar, so that a single picture can be seen and clicked
 const HOUR_MS = 3_600_000;
+const STEPS = 200; // of the handles at least; a minute each where that is finer
 const TICKS_MS = [
   60_000,
   300_000,
@@ -52,7 +53,7 @@ export function timelineChart(room, lines, { open, onbrush }) {
       type: "range",
       min: range[0],
       max: range[1],
-      step: 60_000,
+      step: (range[1] - range[0]) / Math.max(STEPS, Math.ceil((range[1] - range[0]) / 60_000)),
       value: range[at],
       "aria-label": t(`timeline.${name}`),
       "aria-valuetext": time(isoOf(range[at])),

@@ -86,6 +86,7 @@ function tools() {
 }
 
 function legend() {
+  if (!hits.some((hit) => hit.level)) return null;
   return h(
     "ul",
     { class: "row small soft timeline-legend" },
