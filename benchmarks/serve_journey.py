@@ -1,19 +1,24 @@
-"""Walk through the pages on an archive as somebody who is new to them, and measure the way.
+r"""Walk through the pages on an archive as somebody who is new to them, and measure the way.
 
 A copy of the archive is served, and Chromium is led through three tasks: find a person of a
 picture, hand the confirmed candidates to a colleague, and erase the person; once by mouse and once
 by keyboard alone. On the way a box is dragged, the slider moved, candidates filtered by camera and
-time, three confirmed and two rejected. Each task is counted in clicks (or keys) and seconds; the
-seconds are those of pages and server, because nobody stops to think.
+time, three confirmed and two rejected: with ``--items``, the numbers of the sightings that are the
+person, three of these and two others; without, the first of the list. Each task is counted in
+clicks (or keys) and seconds; the seconds are those of pages and server, because nobody stops to
+think.
 
     python benchmarks/serve_journey.py event.fdps child.jpg --camera hall --shots /tmp/shots
+    python benchmarks/serve_journey.py event.fdps child.jpg --camera hall --items 40,41,43-48
 
-Prints one JSON object: the tasks, how long results took to be painted after the answer had
+Prints one JSON object: the tasks, how many candidates were the person before and after the
+verdicts and after they were erased, how long results took to be painted after the answer had
 arrived, requests to other hosts, errors of the console, and what moved by itself. Ends with 1 if
 something was not so. It needs Chromium and the package ``playwright``.
 """
 
 import argparse
+import base64
 import json
 import os
 import shutil
@@ -32,7 +37,19 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 MOST_PAINT_MS = 100.0
 TIMEOUT_MS = 120_000
-PAGES = ("/", "RESULTS", "/timeline", "/cases", "/library", "/privacy", "/model")
+ASKED = "like=item:40&yes=41&no=200"
+PAGES = {
+    "start": "/",
+    "results": f"/?{ASKED}",
+    "crops": f"/?{ASKED}&view=crops",
+    "timeline": f"/timeline?{ASKED}",
+    "timeline_empty": "/timeline",
+    "cases": "/cases",
+    "library": "/library",
+    "privacy": "/privacy?items=40,41",
+    "model": "/model",
+    "login": "/login",
+}
 
 # Notes when cards were painted after the answer of a search was there, and what moved by itself.
 WATCH = """
@@ -54,13 +71,22 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) {
     const moved = entry.sources
       .filter(({ previousRect: from, currentRect: to }) => from.x !== to.x || from.y !== to.y)
-      .map(({ node }) => node?.id || node?.className || node?.nodeName);
+      .map(({ node, previousRect: from, currentRect: to }) =>
+        `${node?.id || node?.className || node?.nodeName} ${from.x},${from.y} to ${to.x},${to.y}`);
     if (entry.hadRecentInput || !moved.length) continue;
     window.shifted.push(`${location.pathname}: ${moved}`);
   }
 }).observe({ type: "layout-shift", buffered: true });
 addEventListener("securitypolicyviolation", ({ violatedDirective }) =>
   window.refused.push(violatedDirective));
+"""
+
+ASK_AGAIN = """
+async (body) => {
+  const headers = { "Content-Type": "application/json" };
+  const asked = { method: "POST", headers, body: JSON.stringify(body) };
+  return (await (await fetch("/api/v1/search", asked)).json()).hits;
+}
 """
 
 
@@ -77,11 +103,18 @@ class Walk:
     def __init__(self, page: Any, home: str, shots: Path | None, name: str) -> None:
         self.page, self.home, self._shots, self._name = page, home, shots, name
         self.clicks = self.keys = self.letters = 0
+        self.away_s = 0.0  # spent on pictures of the window
+        self.hits: list[dict[str, Any]] = []
+        self.asked: dict[str, Any] = {}  # the first question
+        self.right: dict[str, str] = {}
         self.faults: list[str] = []
         self.painted: list[float] = []
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         page.on("request", self._on_request)
+        # Playwright takes over the dialog of files while somebody listens; begun only when a key
+        # opens it, that comes too late on a busy machine.
+        page.on("filechooser", lambda _: None)
 
     def _on_console(self, message: Any) -> None:
         if message.type in ("error", "warning"):
@@ -112,6 +145,8 @@ class Walk:
         with self.page.expect_response("**/api/v1/search") as answered:
             act()
         found = answered.value.json()
+        self.hits = found["hits"]
+        self.asked = self.asked or answered.value.request.post_data_json
         self.page.wait_for_selector("#found:not([aria-busy])")
         self.page.wait_for_selector(".card .level, #cards .empty")
         return found
@@ -125,9 +160,12 @@ class Walk:
 
     def shoot(self, name: str) -> None:
         """Take a picture of the window."""
-        if self._shots:
-            self.page.wait_for_timeout(400)
-            self.page.screenshot(path=self._shots / f"{self._name}_{name}.png")
+        if not self._shots:
+            return
+        start = time.perf_counter()
+        self.page.wait_for_timeout(800)
+        self.page.screenshot(path=self._shots / f"{self._name}_{name}.png")
+        self.away_s += time.perf_counter() - start
 
     def look(self) -> None:
         """Note what the page has measured, before it is left."""
@@ -145,6 +183,7 @@ def main() -> None:
     parser.add_argument("picture", type=Path, help="shows the person to look for")
     parser.add_argument("--box", default="", help="X,Y,W,H: where the person is; else the first")
     parser.add_argument("--camera", required=True, help="a camera that saw the person")
+    parser.add_argument("--items", type=numbers, default=(), help="sightings of the person")
     parser.add_argument("--shots", type=Path, help="folder for pictures of the window")
     options = parser.parse_args()
     if options.shots:
@@ -177,19 +216,20 @@ def walked(
     walk = Walk(context.new_page(), address.partition("/?")[0], options.shots, way)
     walk.page.goto(address)
     walk.page.wait_for_selector(".tile")
-    tasks, before, start = {}, (0, 0, 0), time.perf_counter()
+    tasks, before, start, away_s = {}, (0, 0, 0), time.perf_counter(), 0.0
     for name in walk_through(walk, options):
         walk.look()
         now = (walk.clicks, walk.keys, walk.letters)
         clicks, keys, letters = (b - a for a, b in zip(before, now, strict=True))
-        seconds = round(time.perf_counter() - start, 1)
+        seconds = round(time.perf_counter() - start - (walk.away_s - away_s), 1)
         tasks[name] = {"clicks": clicks, "keys": keys, "letters": letters, "seconds": seconds}
-        before, start = now, time.perf_counter()
+        before, start, away_s = now, time.perf_counter(), walk.away_s
     context.close()
     late = [ms for ms in walk.painted if ms > MOST_PAINT_MS]
     faults = [*walk.faults, *(f"painted {ms:.0f} ms after the answer" for ms in late)]
     painted = {"n": len(walk.painted), "most_ms": round(max(walk.painted), 1)}
-    return {"tasks": tasks, "painted": painted, "faults": [f"{way}: {one}" for one in faults]}
+    faults = [f"{way}: {one}" for one in faults]
+    return {"tasks": tasks, "right": walk.right, "painted": painted, "faults": faults}
 
 
 def by_mouse(walk: Walk, options: argparse.Namespace) -> Iterator[str]:
@@ -201,6 +241,7 @@ def by_mouse(walk: Walk, options: argparse.Namespace) -> Iterator[str]:
     page.wait_for_selector(".person-box")
     walk.shoot("1_choose")
     walk.searched(lambda: walk.click(person(page, options)))
+    note_right(walk, options, "at first")
     walk.shoot("2_results")
     yield "find the person"
 
@@ -208,11 +249,13 @@ def by_mouse(walk: Walk, options: argparse.Namespace) -> Iterator[str]:
     yield "look around: drag a box, slider, camera, time"
 
     before = walk.order()
-    for name, n in (("Confirm", 3), ("Reject", 2)):
-        for _ in range(n):
-            button = page.locator("#cards .card").first.get_by_role("button", name=name, exact=True)
-            walk.searched(lambda button=button: walk.click(button))
+    for name in ("Confirm", "Confirm", "Confirm", "Reject", "Reject"):
+        item = next_item(walk, options, is_right=name == "Confirm")
+        card = page.locator(f'#cards .card[data-item="{item}"]')
+        button = card.get_by_role("button", name=name, exact=True)
+        walk.searched(lambda button=button: walk.click(button))
     check_order(walk, before)
+    note_right(walk, options, "after the verdicts")
     walk.shoot("3_judged")
     walk.click(page.get_by_role("button", name="Export"))
     page.get_by_role("dialog").wait_for()
@@ -233,16 +276,17 @@ def by_mouse(walk: Walk, options: argparse.Namespace) -> Iterator[str]:
     walk.look()
     walk.click(page.get_by_role("link", name="Forget the confirmed people"))
     page.wait_for_selector("#forget .judged")
-    whole = page.get_by_role("button", name="of the same appearance")
-    page.wait_for_timeout(500)
+    page.wait_for_selector("#forget-more[data-known]", state="attached")
+    whole = page.get_by_role("button", name="Add them")
     if whole.count():
         walk.click(whole)
+        page.wait_for_selector("#forget-more[data-known]", state="attached")
     walk.click(page.get_by_role("button", name="See what would be erased"))
     page.get_by_label("Reason").wait_for()
     walk.shoot("6_forget")
     walk.write("asked for it")
     walk.click(page.get_by_role("button", name="Erase"))
-    page.get_by_text("erased. The audit has an entry").wait_for()
+    note_erased(walk, options)
     walk.shoot("7_erased")
     yield "erase the person"
 
@@ -256,13 +300,16 @@ def by_keyboard(walk: Walk, options: argparse.Namespace) -> Iterator[str]:
     page.wait_for_selector(".person-box")
     number = person(page, options).get_attribute("data-n")
     walk.searched(lambda: walk.press(number))
+    note_right(walk, options, "at first")
     yield "find the person"
 
     before = walk.order()
-    walk.press("j")
     for key in "yyynn":
+        item = next_item(walk, options, is_right=key == "y")
+        go_to_card(walk, item)
         walk.searched(lambda key=key: walk.press(key))
     check_order(walk, before)
+    note_right(walk, options, "after the verdicts")
     walk.press("e")
     page.get_by_role("dialog").wait_for()
     walk.write("By keys")
@@ -275,29 +322,35 @@ def by_keyboard(walk: Walk, options: argparse.Namespace) -> Iterator[str]:
     page.wait_for_selector("dialog", state="detached")
     yield "hand the confirmed candidates to a colleague"
 
-    tab_to(walk, page.get_by_role("link", name="Case:"))
-    walk.press("Enter")
+    walk.press("c")
     page.wait_for_selector("#case .card")
     walk.look()
     tab_to(walk, page.get_by_role("link", name="Forget the confirmed people"))
     walk.press("Enter")
     page.wait_for_selector("#forget .judged")
+    page.wait_for_selector("#forget-more[data-known]", state="attached")
+    whole = page.get_by_role("button", name="Add them")
+    if whole.count():
+        tab_to(walk, whole)
+        walk.press("Enter")
     tab_to(walk, page.get_by_role("button", name="See what would be erased"))
     walk.press("Enter")
     page.get_by_label("Reason").wait_for()
     walk.write("asked for it")
     walk.press("Enter")
-    page.get_by_text("erased. The audit has an entry").wait_for()
+    note_erased(walk, options)
     yield "erase the person"
 
 
 def explore(walk: Walk, options: argparse.Namespace) -> None:
     """Drag a box, move the slider, filter by camera and by time, and take it all back."""
     page = walk.page
-    page.set_input_files("#file", options.picture)
+    drop(walk, options.picture)
     page.wait_for_selector("#choose .person-box")
-    frame = person(page, options).bounding_box()
-    page.mouse.move(frame["x"] - 3, frame["y"] - 3)
+    frame, board = person(page, options).bounding_box(), page.locator("#choose .board")
+    edge = board.bounding_box()  # somebody may stand at the edge of the picture
+    left, top = max(frame["x"] - 3, edge["x"] + 2), max(frame["y"] - 3, edge["y"] + 2)
+    page.mouse.move(left, top)
     page.mouse.down()
     page.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + 40)
     page.mouse.move(frame["x"] + frame["width"] + 3, frame["y"] + frame["height"] + 3)
@@ -340,6 +393,73 @@ def person(page: Any, options: argparse.Namespace) -> Any:
     return boxes.nth(min(range(boxes.count()), key=distance))
 
 
+def drop(walk: Walk, picture: Path) -> None:
+    """Drop a picture on the page, as from a folder of the desktop."""
+    carried = walk.page.evaluate_handle(
+        """(bytes) => {
+          const carried = new DataTransfer();
+          const content = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0));
+          carried.items.add(new File([content], "dropped", { type: "image/jpeg" }));
+          return carried;
+        }""",
+        base64.b64encode(picture.read_bytes()).decode(),
+    )
+    walk.clicks += 1
+    walk.page.dispatch_event("body", "drop", {"dataTransfer": carried})
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read ``40,43-45`` as 40, 43, 44, 45."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
+
+
+def next_item(walk: Walk, options: argparse.Namespace, *, is_right: bool) -> int:
+    """The first candidate who is the person, or is not; without ``--items`` the first of all."""
+    shown = {*walk.order()}
+    for hit in walk.hits:
+        if hit["item"] in shown and (
+            not options.items or (hit["item"] in options.items) == is_right
+        ):
+            return int(hit["item"])
+    found = [hit["item"] for hit in walk.hits]
+    raise AssertionError(f"nobody is left to judge: {len(shown)} shown of {found[:40]}")
+
+
+def go_to_card(walk: Walk, item: int) -> None:
+    """Press ``j`` or ``k`` until a candidate is the one that keys act on."""
+    current = "document.querySelector('#cards .card.current')?.dataset.item"
+    for _ in range(200):
+        now, order = walk.page.evaluate(current), walk.order()
+        if now == str(item):
+            return
+        is_before = (
+            now is not None and int(now) in order and order.index(int(now)) > order.index(item)
+        )
+        walk.press("k" if is_before else "j")
+    raise AssertionError(f"the keys do not reach candidate {item}")
+
+
+def note_right(walk: Walk, options: argparse.Namespace, moment: str) -> None:
+    """Note how many of the candidates are the person."""
+    if options.items:
+        right = [hit["item"] in options.items for hit in walk.hits]
+        walk.right[moment] = f"{sum(right[:10])} of 10, {sum(right)} of {len(right)}"
+
+
+def note_erased(walk: Walk, options: argparse.Namespace) -> None:
+    """Note how many sightings were erased, and how many of the person are still found."""
+    told = walk.page.get_by_text("erased. The audit has an entry")
+    told.wait_for()
+    walk.right["erased"] = told.inner_text().partition(".")[0]
+    if options.items:
+        walk.hits = walk.page.evaluate(ASK_AGAIN, walk.asked)
+        note_right(walk, options, "left")
+
+
 def check_order(walk: Walk, before: list[int]) -> None:
     """Hold that the verdicts have changed the order of the others."""
     after = walk.order()
@@ -370,12 +490,23 @@ def looked_at(browser: Any, address: str, options: argparse.Namespace) -> dict[s
         context.add_init_script(WATCH)
         walk = Walk(context.new_page(), address.partition("/?")[0], options.shots, name)
         walk.page.goto(address)
-        for path in PAGES:
-            asked = "/?like=item:40&yes=41&no=200" if path == "RESULTS" else path
-            walk.page.goto(walk.home + asked)
+        pages = dict(PAGES)
+        for page, kind in (("/", "scene"), ("/cases", "case")):
+            walk.page.goto(walk.home + page)
+            link = walk.page.wait_for_selector(f"a[href^='/{kind}'].tile, .case-entry a")
+            pages[kind] = link.get_attribute("href")
+        for page, path in pages.items():
+            walk.page.goto(walk.home + path)
             walk.page.wait_for_load_state("networkidle")
-            walk.shoot(path.strip("/").lower() or "start")
+            walk.shoot(page)
             walk.look()
+        walk.page.goto(walk.home + PAGES["results"])
+        walk.page.wait_for_selector(".card .level")
+        walk.press("j", " ")
+        walk.shoot("look")
+        walk.press("Escape", "?")
+        walk.shoot("help")
+        walk.look()
         context.close()
         faults += [f"{name}: {fault}" for fault in walk.faults]
     return {"faults": faults}
