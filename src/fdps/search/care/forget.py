@@ -123,9 +123,7 @@ def _item(text: str | None, where: str) -> int:
     return int(number)
 
 
-def forget(
-    store: SqlStore, items: Sequence[int], *, reason: str = "", user: str = ""
-) -> int:
+def forget(store: SqlStore, items: Sequence[int], *, reason: str = "", user: str = "") -> int:
     """Erase people for good; the pictures and videos themselves are never touched.
 
     They leave no trace of their looks in any file of the archive, and indexing the same files again
