@@ -55,14 +55,14 @@ class ServedArchive:
         self._readers = Readers(place)
         self._searches = Searches(place)
 
-    async def search(self, question: Question) -> Answer:
-        """Search the archive; the search is in its audit before the answer is there.
+    def answer(self, index: Index, question: Question) -> Answer:
+        """Search the archive; it is in the audit before the answer is there. For its readers.
 
         Raises:
             ProblemError: Too many wait already.
             UsageError: The question makes no sense.
         """
-        return await self.read(lambda index: answer(index, self._searches, question))
+        return answer(index, self._searches, question)
 
     async def read(self, function: Callable[[Index], T]) -> T:
         """Call a function with the open archive, on a thread of its own.

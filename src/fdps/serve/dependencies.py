@@ -1,6 +1,10 @@
-"""What routes ask for: the archive that is meant, the user, the parts of the service."""
+"""What routes ask for: the archive that is meant, the user, the parts of the service.
 
-from collections.abc import Callable
+All of these are coroutines although none of them waits for anything: FastAPI sends a plain function
+to a thread of its own, which costs more than what it does.
+"""
+
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -14,31 +18,31 @@ from fdps.serve.security.users import Role, User
 from fdps.serve.settings import ServeSettings
 
 
-def settings_of(request: Request) -> ServeSettings:
+async def settings_of(request: Request) -> ServeSettings:
     """Return the settings of the service."""
     settings: ServeSettings = request.app.state.settings
     return settings
 
 
-def archives_of(request: Request) -> Archives:
+async def archives_of(request: Request) -> Archives:
     """Return all archives that are served."""
     archives: Archives = request.app.state.archives
     return archives
 
 
-def queries_of(request: Request) -> Queries:
+async def queries_of(request: Request) -> Queries:
     """Return the query pictures."""
     queries: Queries = request.app.state.queries
     return queries
 
 
-def uploads_of(request: Request) -> Uploads:
+async def uploads_of(request: Request) -> Uploads:
     """Return what looks at query pictures."""
     uploads: Uploads = request.app.state.uploads
     return uploads
 
 
-def scene_pictures_of(request: Request) -> ScenePictures:
+async def scene_pictures_of(request: Request) -> ScenePictures:
     """Return what decodes scenes."""
     pictures: ScenePictures = request.app.state.scene_pictures
     return pictures
@@ -54,7 +58,7 @@ ArchiveKey = Annotated[
 ]
 
 
-def archive_of(archives: AllArchives, archive: ArchiveKey = None) -> ServedArchive:
+async def archive_of(archives: AllArchives, archive: ArchiveKey = None) -> ServedArchive:
     """Return the archive that the parameter ``archive`` names, or the only one."""
     return archives.get(archive)
 
@@ -62,10 +66,10 @@ def archive_of(archives: AllArchives, archive: ArchiveKey = None) -> ServedArchi
 Archive = Annotated[ServedArchive, Depends(archive_of)]
 
 
-def require(role: Role) -> Callable[[Request], User]:
+def require(role: Role) -> Callable[[Request], Awaitable[User]]:
     """Make a dependency that lets in users of at least this role, and returns who it is."""
 
-    def entered(request: Request) -> User:
+    async def entered(request: Request) -> User:
         user: User | None = getattr(request.state, "user", None)
         if user is None:
             raise problem(401, "this service does not know you")

@@ -87,6 +87,7 @@ class Opened:
 
     def __init__(self, place: str) -> None:
         self._place = place
+        self._database = None if "://" in place else Path(place) / DATABASE
         self._index: Index | None = None
         self._file: tuple[int, int] | None = None
 
@@ -111,10 +112,10 @@ class Opened:
 
     def _identity(self) -> tuple[int, int] | None:
         """Tell one file from another at the same place; ``None`` on a server, or without a file."""
-        if "://" in self._place:
+        if self._database is None:
             return None
         try:
-            found = (Path(self._place) / DATABASE).stat()
+            found = self._database.stat()
         except OSError:
             return None
         return (found.st_dev, found.st_ino)

@@ -22,7 +22,7 @@ from fdps.serve.api.schemas import (
     SearchIn,
     SearchOut,
 )
-from fdps.serve.api.shown import person_of, shown_hit
+from fdps.serve.api.shown import shown_hit
 from fdps.serve.archives import ServedArchive
 from fdps.serve.cases.book import CaseBook
 from fdps.serve.dependencies import QueryPictures, Settings, Viewer
@@ -57,7 +57,7 @@ class Asker:
     cases: CaseBook
 
 
-def asker_of(
+async def asker_of(
     request: Request,
     user: Viewer,
     settings: Settings,
@@ -82,20 +82,6 @@ async def search(archive: ServedArchive, body: SearchIn, asker: Asker) -> Search
             searches wait already.
     """
     start = time.perf_counter()
-    question = await question_of(archive, body, asker)
-    answer = await archive.search(question)
-    shown = await archive.read(lambda index: _shown(archive, index, body, question, answer))
-    shown.took_ms = round(1000 * (time.perf_counter() - start), 1)
-    return shown
-
-
-async def question_of(archive: ServedArchive, body: SearchIn, asker: Asker) -> Question:
-    """Turn what a client asks into a question.
-
-    Raises:
-        UsageError: A filter makes no sense, or a selection is malformed or of another archive.
-        ProblemError: A selection or a person is not there, or the purpose is missing.
-    """
     purpose = body.purpose or asker.purpose
     if asker.settings.purpose_required and not purpose.strip():
         raise problem(
@@ -104,18 +90,28 @@ async def question_of(archive: ServedArchive, body: SearchIn, asker: Asker) -> Q
             hint="send purpose, or the header X-Purpose",
             code="purpose_required",
         )
-    return Question(
-        like=[await _person(archive, text, asker) for text in body.like],
-        unlike=[await _person(archive, text, asker) for text in body.unlike],
-        user=asker.user.name,
-        top=body.top,
-        min_similarity=-float("inf") if body.min_similarity is None else body.min_similarity,
-        filters=filters_of(body),
-        appearances=body.group == "appearance",
-        rerank=body.rerank or "",
-        purpose=purpose,
-        asked=[*body.like, *(f"not {text}" for text in body.unlike)],
-    )
+    named = {text: await _named(archive, text, asker) for text in (*body.like, *body.unlike)}
+
+    def answered(index: Index) -> SearchOut:
+        people = {text: _person_in(index, who) for text, who in named.items()}
+        question = Question(
+            like=[people[text] for text in body.like],
+            unlike=[people[text] for text in body.unlike],
+            user=asker.user.name,
+            top=body.top,
+            min_similarity=-float("inf") if body.min_similarity is None else body.min_similarity,
+            filters=filters_of(body),
+            appearances=body.group == "appearance",
+            rerank=body.rerank or "",
+            purpose=purpose,
+            asked=[*body.like, *(f"not {text}" for text in body.unlike)],
+        )
+        return _shown(archive, index, question, archive.answer(index, question))
+
+    # One reader does all of it: each change of threads costs more than what is read.
+    shown = await archive.read(answered)
+    shown.took_ms = round(1000 * (time.perf_counter() - start), 1)
+    return shown
 
 
 def filters_of(body: SearchIn) -> Filters:
@@ -135,12 +131,11 @@ def filters_of(body: SearchIn) -> Filters:
     )
 
 
-async def _person(archive: ServedArchive, text: str, asker: Asker) -> Person:
+async def _named(archive: ServedArchive, text: str, asker: Asker) -> Person | int:
+    """Return the person that a text names; one of the archive by number, for a reader to find."""
     kind, separator, number = text.partition(":")
     if kind == "item" and separator:
-        item = item_of(number)
-        person, _ = await archive.read(lambda index: person_of(index, item))
-        return person
+        return item_of(number)
     if kind == "case" and separator:
         return await _of_case(archive, number, asker.cases)
     selection = asker.queries.select(text, asker.user.name)
@@ -150,6 +145,15 @@ async def _person(archive: ServedArchive, text: str, asker: Asker) -> Person:
             hint="bring it again for this one: another model may have to look at it",
         )
     return selection.person
+
+
+def _person_in(index: Index, who: Person | int) -> Person:
+    if not isinstance(who, int):
+        return who
+    found = index.store.people([who])
+    if not found:
+        raise not_found("person")
+    return found[0]
 
 
 async def _of_case(archive: ServedArchive, text: str, cases: CaseBook) -> Person:
@@ -180,9 +184,7 @@ def item_of(text: str) -> int:
     return int(text)
 
 
-def _shown(
-    archive: ServedArchive, index: Index, body: SearchIn, question: Question, answer: Answer
-) -> SearchOut:
+def _shown(archive: ServedArchive, index: Index, question: Question, answer: Answer) -> SearchOut:
     go_by = levels_go_by(len(question.like), len(question.unlike), question.rerank)
     calibration, _ = archive.calibrated(index)
     spread = answer.spread

@@ -50,7 +50,7 @@ _EXPORT_S = 5  # a client may ask again after so many seconds
 _VERSION = re.compile(r'(?:W/)?"?(\d{1,18})"?', re.ASCII)
 
 
-def book_of(request: Request) -> CaseBook:
+async def book_of(request: Request) -> CaseBook:
     """Return the cases of the service."""
     book: CaseBook = request.app.state.cases
     return book
@@ -59,7 +59,7 @@ def book_of(request: Request) -> CaseBook:
 Book = Annotated[CaseBook, Depends(book_of)]
 
 
-def version_of(if_match: Annotated[str | None, Header()] = None) -> int | None:
+async def version_of(if_match: Annotated[str | None, Header()] = None) -> int | None:
     """Read the header ``If-Match``: the version of a case, or ``*`` for any."""
     if if_match is None or if_match.strip() == "*":
         return None
@@ -87,7 +87,7 @@ class Named:
     scenes: ScenePictures
 
 
-def named_by(user: Viewer, queries: QueryPictures, scenes: Scenes) -> Named:
+async def named_by(user: Viewer, queries: QueryPictures, scenes: Scenes) -> Named:
     """Return where the people are found whom a client names."""
     return Named(user, queries, scenes)
 

@@ -28,7 +28,7 @@ _LOOK_S = 0.25  # how often a stream of events looks for news
 _BREATH_S = 15.0  # a line after so long, so that no proxy takes the stream for dead
 
 
-def jobs_of(request: Request) -> Jobs:
+async def jobs_of(request: Request) -> Jobs:
     """Return the jobs of the service."""
     jobs: Jobs = request.app.state.jobs
     return jobs
