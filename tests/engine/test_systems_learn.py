@@ -86,6 +86,10 @@ SYSTEMS: dict[str, dict[str, Mapping[str, Any]]] = {
     },
     "BINet": {"model": {"system": "binet", "options": {"patch_size": (64, 32)}}},
     "QEEPS": {"model": {"system": "qeeps"}, "train": {"sampling": "pairs"}},
+    "IGPN": {
+        "model": {"system": "igpn_detector", "options": {"channels": 64}},
+        "train": {"sampling": "pairs"},
+    },
     "APNet": {"model": {"system": "apnet"}},
     "OIMNet++": {"model": {"embedding_norm": "prototype"}, "loss": {"name": "loim"}},
 }

@@ -13,7 +13,7 @@ import torch
 
 from fake.cards import write_card
 from fake.runs import SignalAt, last_state, write_scenes
-from fake.two_step import tiny_detector, two_step_recipe
+from fake.two_step import tiny_detector, tiny_pair_detector, two_step_recipe
 from fdps.config import LossConfig, ModelConfig, Recipe, TrainConfig, TwoStepConfig, load_recipe
 from fdps.embedders import find_model, licence_of, load
 from fdps.embedders.info import describe
@@ -23,8 +23,10 @@ from fdps.engine.tasks.crops import CropTask
 from fdps.engine.train import train
 from fdps.errors import ConfigError, FdpsError, MissingDataError, ModelError, UsageError
 from fdps.pictures import read_picture
-from fdps.runtime.guided import GuidedTwoStep
+from fdps.runtime.card import read_card
+from fdps.runtime.guided import Guidance, GuidedTwoStep, PairGuidedTwoStep
 from fdps.runtime.two_step import TwoStep
+from fdps.searcher import PairSearcher
 from fdps.searcher import load as load_network
 from fdps.structures import BACKGROUND_ID, SceneSet
 
@@ -275,6 +277,38 @@ def test_tcts_is_pairwise_and_keeps_who_looks_like_the_query(
     assert np.array_equal(pair.boxes, found.boxes[kept])
 
 
+def test_igpn_lets_its_detector_look_for_the_query(scenes: SceneSet, tmp_path: Path) -> None:
+    weights = tiny_pair_detector(tmp_path)
+    recipe = two_step_recipe(weights, system="igpn", options={"least_likeness": 0.5}, epochs=1)
+    train(recipe, scenes, run := tmp_path / "run")
+    model = load(run)
+    assert isinstance(model, PairGuidedTwoStep)
+    assert read_card(run / "card.toml").guidance == Guidance(0.5, "pairs")
+    assert describe(run).model_hash == model.model_hash
+    image, other = picture(scenes), read_picture(scenes.scenes[1].path)
+    box = scenes.scenes[0].boxes[0]
+    found = model.compare(model.sought(image, box), model.begun(other))
+    looker = load_network(weights)
+    assert isinstance(looker, PairSearcher)
+    wanted = looker.compare(looker.sought(image, box), looker.begun(other))
+    kept = wanted.similarities >= 0.5
+    assert np.array_equal(found.boxes, wanted.boxes[kept])
+    assert len(wanted) > 0
+    own = model.embed(image, box[None])[0]
+    alike = [float(row @ own) for row in model.embed(other, wanted.boxes[kept])]
+    assert found.similarities == pytest.approx(alike, abs=1e-5)
+
+
+def test_igpn_needs_a_detector_that_looks_at_pairs(
+    scenes: SceneSet, detector: Path, onnx: Path, tmp_path: Path
+) -> None:
+    for finds in (detector, onnx):
+        with pytest.raises(ConfigError, match=r"sees each picture alone") as refused:
+            train(two_step_recipe(finds, system="igpn"), scenes, tmp_path / "run")
+        assert str(finds) in str(refused.value)
+        assert "igpn_detector" in refused.value.hint
+
+
 def test_tcts_learns_from_what_shows_nobody(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -367,7 +401,7 @@ def test_a_re_id_network_of_another_input_size(onnx: Path, tmp_path: Path) -> No
         ({"crop_size": (0, 32)}, "model.crop_size must be at least 32"),
         ({"backbone": "resnet5"}, "model.backbone must be one of"),
         ({"backbone": "card:a.toml"}, "whose network is not trained"),
-        ({"system": "plane"}, "model.system must be one of plain, clsa, rdlr, tcts"),
+        ({"system": "plane"}, "model.system must be one of plain, clsa, rdlr, igpn, tcts"),
         ({"match_iou": 0.0}, "model.match_iou must be above 0"),
         ({"detector_score": 1.5}, "model.detector_score must be in 0..1"),
     ],

@@ -81,8 +81,9 @@ def test_every_system_keeps_parity_in_openvino(tmp_path: Path, name: str) -> Non
     assert exported.parity.holds, exported.parity
 
 
-def test_a_system_that_looks_at_pairs_is_refused(tmp_path: Path) -> None:
-    weights = write_system(tmp_path / "pairs.safetensors", system="qeeps")
+@pytest.mark.parametrize("system", ["qeeps", "igpn_detector"])
+def test_a_system_that_looks_at_pairs_is_refused(tmp_path: Path, system: str) -> None:
+    weights = write_system(tmp_path / "pairs.safetensors", system=system)
     with pytest.raises(ModelError, match="pairs of pictures"):
         export_network(weights, tmp_path / "out", ONNX, pictures())
     assert [*tmp_path.iterdir()] == [weights]

@@ -6,6 +6,7 @@ from typing import Any
 
 from fake.network import write_network
 from fake.runs import tiny_recipe
+from fake.systems import write_system
 from fdps.config import LossConfig, Recipe, TwoStepConfig
 
 
@@ -38,3 +39,14 @@ def tiny_detector(folder: Path, *, n_people: int = 3) -> Path:
     """Weights of a network that finds so many people in every picture with texture."""
     folder.mkdir(parents=True, exist_ok=True)
     return write_network(folder / "detector.safetensors", n_people=n_people)
+
+
+def tiny_pair_detector(folder: Path) -> Path:
+    """Weights of a detector that looks for the query, and that finds people where none are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_system(
+        folder / "pairs.safetensors",
+        system="igpn_detector",
+        options={"channels": 8},
+        score_threshold=0.0,
+    )

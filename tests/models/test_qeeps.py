@@ -306,8 +306,9 @@ def test_a_crowd_counts_no_more_than_one_person() -> None:
     ready = _Prepared(
         losses={},
         query_score=MeanLoss(nothing, nothing.long()),
-        inputs=RegionInputs(torch.zeros(4, 1, 1, 1), [], [ONE, OTHER, *queries], []),
+        inputs=RegionInputs(torch.zeros(4, 1, 1, 1), [], [ONE, OTHER, *queries], [(16, 16)] * 4),
         pairs=[Pair(0, 1, OTHER["boxes"][:1], 2), Pair(1, 0, ONE["boxes"][1:], 2)],
+        padded=(16, 16),
     )
     # Of the first picture person 0 was sampled twice and person 1 once, then 2 of the second; the
     # other person of the second was not sampled, and the last two rows are the queries.

@@ -142,6 +142,14 @@ def test_two_steps_follow_the_detector_of_the_same_seed(key: str, planner: Plann
     assert [one.variant.key for one in in_order([run])] == ["fdps", key]
 
 
+def test_igpn_follows_a_detector_of_its_own(planner: Planner) -> None:
+    run = planner.run(VARIANTS["igpn"], 1)
+    assert [one.variant.key for one in in_order([run])] == ["igpn_detector", "igpn"]
+    assert isinstance(run.recipe.model, TwoStepConfig)
+    assert run.begins_from is not None
+    assert run.recipe.model.detector == str(run.begins_from.folder.absolute())
+
+
 def test_the_address_of_two_steps_follows_their_detector(
     bench: Bench, planner: Planner, tmp_path: Path
 ) -> None:
@@ -156,7 +164,7 @@ def test_the_address_of_two_steps_follows_their_detector(
 def test_two_step_systems_stand_in_table_3_new_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(systems.TWO_STEP_SYSTEMS, "newer", "fdps.models.reid.plain:PlainReid")
     rows = {row.key: row for row in table_3()}
-    assert {"two_step", "clsa", "rdlr", "tcts", "newer"} <= rows.keys()
+    assert {"two_step", "clsa", "rdlr", "igpn", "tcts", "newer"} <= rows.keys()
     assert rows["newer"].detector == "fdps"
     assert rows["newer"].switches == ("model.system=newer",)
 

@@ -91,7 +91,7 @@ def test_fdps_under_oim_is_one_run_for_all_tables(bench: Bench, tmp_path: Path) 
     runs = [work.runs[name]["fdps"][0].address for name in ("table1", "table2", "table3", "fig4")]
     assert len(set(runs)) == 1
     folders = [order.run.folder for order in work.orders()]
-    assert len(set(folders)) == len(folders) == 20
+    assert len(set(folders)) == len(folders) == 22
     fdps = next(order for order in work.orders() if order.run.address == runs[0])
     assert set(fdps.files) == {"predictions.safetensors", "ground_truth.safetensors"}
 
@@ -107,8 +107,8 @@ def test_seeds_are_as_each_target_asks(bench: Bench, tmp_path: Path) -> None:
         "fig4": {1},
         "fig5": {3},
     }
-    # 7 systems of tables 1 and 2 with five seeds, 13 more of table 3 with three.
-    assert len(work.orders()) == 7 * 5 + 13 * 3
+    # 7 systems of tables 1 and 2 with five seeds, 15 more of table 3 with three.
+    assert len(work.orders()) == 7 * 5 + 15 * 3
 
 
 def test_counts_that_make_no_sense_are_refused(bench: Bench, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ SYSTEMS: dict[str, object] = {
     "binet": "fdps.models.systems.binet:BINet",
     "apnet": "fdps.models.systems.apnet:APNet",
     "qeeps": "fdps.models.systems.qeeps:QEEPS",
+    "igpn_detector": "fdps.models.systems.igpn:IGPNDetector",
     "nae_plus": "fdps.models.systems.nae_plus:NAEPlus",
 }
 """Each system by its name: where its class is, or the class itself where a script registered it."""
@@ -26,6 +27,7 @@ TWO_STEP_SYSTEMS: dict[str, str] = {
     "plain": "fdps.models.reid.plain:PlainReid",
     "clsa": "fdps.models.reid.clsa:CLSA",
     "rdlr": "fdps.models.reid.rdlr:RDLR",
+    "igpn": "fdps.models.reid.igpn:IGPN",
     "tcts": "fdps.models.reid.tcts:TCTS",
 }
 """Each network on crops by its name: where its class is."""

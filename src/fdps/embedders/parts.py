@@ -1,7 +1,7 @@
 """Networks of fdps as the parts of a two-step model: any of them finds people for another."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -11,7 +11,7 @@ from fdps.embedders.licences import check_licence, licence_of
 from fdps.embedders.places import is_card
 from fdps.query import Searcher
 from fdps.runtime.two_step import Describer, Detector
-from fdps.structures import Boxes, Detections, Picture
+from fdps.structures import Boxes, Compared, Detections, PairEmbedder, Picture
 
 if TYPE_CHECKING:
     from fdps.runtime.card import Card
@@ -47,6 +47,37 @@ class NetworkDetector:
         return self.searcher.embed(image, boxes)
 
 
+class PairNetworkDetector(NetworkDetector):
+    """A pair-wise model as a detector: it looks for the query in each picture anew.
+
+    Args:
+        searcher: The model.
+        model_hash: Names the weights and the settings; by default the model's own name.
+    """
+
+    def __init__(self, searcher: Searcher, model_hash: str = "") -> None:
+        super().__init__(searcher, model_hash)
+        assert isinstance(searcher, PairEmbedder)
+        self._pairs: PairEmbedder = searcher
+
+    def sought(self, image: Picture, box: Float32[np.ndarray, " 4"]) -> Any:
+        """Compute what all pairs with a query share."""
+        return self._pairs.sought(image, box)
+
+    def begun(self, image: Picture) -> Any:
+        """Compute what all pairs with a gallery picture share."""
+        return self._pairs.begun(image)
+
+    def compare(self, sought: Any, begun: Any) -> Compared:
+        """Look for a person in a picture."""
+        return self._pairs.compare(sought, begun)
+
+
+def _as_detector(searcher: Searcher, model_hash: str = "") -> NetworkDetector:
+    is_pairwise = isinstance(searcher, PairEmbedder)
+    return (PairNetworkDetector if is_pairwise else NetworkDetector)(searcher, model_hash)
+
+
 def load_detector(place: Path, *, min_score: float | None = None, device: str = "cpu") -> Detector:
     """Load what finds people: the detector of a card, or any other model.
 
@@ -67,7 +98,7 @@ def load_detector(place: Path, *, min_score: float | None = None, device: str = 
         return load_card_detector(
             card, place.parent, min_score=min_score, device=device, networks=Networks()
         )
-    return NetworkDetector(_searcher(place, min_score, device))
+    return _as_detector(_searcher(place, min_score, device))
 
 
 def load_describer(place: Path, *, device: str = "cpu") -> Describer:
@@ -94,7 +125,7 @@ class Networks:
         self, path: Path, model_hash: str, *, min_score: float | None, device: str
     ) -> Detector:
         """Open a network as a detector."""
-        return NetworkDetector(_searcher(path, min_score, device), model_hash)
+        return _as_detector(_searcher(path, min_score, device), model_hash)
 
     def describer(self, path: Path, model_hash: str, *, device: str) -> Describer:
         """Open a network on crops."""

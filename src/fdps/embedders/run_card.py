@@ -60,12 +60,13 @@ def write_run_card(run: Path, recipe: Recipe, model: TwoStepConfig) -> Path:
     own = RESEARCH_ONLY if is_research(recipe.data) else UNKNOWN
     licences = dict.fromkeys((*licence_of(place).split(" AND "), own))
     is_limited = RESEARCH_ONLY in licences
-    likeness = reid_system(model).least_likeness
+    system = reid_system(model)
+    likeness = system.least_likeness
     card = Card(
         kind=KIND,
         detector=_copied(place, run, model.detector_score),
         reid=_reid_part(model, run),
-        guidance=None if likeness is None else Guidance(likeness),
+        guidance=None if likeness is None else Guidance(likeness, system.guided_by),
         name=recipe.name,
         licence=RESEARCH_ONLY if is_limited else " AND ".join(licences),
         data=told_data(recipe.data),

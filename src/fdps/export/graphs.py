@@ -93,7 +93,8 @@ def check_exportable(net: PersonSearchNet) -> None:
         raise ModelError(
             f"{type(net).__name__} cannot be exported: it looks at pairs of pictures, and its "
             "trunk at both at once",
-            hint="systems that find people without a query can be exported: all but qeeps",
+            hint="systems that find people without a query can be exported: all but qeeps and "
+            "igpn_detector",
         )
     heads = net.roi_heads
     last = heads.second if isinstance(heads, SequentialHeads) else heads

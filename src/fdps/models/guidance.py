@@ -7,6 +7,8 @@ Axes: B pictures, P of which have a query, C channels, H and W size of a map, R 
 S sampled ones, K compared embeddings, D embedding dimension.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
@@ -44,29 +46,28 @@ class Gate(nn.Module):
         return factors[..., None, None]
 
 
-class GuidedProposals(ProposalNetwork):
-    """QRPN: a proposal network that also asks which anchors show the person who is sought.
+class AskedProposals(ProposalNetwork, ABC):
+    """A proposal network that also asks which anchors show the person who is sought.
 
     The query changes which anchors are proposed, not their boxes. Its score, in [0, 1], is added to
     the plain one.
 
     Args:
         plain: The proposal network without a query, whose parts it takes over.
-        channels: Of the feature map.
-        n_anchors: Per position.
-        reduction: See :class:`Gate`.
     """
 
-    def __init__(
-        self, plain: ProposalNetwork, channels: int, n_anchors: int, reduction: int
-    ) -> None:
+    def __init__(self, plain: ProposalNetwork) -> None:
         super().__init__(plain.head, plain.anchors, plain.rules)
-        self.guide = Gate(channels, channels, reduction)
-        self.query_conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
-        self.query_logits = nn.Conv2d(channels, n_anchors, kernel_size=1)
-        for layer in (self.query_conv, self.query_logits):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    @abstractmethod
+    def look(self, regions: Float[Tensor, "P C h w"]) -> Float[Tensor, "P ..."]:
+        """Turn the region of each query into what :meth:`ask` compares maps with."""
+
+    @abstractmethod
+    def ask(
+        self, features: Float[Tensor, "P C H W"], sought: Float[Tensor, "P ..."]
+    ) -> Float[Tensor, "P _ H W"]:
+        """Return a logit for every anchor of each picture that it shows who is sought there."""
 
     def guided(
         self,
@@ -74,7 +75,7 @@ class GuidedProposals(ProposalNetwork):
         sizes: list[Size],
         padded: Size,
         rows: list[int],
-        sought: Float[Tensor, "P C"],
+        sought: Float[Tensor, "P ..."],
     ) -> tuple[Proposed, Float[Tensor, "P R"]]:
         """Propose boxes in every picture, guided by a query in some of them.
 
@@ -83,15 +84,13 @@ class GuidedProposals(ProposalNetwork):
             sizes: Height and width of each resized picture.
             padded: Height and width of the batch, which the map covers.
             rows: Pictures that have a query.
-            sought: The mean of the region of each query.
+            sought: Each query, as :meth:`look` returns it.
 
         Returns:
             The proposals, and the logits that an anchor shows the person who is sought.
         """
         logits, deltas = self.head(features)
-        weighed = features[rows] * self.guide(sought).to(features)
-        scored = self.query_logits(self.query_conv(weighed).relu()).float()
-        of_query = scored.permute(0, 2, 3, 1).flatten(1)
+        of_query = self.ask(features[rows], sought).float().permute(0, 2, 3, 1).flatten(1)
         anchors = self._place((features.shape[-2], features.shape[-1]), padded, features.device)
         rank = logits.detach().clone()
         rank[rows] = rank[rows].sigmoid() + of_query.detach().sigmoid()
@@ -139,6 +138,40 @@ class GuidedProposals(ProposalNetwork):
         generator = seeded(target.get("seed"), SOUGHT)
         rows = sample(found.label, rules.anchors_per_image, rules.positive_fraction, generator)
         return rows, found.label[rows] == PERSON
+
+
+class GuidedProposals(AskedProposals):
+    """QRPN: the mean of the query's region weighs the channels of the map that is asked.
+
+    Args:
+        plain: See :class:`AskedProposals`.
+        channels: Of the feature map.
+        n_anchors: Per position.
+        reduction: See :class:`Gate`.
+    """
+
+    def __init__(
+        self, plain: ProposalNetwork, channels: int, n_anchors: int, reduction: int
+    ) -> None:
+        super().__init__(plain)
+        self.guide = Gate(channels, channels, reduction)
+        self.query_conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.query_logits = nn.Conv2d(channels, n_anchors, kernel_size=1)
+        for layer in (self.query_conv, self.query_logits):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def look(self, regions: Float[Tensor, "P C h w"]) -> Float[Tensor, "P C"]:
+        """Return the mean of each region."""
+        return regions.mean(dim=(2, 3))
+
+    def ask(
+        self, features: Float[Tensor, "P C H W"], sought: Float[Tensor, "P C"]
+    ) -> Float[Tensor, "P A H W"]:
+        """Return a logit for every anchor of each picture that it shows who is sought there."""
+        weighed = features * self.guide(sought).to(features)
+        logits: Tensor = self.query_logits(self.query_conv(weighed).relu())
+        return logits
 
 
 class SimilarityHead(nn.Module):

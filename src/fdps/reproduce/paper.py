@@ -55,6 +55,3 @@ TABLE_3 = {
     "tcts": Searched((93.9, 95.1), (46.8, 87.5)),
 }
 """One-step methods, then two-step ones."""
-
-TWO_STEP = {"clsa": "CLSA", "rdlr": "RDLR", "igpn": "IGPN", "tcts": "TCTS"}
-"""The two-step rows of Table 3, with the names that the paper prints."""

@@ -88,7 +88,7 @@ def make_table(
 def make_table_3(
     variants: Sequence[Variant], comparison: Comparison, keys: Sequence[str], bench: Bench
 ) -> ResultTable:
-    """Make Table 3: every system, then the published methods that fdps has no system for."""
+    """Make Table 3: every system, with the figures that the paper compares."""
 
     def published(key: str) -> list[Cell]:
         row = paper.TABLE_3.get(key)
@@ -101,11 +101,6 @@ def make_table_3(
         *_P_HEADS,
     )
     rows = _rows(variants, comparison, keys, published)
-    rows += tuple(
-        (f"{label}, two-step", *["–"] * 4, *published(key), *["–"] * len(_P_HEADS))
-        for key, label in paper.TWO_STEP.items()
-        if key not in {variant.key for variant in variants}
-    )
     caption = f"Every system on {bench.name}, and the figures that the paper compares"
     return ResultTable("table3", caption, heads, rows, _note(comparison, bench, ""))
 

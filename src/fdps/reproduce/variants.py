@@ -52,9 +52,12 @@ def _fdps(key: str, label: str, switches: tuple[str, ...]) -> Variant:
     return Variant(key, label, switches=switches, on_photos=every, on_drawings=every)
 
 
-def _two_step(key: str, label: str, switches: tuple[str, ...]) -> Variant:
-    """Return a network on crops behind FDPS, which finds people for all of them."""
-    return Variant(key, f"{label}, two-step", switches=switches, detector="fdps")
+def _two_step(key: str, label: str, switches: tuple[str, ...], detector: str = "fdps") -> Variant:
+    """Return a network on crops behind FDPS, which finds people for all but those that need more.
+
+    ``detector`` is the key of who finds people instead.
+    """
+    return Variant(key, f"{label}, two-step", switches=switches, detector=detector)
 
 
 _PLAIN, _NORM = ("model.system=oim_base",), ("model.person_score=norm",)
@@ -70,6 +73,13 @@ VARIANTS: dict[str, Variant] = {
             "QEEPS, each picture alone",
             ("model.system=qeeps", "train.sampling=pairs"),
             on_photos=("model.options={excited_stages=1}",),
+        ),
+        Variant(
+            "igpn_detector",
+            "IGPN's detector, each picture alone",
+            ("model.system=igpn_detector", "train.sampling=pairs"),
+            on_photos=("model.options={channels=96}",),
+            on_drawings=("model.options={channels=64}",),
         ),
         Variant(
             "hoim",
@@ -136,6 +146,9 @@ VARIANTS: dict[str, Variant] = {
         _two_step("two_step", "re-ID on crops", ()),
         _two_step("clsa", "CLSA", ("model.system=clsa",)),
         _two_step("rdlr", "RDLR (window in the box)", ("model.system=rdlr", "model.boxes=both")),
+        _two_step(
+            "igpn", "IGPN, each picture alone", ("model.system=igpn",), detector="igpn_detector"
+        ),
         _two_step("tcts", "TCTS, each picture alone", ("model.system=tcts", "model.boxes=both")),
     )
 }

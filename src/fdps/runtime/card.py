@@ -36,13 +36,12 @@ from fdps.runtime.detr import (
     RtDetrDetector,
     RtDetrSettings,
 )
-from fdps.runtime.guided import Guidance, GuidedTwoStep, guided_hash
+from fdps.runtime.guided import Guidance, guided, guided_hash
 from fdps.runtime.network_input import digest_of
 from fdps.runtime.reid import ReidNetwork, ReidSettings
 from fdps.runtime.two_step import (
     Describer,
     Detector,
-    IdentityDetector,
     TwoStep,
     joined_hash,
 )
@@ -186,7 +185,7 @@ class Card:
     reid: AnyReidPart
     """The re-ID network that describes them."""
     guidance: Guidance | None = None
-    """How a query guides the detector, which has to embed people itself; left out: it does not."""
+    """How a query guides the detector, which has to know whom people are like; left out: not."""
     name: str = ""
     """The name in lists; by default that of the file."""
     licence: str = "unknown"
@@ -303,12 +302,10 @@ def load_card(
     describer = load_card_describer(card.reid, folder, device=device, networks=networks)
     if card.guidance is None:
         return TwoStep(detector, describer)
-    if not isinstance(detector, IdentityDetector):
-        raise ModelError(
-            f"{path}: [guidance] asks the detector whom people look like, and this one cannot tell",
-            hint="take a network of fdps (detector.kind = 'network'), or leave [guidance] out",
-        )
-    return GuidedTwoStep(detector, describer, card.guidance)
+    try:
+        return guided(detector, describer, card.guidance)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}", hint=error.hint) from error
 
 
 def load_card_describer(

@@ -9,7 +9,7 @@ Axes: N people, D length of an embedding.
 """
 
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -18,7 +18,7 @@ from fdps.query import AnyPicture, QueryPerson, boxes_inside, choose_person, pix
 from fdps.runtime.network_input import digest_of
 from fdps.runtime.reid import ReidNetwork
 from fdps.runtime.yolox import YoloxDetector, YoloxSettings
-from fdps.structures import Boxes, Detections, Picture
+from fdps.structures import Boxes, Compared, Detections, Picture
 
 
 @runtime_checkable
@@ -42,6 +42,20 @@ class IdentityDetector(Detector, Protocol):
 
     def embed(self, image: Picture, boxes: Boxes) -> Float32[np.ndarray, "N _"]:
         """Embed given people."""
+
+
+@runtime_checkable
+class PairDetector(Detector, Protocol):
+    """A detector that looks at two pictures at once, as :class:`~fdps.structures.PairEmbedder`."""
+
+    def sought(self, image: Picture, box: Float32[np.ndarray, " 4"]) -> Any:
+        """Compute what all pairs with a query share."""
+
+    def begun(self, image: Picture) -> Any:
+        """Compute what all pairs with a gallery picture share."""
+
+    def compare(self, sought: Any, begun: Any) -> Compared:
+        """Look for a person in a picture."""
 
 
 @runtime_checkable

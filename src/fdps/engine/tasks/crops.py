@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
 
 from fdps.config import Recipe, TwoStepConfig
 from fdps.data.training.augment import Augmentation
@@ -35,7 +34,7 @@ from fdps.models.reid import ReidNet, build_reid, reid_system
 from fdps.models.trainable import TrainableNet
 from fdps.models.weights import save_weights
 from fdps.query import Searcher
-from fdps.runtime.two_step import Detector, IdentityDetector, TwoStep
+from fdps.runtime.two_step import Detector, IdentityDetector, PairDetector, TwoStep
 from fdps.structures import SceneSet
 from fdps.weights_file import WEIGHTS_FILE
 
@@ -90,9 +89,10 @@ class CropTask(Task):
             self._check_guided(self._detector)
         if model.boxes == "annotated":
             return
-        found = self._found(cache_folder(run), processes, say)
+        scenes = self._scenes.scenes
+        found = detected_boxes(self.detector, scenes, cache_folder(run), say, processes)
         detected = detected_crops(
-            self._scenes.scenes,
+            scenes,
             found,
             min_iou=model.match_iou,
             keeps_background=self._system.keeps_background,
@@ -146,24 +146,21 @@ class CropTask(Task):
         write_run_card(run, self.recipe, self.model)
 
     def _check_guided(self, detector: Detector) -> None:
-        """Check that the detector can tell whom people look like."""
-        if not isinstance(detector, IdentityDetector):
+        """Check that the detector can tell whom people look like, as the system asks it."""
+        if self._system.guided_by == "pairs":
+            if not isinstance(detector, PairDetector):
+                raise ConfigError(
+                    f"model.system = {self.model.system!r} lets the detector look for the query, "
+                    f"and that of {self.model.detector} sees each picture alone",
+                    hint="name a run folder or weights of a pair-wise system as model.detector: "
+                    "igpn_detector or qeeps",
+                )
+        elif not isinstance(detector, IdentityDetector):
             raise ConfigError(
                 f"model.system = {self.model.system!r} asks the detector whom people look like, "
                 f"and that of {self.model.detector} cannot tell",
                 hint="name a run folder or weights of fdps as model.detector",
             )
-
-    def _found(
-        self, cache: Path, processes: Processes, say: Callable[[str], None]
-    ) -> list[Float32[np.ndarray, "_ 4"]]:
-        """Find people in the training scenes; one process looks, the others read it."""
-        if not processes.is_first:
-            processes.wait()
-        found = detected_boxes(self.detector, self._scenes.scenes, cache, say)
-        if processes.is_first:
-            processes.wait()
-        return found
 
 
 def crops_hash(crops: Crops) -> str:

@@ -69,18 +69,14 @@ class FeatureTask(CropTask):
         super().prepare(run, processes, say)
         extractor = self._extractor()
         n_views = 2 if self.recipe.train.flip else 1
-        if not processes.is_first:
-            processes.wait()
         cache = cache_folder(run)
         # List by list: what is annotated is kept whether or not detections are learnt from.
         lists = [
-            kept_features(extractor, crops, cache, say, n_views=n_views)
+            kept_features(extractor, crops, cache, say, processes, n_views=n_views)
             for crops in self.lists
             if len(crops)
         ]
         self._features = np.concatenate(lists)[joining_order(self.lists)]
-        if processes.is_first:
-            processes.wait()
 
     def dataset(self) -> TrainingItems:
         """Return the features with whom they show."""
@@ -145,6 +141,7 @@ def kept_features(
     crops: Crops,
     cache: Path,
     say: Callable[[str], None],
+    processes: Processes,
     *,
     n_views: int,
 ) -> Float32[np.ndarray, "N V C"]:
@@ -155,6 +152,7 @@ def kept_features(
         crops: Who is cut out, at least one.
         cache: Folder for the features.
         say: Called with lines about how far it is.
+        processes: They share the scenes out, and all of them get the features of all.
         n_views: 2 for the features of mirror images as well, else 1.
 
     Raises:
@@ -163,20 +161,27 @@ def kept_features(
         ModelError: What is kept was made by other weights, or in another way.
     """
     kept = Kept(cache, "features", extractor.made_by | {"views": str(n_views)})
-    found, n_said = [], -1
-    for row, scene in enumerate(crops.scenes):
-        boxes = crops.boxes[crops.scene == row]
-        if len(boxes) == 0:
-            continue
+    rows = np.unique(crops.scene).tolist()
+    n_made = 0
+
+    def features_of(row: int) -> Float32[np.ndarray, "_ V C"]:
+        nonlocal n_made
+        scene, boxes = crops.scenes[row], crops.boxes[crops.scene == row]
         name = name_of(picture_digest(scene), boxes.tobytes())
         arrays = kept.read(name)
         if arrays is None:
-            if (n_said := n_said + 1) % 50 == 0:
+            if n_made % 50 == 0:
                 say(f"Embed   {row} of {len(crops.scenes)} scenes")
+            n_made += 1
             arrays = {"features": _views(extractor, read_picture(scene.path), boxes, n_views)}
             kept.write(name, arrays)
-        found.append(arrays["features"])
-    return np.concatenate(found)
+        return arrays["features"]
+
+    if processes.n > 1:  # none may wait for another one for longer than a collective lasts
+        for row in rows[processes.rank :: processes.n]:
+            features_of(row)
+        processes.wait()
+    return np.concatenate([features_of(row) for row in rows])
 
 
 def _views(

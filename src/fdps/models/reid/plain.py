@@ -3,7 +3,7 @@
 A system is a subclass of :class:`PlainReid` that replaces what its paper does differently.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -26,6 +26,8 @@ class PlainReid:
 
     Attributes:
         Options: Frozen dataclass of what the recipe may set under ``model.options``.
+        guided_by: What tells the detector how like the query people are, where that matters: its
+            own embeddings, or a look at the pair.
         options: Those of this recipe.
         keeps_background: Whether training is given what the detector finds where nobody is.
 
@@ -34,6 +36,7 @@ class PlainReid:
     """
 
     Options: ClassVar[type] = NoOptions
+    guided_by: ClassVar[Literal["embeddings", "pairs"]] = "embeddings"
     keeps_background: ClassVar[bool] = False
 
     def __init__(self, config: TwoStepConfig) -> None:

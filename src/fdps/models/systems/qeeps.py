@@ -37,7 +37,7 @@ from torchvision.models.detection.transform import resize_boxes
 from fdps.errors import ConfigError
 from fdps.losses import Criterion
 from fdps.models.backbone import Backbone, Trunk
-from fdps.models.guidance import Gate, GuidedProposals, SimilarityHead
+from fdps.models.guidance import AskedProposals, Gate, GuidedProposals, SimilarityHead
 from fdps.models.norms import statistics_kept
 from fdps.models.outputs import MeanLoss, RegionOutputs, TrainingOutputs
 from fdps.models.pairwise import Begun, PairwiseNet
@@ -105,6 +105,12 @@ class _Prepared(NamedTuple):
     inputs: RegionInputs
     """Of the pictures, then of the query of each pair."""
     pairs: list[Pair]
+    padded: Size
+    """Height and width of the batch, which the maps cover."""
+
+    def scene(self, row: int) -> Float[Tensor, "C _ _"]:
+        """Return the map of a picture, without padding."""
+        return _without_padding(self.inputs.features[row], self.inputs.sizes[row], self.padded)
 
 
 class QueryGuidedNet(PairwiseNet):
@@ -116,19 +122,19 @@ class QueryGuidedNet(PairwiseNet):
         rpn: Feature map to proposals, with and without a query.
         roi_heads: Feature map and proposals to losses, detections or embeddings.
         pool: Feature map and boxes to region maps, to look at a query.
-        excitations: One after each of the last trunk stages (QSSE).
+        excitations: One after each of the last trunk stages (QSSE); there may be none.
         similarity: Two embeddings to logits.
         weights: Of the losses ``query_score`` and ``similarity``.
     """
 
     FURTHER_LOSSES = ("query_score", "similarity")
-    rpn: GuidedProposals
+    rpn: AskedProposals
 
     def __init__(
         self,
         transform: PictureTransform,
         backbone: Trunk,
-        rpn: GuidedProposals,
+        rpn: AskedProposals,
         roi_heads: RegionHeads,
         pool: nn.Module,
         excitations: list[Gate],
@@ -221,9 +227,28 @@ class QueryGuidedNet(PairwiseNet):
         found = self.roi_heads.detect(searched, proposed.boxes, [gallery.size])
         (people,) = self.restored(found, [gallery.size], [gallery.given])
         (embedding,) = self.roi_heads.embed(wanted, [person])
-        others = people.pop("embeddings")
-        logits = self.similarity(embedding.expand_as(others), others)
+        scene = _without_padding(searched[0], gallery.size, gallery.padded)
+        query_row, others = self.related(embedding, people.pop("embeddings"), scene)
+        logits = self.similarity(query_row.expand_as(others), others)
         return people | {"similarities": logits.softmax(dim=1)[:, 1]}
+
+    def related(
+        self,
+        query: Float[Tensor, "Q D"],
+        people: Float[Tensor, "K D"],
+        scene: Float[Tensor, "C H W"],
+    ) -> tuple[Float[Tensor, "Q D"], Float[Tensor, "K D"]]:
+        """Let who is sought, the people of a picture and its map know of each other; here not.
+
+        Args:
+            query: The embedding of who is sought; of nobody, where there is no pair.
+            people: Those of the people of the gallery picture.
+            scene: The map of that picture, without padding.
+
+        Returns:
+            The embeddings that are compared.
+        """
+        return query, people
 
     def _prepare(
         self, images: Pictures, targets: list[dict[str, Tensor]], size: Size | None
@@ -247,6 +272,7 @@ class QueryGuidedNet(PairwiseNet):
                 sizes=[*sizes, *(sizes[pair.query] for pair in pairs)],
             ),
             pairs=pairs,
+            padded=padded,
         )
 
     def _excited(
@@ -271,12 +297,12 @@ class QueryGuidedNet(PairwiseNet):
 
     def _looked_at(
         self, maps: Float[Tensor, "P C H W"], boxes: list[Float[Tensor, "1 4"]]
-    ) -> Float[Tensor, "P C"]:
-        """Return the mean of the region of each query."""
-        if not boxes:
-            return maps.new_zeros((0, maps.shape[1]))
-        regions: Tensor = self.pool(maps, boxes)
-        return regions.mean(dim=(2, 3))
+    ) -> Float[Tensor, "P ..."]:
+        """Return the region of each query, as the proposals are asked for it."""
+        regions: Tensor = (
+            self.pool(maps, boxes) if boxes else maps.new_zeros(0, maps.shape[1], 1, 1)
+        )
+        return self.rpn.look(regions)
 
     def _similarity_loss(self, ready: _Prepared, regions: RegionOutputs) -> MeanLoss:
         """Compare each query with the sampled people of its gallery picture.
@@ -286,22 +312,25 @@ class QueryGuidedNet(PairwiseNet):
         targets = ready.inputs.targets
         ends = torch.tensor([len(target["boxes"]) for target in targets]).cumsum(0).tolist()
         n_pictures = len(targets) - len(ready.pairs)
-        queries, galleries = [], []
+        none = regions.embeddings[:0]
+        # Without any pair the weights get a gradient of zero, as every process needs.
+        query, others = self.related(none, none, ready.scene(0))
+        queries, people, same = [query], [others], [regions.person_ids[:0]]
         for number, pair in enumerate(ready.pairs):
             last = ends[pair.gallery]
             first = last - len(targets[pair.gallery]["boxes"])
             own = (regions.people == ends[n_pictures + number] - 1).nonzero()[:1, 0]
             here = ((regions.people >= first) & (regions.people < last)).nonzero()[:, 0]
-            queries.append(own.expand(len(here) * len(own)))
-            galleries.append(here[: len(queries[-1])])
-        counts = [len(rows) for rows in galleries]
-        n_rows = torch.tensor(counts, dtype=torch.int64, device=self._device)
-        none = n_rows.new_zeros(0)
-        query, gallery = torch.cat([none, *queries]), torch.cat([none, *galleries])
-        embeddings, ids = regions.embeddings, regions.person_ids
-        logits = self.similarity(embeddings[query], embeddings[gallery])
-        same = (ids[query] == ids[gallery]).long()
-        each = cross_entropy(logits, same, reduction="none")
+            here = here[: len(here) * len(own)]
+            query, others = self.related(
+                regions.embeddings[own], regions.embeddings[here], ready.scene(pair.gallery)
+            )
+            queries.append(query.expand(len(others), -1))
+            people.append(others)
+            same.append((regions.person_ids[here] == pair.person_id).long())
+        n_rows = torch.tensor([len(rows) for rows in same[1:]], device=self._device).long()
+        logits = self.similarity(torch.cat(queries), torch.cat(people))
+        each = cross_entropy(logits, torch.cat(same), reduction="none")
         shares = (1 / n_rows.clamp(min=1)).repeat_interleave(n_rows)
         total = (each * shares).sum() / max(len(ready.pairs), 1)
         return MeanLoss(total, torch.tensor(len(ready.pairs), device=self._device))
@@ -314,15 +343,19 @@ class QueryGuidedNet(PairwiseNet):
 
 def _means(maps: Float[Tensor, "B C H W"], sizes: list[Size], padded: Size) -> Float[Tensor, "B C"]:
     """Return the mean of each map over its picture, without the padding."""
-    height, width = maps.shape[-2:]
-    return torch.stack(
-        [
-            one[:, : math.ceil(h * height / padded[0]), : math.ceil(w * width / padded[1])]
-            .float()
-            .mean(dim=(1, 2))
-            for one, (h, w) in zip(maps, sizes, strict=True)
-        ]
+    rows = zip(maps, sizes, strict=True)
+    return torch.stack([_without_padding(m, s, padded).float().mean(dim=(1, 2)) for m, s in rows])
+
+
+def _without_padding(
+    one: Float[Tensor, "C H W"], size: Size, padded: Size
+) -> Float[Tensor, "C _ _"]:
+    """Return what a map says of its picture alone."""
+    rows, columns = (
+        math.ceil(side * cells / whole)
+        for side, cells, whole in zip(size, one.shape[1:], padded, strict=True)
     )
+    return one[:, :rows, :columns]
 
 
 def _sought_in(target: dict[str, Tensor], person_id: int) -> dict[str, Tensor]:
