@@ -160,6 +160,44 @@ def test_raises_unknown_key_with_the_nearest(
 
 
 @pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (
+            '[model]\ndetector = "runs/x"',
+            "recipe key model.detector is not for model.kind = 'one_step'",
+            "it belongs to model.kind = 'two_step'",
+        ),
+        (
+            '[model]\nkind = "two_step"\ndetector = "runs/x"\nshort_side = [64]',
+            "recipe key model.short_side is not for model.kind = 'two_step'",
+            "it belongs to model.kind = 'one_step'",
+        ),
+        (
+            '[model]\nsystem = "tcts"',
+            "recipe key model.system must be one of ",
+            "set model.kind = 'two_step' and model.detector",
+        ),
+        (
+            '[model]\nkind = "two_step"\ndetector = "runs/x"\nsystem = "igpn_detector"',
+            "recipe key model.system must be one of plain, ",
+            "it is a system of one step: train it by itself, as model.detector",
+        ),
+        (
+            '[model]\nkind = "two_step"\ndetector = "runs/x"\ncrop_sise = [64, 32]',
+            "unknown recipe key model.crop_sise",
+            "did you mean model.crop_size?",
+        ),
+    ],
+)
+def test_what_another_kind_of_model_has_is_no_misspelling(
+    tmp_path: Path, text: str, message: str, hint: str
+) -> None:
+    error = refusal(tmp_path, text)
+    assert str(error).startswith(message)
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("train.epochs=1.5", "train.epochs must be int, got 1.5"),

@@ -1,5 +1,6 @@
 """Two steps: a network on crops is trained behind a detector, by the loop of every training."""
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -329,6 +330,28 @@ def test_tcts_needs_a_detector_that_tells_people_apart(
     card.write_text(onnx.read_text().replace("[metrics]", "[guidance]\n\n[metrics]", 1))
     with pytest.raises(ModelError, match="asks the detector whom people look like"):
         load(card)
+
+
+# --- people of a pixel
+
+
+@pytest.mark.parametrize(("side", "system"), [(1.0, "plain"), (0.2, "rdlr"), (1.0, "tcts")])
+def test_crops_of_a_pixel_are_learnt_from_and_told_of(
+    side: float, system: str, scenes: SceneSet, detector: Path, tmp_path: Path
+) -> None:
+    first = scenes.scenes[0]
+    corner = np.array([[95.5, 71.5], [10, 5], [40, 70]], np.float32)
+    small = replace(first, boxes=np.concatenate([corner, corner + np.float32(side)], axis=1))
+    some = SceneSet("small", (small, *scenes.scenes[1:]))
+    boxes = "annotated" if system == "plain" else "both"
+    recipe = two_step_recipe(detector, system=system, boxes=boxes, epochs=1)
+    train(recipe, some, tmp_path / "run", stream=(said := io.StringIO()))
+    assert "Small   3 of 18 people are less than 4 pixels wide or high" in said.getvalue()
+    assert str(first.path) in said.getvalue()
+    for record in log(tmp_path / "run"):
+        assert np.isfinite([v for v in record.values() if isinstance(v, float)]).all()
+    rows = load(tmp_path / "run").embed(read_picture(first.path), small.boxes[1:])
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(2), abs=1e-5)
 
 
 # --- what cannot be

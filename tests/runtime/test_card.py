@@ -148,19 +148,28 @@ def test_a_pinned_network_is_that_network(models: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "message", "hint"),
     [
-        (("[416, 416]", "[640, 640]"), r"its input is \[416, 416\], not \[640, 640\]"),
-        (("[416, 416]", "[416]"), "size must be height and width"),
-        (("min_score = 0.3", "person_class = 80"), "with class 80 a person"),
-        (('layout = "NHWC"', 'layout = "NCHW"'), "the input must be 1×3×H×W"),
+        (
+            ("[416, 416]", "[640, 640]"),
+            r"its input is \[416, 416\], not \[640, 640\]",
+            "needs none",
+        ),
+        (("[416, 416]", "[416]"), "size must be height and width", ""),
+        (
+            ("min_score = 0.3", "person_class = 80"),
+            "with class 80 a person",
+            "classes 0 to 79: set",
+        ),
+        (('layout = "NHWC"', 'layout = "NCHW"'), "input must be 1×3×H×W", "set layout = 'NHWC' in"),
     ],
 )
 def test_a_card_that_does_not_fit_its_networks(
-    change: tuple[str, str], message: str, models: Path, tmp_path: Path
+    change: tuple[str, str], message: str, hint: str, models: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(ModelError, match=message) as refused:
         load_card(write_card(tmp_path / "a.toml", models, change))
+    assert hint in refused.value.hint
 
 
 def test_two_step_embedders_run_on_the_processor(models: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fdps.config.backbones import check_backbone
 from fdps.config.ranges import check_fields
-from fdps.config.systems import system_names
+from fdps.config.systems import TWO_STEP_SYSTEMS, system_names
 from fdps.config.two_step import TwoStepConfig
 from fdps.errors import ConfigError
 
@@ -129,9 +129,12 @@ class ModelConfig:
         check_fields("model", self)
         if self.system not in (known := system_names()):
             near = get_close_matches(self.system, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else ""
+            if self.system in TWO_STEP_SYSTEMS:
+                hint = "it is a system of two steps: set model.kind = 'two_step' and model.detector"
             raise ConfigError(
                 f"recipe key model.system must be one of {', '.join(known)}, got {self.system!r}",
-                hint=f"did you mean {near[0]!r}?" if near else "",
+                hint=hint,
             )
         check_backbone(self.backbone)
         for name in ("short_side", "anchor_sizes", "anchor_ratios"):

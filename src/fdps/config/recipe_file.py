@@ -74,6 +74,7 @@ def _converted(hint: Any, value: Any, where: str, what: str) -> Any:
     sections = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
     if sections and isinstance(value, Mapping):
         section = _section(sections, value, where, what)
+        _check_kind_of_keys(section, sections, value, where, what)
         return from_dict(typing.cast(type[Any], section), value, where + ".", what=what)
     if sections and isinstance(value, list):
         value = tuple(_converted(sections[0], each, where, what) for each in value)
@@ -92,6 +93,29 @@ def _section(sections: list[Any], value: Mapping[str, Any], where: str, what: st
     any_kind = typing.cast(Any, typing.Literal)[tuple(kinds)]
     kind = value.get("kind", next(iter(kinds)))
     return kinds[converted(any_kind, kind, f"{what} key {where}.kind")]
+
+
+def _check_kind_of_keys(
+    section: Any, sections: list[Any], value: Mapping[str, Any], where: str, what: str
+) -> None:
+    """Refuse a key that another kind of the section has: it is not misspelt.
+
+    Raises:
+        ConfigError: There is such a key.
+    """
+    known = typing.get_type_hints(section)
+    for key in value:
+        if key in known:
+            continue
+        for other in sections:
+            hints = typing.get_type_hints(other)
+            if key in hints:
+                own, its = (typing.get_args(h["kind"])[0] for h in (known, hints))
+                kind = value.get("kind", own)
+                raise ConfigError(
+                    f"{what} key {where}.{key} is not for {where}.kind = {kind!r}",
+                    hint=f"it belongs to {where}.kind = {its!r}",
+                )
 
 
 def with_root(recipe: Recipe, root: str) -> Recipe:

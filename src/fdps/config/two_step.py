@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from fdps.config.backbones import check_backbone
 from fdps.config.ranges import check_fields
-from fdps.config.systems import TWO_STEP_SYSTEMS
+from fdps.config.systems import TWO_STEP_SYSTEMS, find_system
 from fdps.errors import ConfigError
 
 CARD_PREFIX = "card:"
@@ -60,10 +60,13 @@ class TwoStepConfig:
             )
         if self.system not in TWO_STEP_SYSTEMS:
             near = get_close_matches(self.system, TWO_STEP_SYSTEMS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else ""
+            if find_system(self.system) is not None:
+                hint = "it is a system of one step: train it by itself, as model.detector"
             raise ConfigError(
                 f"recipe key model.system must be one of {', '.join(TWO_STEP_SYSTEMS)} for "
                 f"model.kind = 'two_step', got {self.system!r}",
-                hint=f"did you mean {near[0]!r}?" if near else "",
+                hint=hint,
             )
         self._check_backbone()
         if any(side % STRIDE for side in self.crop_size):

@@ -62,7 +62,10 @@ def input_size(sides: list[Any], given: tuple[int, ...], path: Path) -> tuple[in
     if not given and None in known:
         raise ModelError(f"{path}: its input may have any size", hint="give size = [height, width]")
     if given and not all(map(fits, known, given)):
-        raise ModelError(f"{path}: its input is {sides}, not {list(given)}")
+        raise ModelError(
+            f"{path}: its input is {sides}, not {list(given)}",
+            hint=f"the card has size = {list(given)}; a file that tells its own size needs none",
+        )
     height, width = given or known
     return int(height or 0), int(width or 0)
 

@@ -57,14 +57,22 @@ class ReidNetwork(OnnxPart[ReidSettings]):
         channels = settings.layout.index("C")
         if len(shape) != 4 or shape[channels] != 3:
             expected = "1×H×W×3" if settings.layout == "NHWC" else "1×3×H×W"
-            raise ModelError(f"{path}: the input must be {expected}, got {shape}")
+            other = "NCHW" if settings.layout == "NHWC" else "NHWC"
+            is_other = len(shape) == 4 and shape[other.index("C")] == 3
+            raise ModelError(
+                f"{path}: the input must be {expected}, got {shape}",
+                hint=f"set layout = {other!r} in [reid]" if is_other else "is it a re-ID network?",
+            )
         sides = shape[1:3] if settings.layout == "NHWC" else shape[2:]
         self._height, self._width = input_size(sides, settings.size, path)
         output = self.session.get_outputs()[0].shape
         # Some networks keep the axes over which they have averaged.
         is_row = len(output) >= 2 and isinstance(output[1], int) and set(output[2:]) <= {1}
         if not is_row:
-            raise ModelError(f"{path}: the output must be 1×D, got {output}")
+            raise ModelError(
+                f"{path}: the output must be 1×D, one row for a crop, got {output}",
+                hint="is it a re-ID network?",
+            )
         self.dim: int = output[1]
         self._mean = np.array(settings.mean, dtype=np.float32)
         self._std = np.array(settings.std, dtype=np.float32)

@@ -66,9 +66,15 @@ class YoloxDetector(OnnxPart[YoloxSettings]):
             not isinstance(output[2], int) or output[2] > _YOLOX_FIELDS + settings.person_class
         )
         if not has_person or not fits(output[1], len(self._centres)):
+            n_classes = (
+                len(output) == 3 and isinstance(output[2], int) and output[2] - _YOLOX_FIELDS
+            )
             raise ModelError(
                 f"{path}: the output of this YOLOX is 1×{len(self._centres)}×(5 + classes), with "
-                f"class {settings.person_class} a person, got {output}"
+                f"class {settings.person_class} a person, got {output}",
+                hint=f"it knows the classes 0 to {n_classes - 1}: set person_class in [detector]"
+                if n_classes > 0 and fits(output[1], len(self._centres))
+                else "is it a YOLOX network, and size that of its input?",
             )
         self.min_score = settings.min_score
 

@@ -14,8 +14,9 @@ import torch
 from fake.coco import write_coco
 from fake.commands import assert_same_end, read_lines, train
 from fake.runs import last_state, tiny_recipe
+from fake.two_step import tiny_detector, two_step_recipe
 from fdps.cli.main import main
-from fdps.config import DataConfig, Recipe, Source, to_toml
+from fdps.config import DataConfig, LossConfig, Recipe, Source, to_toml
 from fdps.engine.checkpoint import newest_checkpoint
 
 pytestmark = [
@@ -185,3 +186,29 @@ def test_two_processes_go_on_as_if_they_had_never_stopped(
     assert "Changed" not in err
     assert_same_end(stopped[0], whole[0])
     assert torch.equal(*(last_state(run)["random/1"] for run in (stopped[0], whole[0])))
+
+
+def test_two_processes_learn_two_steps_as_one_does(folder: Path, tmp_path: Path) -> None:
+    recipe = two_step_recipe(
+        tiny_detector(tmp_path),
+        boxes="both",
+        match_iou=0.01,
+        norm="frozen",
+        epochs=2,
+        lr=1e-5,
+        warmup_epochs=0.0,
+        max_grad_norm=0.1,
+    )
+    # Triplets are those of one process, so that two have others.
+    recipe = replace(recipe, data=gentle_recipe(folder).data, loss=LossConfig(identity_weight=1.0))
+    (tmp_path / "tiny.toml").write_text(to_toml(recipe))
+    for name in ("two", "one"):
+        words = ["train", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / name / "run")]
+        if name == "one":
+            assert main([*words, "--quiet"]) == 0
+            continue
+        with launch(*words) as process:
+            _, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+        assert err.count("Detect  0 of 6 scenes") == 1
+    assert largest_difference(tmp_path / "two" / "run", tmp_path / "one" / "run") < 1e-5

@@ -38,6 +38,9 @@ from fdps.runtime.two_step import Detector, IdentityDetector, PairDetector, TwoS
 from fdps.structures import SceneSet
 from fdps.weights_file import WEIGHTS_FILE
 
+SMALL_PX = 4
+"""Crops with a shorter side are told of: next to nothing is seen in them."""
+
 
 class CropTask(Task):
     """Train a :class:`~fdps.models.reid.ReidNet`.
@@ -80,6 +83,7 @@ class CropTask(Task):
             AnnotationError: It finds nobody who is annotated.
         """
         model = self.model
+        self._tell_small(say)
         self._detector = load_detector(
             find_model(model.detector),
             min_score=model.detector_score,
@@ -144,6 +148,18 @@ class CropTask(Task):
         """Write the weights, and beside them the detector and the card that joins both."""
         save_weights(net, self.model, self.recipe.loss, self.n_persons, run / WEIGHTS_FILE)
         write_run_card(run, self.recipe, self.model)
+
+    def _tell_small(self, say: Callable[[str], None]) -> None:
+        """Say how many annotated people are too small to be told from anybody."""
+        (annotated,) = self.lists
+        sides = (annotated.boxes[:, 2:] - annotated.boxes[:, :2]).min(axis=1)
+        rows = np.flatnonzero(sides < SMALL_PX)
+        if len(rows):
+            where = annotated.scenes[int(annotated.scene[rows[0]])].path
+            say(
+                f"Small   {len(rows)} of {len(sides)} people are less than {SMALL_PX} pixels wide "
+                f"or high, such as one in {where}: they are learnt from all the same"
+            )
 
     def _check_guided(self, detector: Detector) -> None:
         """Check that the detector can tell whom people look like, as the system asks it."""
