@@ -89,11 +89,17 @@ def discard(path_or_uri: str | Path) -> None:
 
 
 def _place(path_or_uri: str | Path) -> Path | PostgresAddress:
-    scheme, separator, _ = str(path_or_uri).partition("://")
+    text = str(path_or_uri)
+    scheme, separator, _ = text.partition("://")
+    if scheme in SCHEMES:
+        return parse_address(text)
+    if text.startswith(tuple(f"{name}:" for name in SCHEMES)):  # not named: it may hold a password
+        raise UsageError(
+            "an address of an archive has two slashes, postgresql://HOST/DATABASE",
+            hint="give it as text: pathlib.Path takes one of the slashes away",
+        )
     if not separator:
         return Path(path_or_uri)
-    if scheme in SCHEMES:
-        return parse_address(str(path_or_uri))
     raise UsageError(
         f"archives at {scheme}:// are not supported, got {path_or_uri}",
         hint="give a folder, such as event.fdps, or postgresql://HOST/DATABASE",

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +91,15 @@ def test_addresses(uri: str, for_libpq: str, archive: str) -> None:
 def test_addresses_that_are_refused(uri: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         open_store(uri)
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "place", [Path("postgresql://ann:secret@host/p"), "postgres:/wrong", "postgresql:people"]
+)
+def test_an_address_without_its_slashes_is_no_folder(place: str | Path) -> None:
+    with pytest.raises(UsageError, match="has two slashes") as caught:
+        open_store(place)
     assert "secret" not in f"{caught.value} {caught.value.hint}"
 
 
