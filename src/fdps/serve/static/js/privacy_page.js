@@ -178,7 +178,7 @@ async function offerWholeAppearances(would) {
   );
   const others = new Set(tracks.flat().map((one) => one.item));
   for (const item of chosen) others.delete(item);
-  const place = document.getElementById("forget-more");
+  const place = forget.body.querySelector("#forget-more"); // the page may not show it yet
   if (!place || chosen !== items) return;
   place.dataset.known = "";
   if (!others.size) return;
