@@ -1,6 +1,7 @@
 """The command ``fdps serve``: archives in a browser and over REST."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,6 +52,9 @@ def serve(
 ) -> None:
     """Serve archives in a browser and over REST, on this machine unless told otherwise."""
     _need_packages()
+    # Before NumPy is loaded: many searches at once are one product of matrices, and a second thread
+    # of OpenBLAS would wait by spinning on the core that answers. Models have their own threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if add_user:
         _add_user(access.users, add_user, role)
         return
