@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from fake.pairs import LOSSES, ONE, OTHER, STRANGER, seeded, settle, total
 from fake.tiny import CONFIG, N_PERSONS, picture, target
 from fdps.config import LossConfig, TrainConfig
 from fdps.engine.optimizer import build_optimizer
@@ -26,11 +27,7 @@ from fdps.models.systems.igpn import (
 from fdps.models.weights import save_weights
 from fdps.searcher import PairSearcher, load
 
-LOSSES = ["rpn_score", "rpn_box", "person", "box", "reid", "query_score", "similarity"]
 IGPN = replace(CONFIG, system="igpn_detector", options={"channels": 8})
-ONE = target((5, 5, 30, 60, 0), (40, 8, 62, 60, 2))
-OTHER = target((10, 5, 35, 60, 2), (40, 8, 62, 60, -1))
-STRANGER = target((10, 5, 35, 60, 1))
 BOX = torch.tensor([5.0, 5, 30, 60])
 
 
@@ -43,26 +40,6 @@ def build(**change: Any) -> tuple[InstanceGuidedNet, Criterion]:
         if isinstance(module, Relation):
             nn.init.normal_(module.adds.weight, std=0.1)
     return net, criterion
-
-
-def settle(net: InstanceGuidedNet, criterion: Criterion) -> InstanceGuidedNet:
-    """Let the norms learn what maps are like: at first, those of different pictures are alike."""
-    with torch.no_grad():
-        for norm in net.modules():
-            if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-                norm.momentum = 1.0
-        net.train()([picture(), picture()], [ONE, OTHER], criterion)
-        net.similarity.norm.reset_running_stats()
-        nn.init.normal_(net.similarity.decide.weight, std=0.3)
-    return net.eval()
-
-
-def seeded(*targets: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    return [one | {"seed": torch.tensor(seed)} for seed, one in enumerate(targets)]
-
-
-def total(losses: dict[str, Any]) -> Tensor:
-    return torch.stack([loss.value for loss in losses.values()]).sum()
 
 
 def rows_of(layer: nn.Linear, rows: np.ndarray) -> np.ndarray:
@@ -147,7 +124,7 @@ def test_people_are_related_with_each_other_and_the_query_with_the_scene() -> No
 def test_a_network_that_is_not_trained_yet_detects_as_oim_base() -> None:
     net, criterion = build()
     plain, _ = build_system(replace(CONFIG, system="oim_base"), LossConfig(), N_PERSONS)
-    state = settle(net, criterion).state_dict()
+    state = settle(net, criterion, std=0.3).state_dict()
     plain.load_state_dict({name: state[name] for name in plain.state_dict()})
     image = picture()
     (ours,), (theirs,) = net.detect([image]), plain.eval().detect([image])
@@ -231,7 +208,7 @@ def test_the_optimiser_gets_all_that_trains() -> None:
 
 @pytest.fixture
 def net() -> InstanceGuidedNet:
-    return settle(*build())
+    return settle(*build(), std=0.3)
 
 
 @pytest.mark.parametrize("width", [80, 64])

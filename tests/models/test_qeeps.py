@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fake.pairs import LOSSES, ONE, OTHER, STRANGER, seeded, settle, total
 from fake.tiny import CONFIG, N_PERSONS, picture, target
 from fdps.config import LossConfig, Recipe, TrainConfig
 from fdps.engine.optimizer import build_optimizer, parts_of
@@ -26,11 +27,7 @@ from fdps.models.weights import save_weights
 from fdps.searcher import PairSearcher, load
 from fdps.structures import PairEmbedder
 
-LOSSES = ["rpn_score", "rpn_box", "person", "box", "reid", "query_score", "similarity"]
 QEEPS = replace(CONFIG, system="qeeps")
-ONE = target((5, 5, 30, 60, 0), (40, 8, 62, 60, 2))
-OTHER = target((10, 5, 35, 60, 2), (40, 8, 62, 60, -1))
-STRANGER = target((10, 5, 35, 60, 1))
 
 
 def build(*, loss: str = "oim", **change: Any) -> tuple[QueryGuidedNet, Criterion]:
@@ -43,26 +40,6 @@ def build(*, loss: str = "oim", **change: Any) -> tuple[QueryGuidedNet, Criterio
         if isinstance(module, Gate):
             nn.init.normal_(module.excite.weight, std=0.5)
     return net, criterion
-
-
-def settle(net: QueryGuidedNet, criterion: Criterion) -> QueryGuidedNet:
-    """Let the norms learn what maps are like: at first, those of different pictures are alike."""
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    with torch.no_grad():
-        for norm in norms:
-            norm.momentum = 1.0
-        net.train()([picture(), picture()], [ONE, OTHER], criterion)
-        net.similarity.norm.reset_running_stats()
-        nn.init.normal_(net.similarity.decide.weight, std=3.0)
-    return net.eval()
-
-
-def seeded(*targets: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    return [one | {"seed": torch.tensor(seed)} for seed, one in enumerate(targets)]
-
-
-def total(losses: dict[str, Any]) -> Tensor:
-    return torch.stack([loss.value for loss in losses.values()]).sum()
 
 
 # Parts
@@ -90,7 +67,7 @@ def test_a_network_begins_as_the_one_without_excitation(excited_stages: int) -> 
     options = {"excited_stages": excited_stages}
     net, criterion = build_system(replace(QEEPS, options=options), LossConfig(), N_PERSONS)
     plain, _ = build_system(replace(CONFIG, system="oim_base"), LossConfig(), N_PERSONS)
-    state = settle(net, criterion).state_dict()
+    state = settle(net, criterion, std=3.0).state_dict()
     plain.load_state_dict({name: state[name] for name in plain.state_dict()})
     image = picture()
     (ours,), (theirs,) = net.eval().detect([image]), plain.eval().detect([image])
@@ -365,7 +342,7 @@ def test_a_learner_takes_a_step(norm: str, accumulate: int) -> None:
 
 @pytest.fixture(params=[1, 3])
 def net(request: pytest.FixtureRequest) -> QueryGuidedNet:
-    return settle(*build(options={"excited_stages": request.param}))
+    return settle(*build(options={"excited_stages": request.param}), std=3.0)
 
 
 def test_a_pair_is_seen_in_tests_as_in_training(net: QueryGuidedNet) -> None:

@@ -54,7 +54,26 @@ class Begun(NamedTuple):
     by_describer: Float32[np.ndarray, "N D"]
 
 
-class GuidedTwoStep(TwoStep):
+class _Guided(TwoStep):
+    """A pair of parts of which the query guides the first.
+
+    Args:
+        detector: Part that finds people.
+        describer: Part that describes them.
+        guidance: How the query guides the detector.
+    """
+
+    def __init__(self, detector: Detector, describer: Describer, guidance: Guidance) -> None:
+        super().__init__(detector, describer)
+        self.guidance = guidance
+
+    @property
+    def model_hash(self) -> str:
+        """Hash that identifies both parts and the guidance."""
+        return guided_hash(super().model_hash, self.guidance)
+
+
+class GuidedTwoStep(_Guided):
     """A :class:`~fdps.structures.PairEmbedder` made of a detector that embeds, and a describer.
 
     Args:
@@ -66,13 +85,8 @@ class GuidedTwoStep(TwoStep):
     def __init__(
         self, detector: IdentityDetector, describer: Describer, guidance: Guidance
     ) -> None:
-        super().__init__(detector, describer)
-        self._seer, self.guidance = detector, guidance
-
-    @property
-    def model_hash(self) -> str:
-        """Hash that identifies both parts and the guidance."""
-        return guided_hash(super().model_hash, self.guidance)
+        super().__init__(detector, describer, guidance)
+        self._seer = detector
 
     def sought(self, image: AnyPicture, box: Float32[np.ndarray, " 4"]) -> Sought:
         """Compute what all pairs with a query share.
@@ -112,7 +126,7 @@ class PairBegun(NamedTuple):
     by_detector: Any
 
 
-class PairGuidedTwoStep(TwoStep):
+class PairGuidedTwoStep(_Guided):
     """A :class:`~fdps.structures.PairEmbedder` made of one that detects, and a describer.
 
     Args:
@@ -122,13 +136,8 @@ class PairGuidedTwoStep(TwoStep):
     """
 
     def __init__(self, detector: PairDetector, describer: Describer, guidance: Guidance) -> None:
-        super().__init__(detector, describer)
-        self._looker, self.guidance = detector, guidance
-
-    @property
-    def model_hash(self) -> str:
-        """Hash that identifies both parts and the guidance."""
-        return guided_hash(super().model_hash, self.guidance)
+        super().__init__(detector, describer, guidance)
+        self._looker = detector
 
     def sought(self, image: AnyPicture, box: Float32[np.ndarray, " 4"]) -> PairSought:
         """Compute what all pairs with a query share.
