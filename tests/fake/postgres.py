@@ -19,6 +19,7 @@ from typing import Any
 
 import psycopg
 
+_PIECE = 64  # bytes; no two vectors have so many in common
 NOBODY = 65534  # PostgreSQL refuses to run as root
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -109,11 +110,17 @@ class PostgresServer:
             self._process.wait()
 
     def files_with(self, needle: bytes) -> list[str]:
-        """Return the files of the server that hold some bytes."""
+        """Return the files of the server that hold some bytes, or a piece of them.
+
+        The write-ahead log puts a header between two pages, so bytes that cross from one page to
+        the next are never found in one piece there.
+        """
+        size = min(_PIECE, len(needle) // 2)
+        pieces = [needle[at : at + size] for at in range(0, len(needle) - size + 1, size)]
         found = []
         for path in sorted(self.data.rglob("*")):
             with contextlib.suppress(FileNotFoundError):
-                if path.is_file() and needle in path.read_bytes():
+                if path.is_file() and _holds_any(path.read_bytes(), pieces):
                     found.append(str(path.relative_to(self.data)))
         return found
 
@@ -140,6 +147,10 @@ def postgres_server(**settings: str) -> Iterator[PostgresServer]:
         if server:
             server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _holds_any(content: bytes, pieces: list[bytes]) -> bool:
+    return any(piece in content for piece in pieces)
 
 
 def _children(pid: int) -> list[str]:
