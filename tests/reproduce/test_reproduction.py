@@ -148,11 +148,12 @@ def test_a_reproduction_that_is_interrupted_goes_on(bench: Bench, tmp_path: Path
     assert weights.read_bytes() == (first.folder / "weights.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("system", ["tcts", "igpn"])  # IGPN asks its detector for the query
 def test_the_cost_of_two_steps_is_known_before_their_detector_is_trained(
-    bench: Bench, tmp_path: Path
+    bench: Bench, tmp_path: Path, system: str
 ) -> None:
     planner = Planner(bench, tiny_choice(), tmp_path / "out", bench.training())
-    run = planner.run(VARIANTS["tcts"], 0)
+    run = planner.run(VARIANTS[system], 0)
     order = Order(run, bench, "cpu", 1, (PREDICTIONS,), data_hash(bench.test()))
     found = estimate([order], bench.training(), len(bench.test()), 1, planner.out)
     assert found.hours > 0

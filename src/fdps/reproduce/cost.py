@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from typing import Any
 from fdps.config import ModelConfig, TwoStepConfig
 from fdps.durable import write_file
 from fdps.engine.checkpoint import FOLDER, NAME
+from fdps.engine.run_folder import WEIGHTS_FILE
+from fdps.engine.tasks.scenes import SceneTask
 from fdps.engine.trial import GIB, try_steps
 from fdps.reproduce.one_run import Order, is_finished, is_trained, read_done
 from fdps.structures import SceneSet
@@ -155,13 +158,9 @@ def _tried(order: Order, training: SceneSet, out: Path) -> Speed:
     name = f"{name}, {order.threads} threads, {order.device}, {len(training)} scenes"
     kept = _kept(out)
     if name not in kept:
-        tried = replace(
-            recipe,
-            model=_with_a_detector(order),
-            train=replace(recipe.train, start_from="", device=order.device),
-        )
-        with _threads(order.threads):
-            trial = try_steps(tried, training)
+        train = replace(recipe.train, start_from="", device=order.device)
+        with _threads(order.threads), _with_a_detector(order, training) as model:
+            trial = try_steps(replace(recipe, model=model, train=train), training)
         kept[name] = {"step_s": trial.step_s, "checkpoint_gib": trial.checkpoint_gib}
         out.mkdir(parents=True, exist_ok=True)
         write_file(out / SPEEDS_FILE, json.dumps(kept, indent=1).encode() + b"\n")
@@ -172,15 +171,23 @@ def _tried(order: Order, training: SceneSet, out: Path) -> Speed:
     return Speed(step_s, step_s / recipe.train.batch_size, run_gib, "three steps each")
 
 
-def _with_a_detector(order: Order) -> ModelConfig | TwoStepConfig:
-    """Return the model of a run; in two steps with a detector that is there already.
+@contextmanager
+def _with_a_detector(order: Order, training: SceneSet) -> Iterator[ModelConfig | TwoStepConfig]:
+    """Yield the model of a run; in two steps with a detector that is there already.
 
-    The one of the recipe may not be trained yet, and a step costs the same behind any.
+    The one of the recipe may not be trained yet. A trial learns from annotated boxes, so that it
+    costs the same behind one with random weights.
     """
     model, before = order.run.recipe.model, order.run.begins_from
-    if isinstance(model, TwoStepConfig) and before is not None and not is_trained(before):
-        return replace(model, detector="drawn-people")
-    return model
+    if not isinstance(model, TwoStepConfig) or before is None or is_trained(before):
+        yield model
+        return
+    assert isinstance(before.recipe.model, ModelConfig)
+    with tempfile.TemporaryDirectory(prefix="fdps-detector-") as folder:
+        task = SceneTask(before.recipe, before.recipe.model, training)
+        net, _ = task.build(has_weights=True)
+        task.save(net, Path(folder))
+        yield replace(model, detector=str(Path(folder) / WEIGHTS_FILE))
 
 
 def _kept(out: Path) -> dict[str, Any]:
