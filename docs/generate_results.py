@@ -1,24 +1,38 @@
-"""Write the table of results in the README from the figures that are stored.
+"""Write stored results into the README and into the pages of ``docs/results``.
 
-Run by ``make docs``; ``tests/test_docs.py`` fails when the README is older than the figures, or
-when a figure is not the one of the page that tells how it was measured.
+Run by ``make docs``; ``tests/test_docs.py`` fails when a text is older than what is stored, or when
+a figure of the README is not the one of the page that tells how it was measured.
+
+.. code-block:: text
+
+    stored/one_camera_of_prw.json    the table of the README
+    stored/BENCH/NAME.md, .csv       a table as fdps reproduce wrote it, and
+    stored/BENCH/NAME.json           its command, commit, machine and hours
+
+``python docs/generate_results.py reproduced/BENCH NAME...`` stores tables of that folder, whose
+figures.json has to be of the last call. A page takes one in by the line ``<!-- BENCH/NAME -->``.
 """
 
 import json
 import re
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-STORED = ROOT / "docs" / "results" / "stored"
+PAGES = ROOT / "docs" / "results"
+STORED = PAGES / "stored"
 HEADS = {"recall": "recall", "ap": "AP", "mAP": "mAP", "top1": "top-1"}
 """Name of a figure in the stored files, and in the heads of tables."""
 
 _TABLE = re.compile(r"^\| system \|.*?\n\n", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^<!-- ([\w-]+/[\w-]+) -->\n.*?^<!-- end -->\n", re.MULTILINE | re.DOTALL)
 
 
 def stored_results(name: str) -> list[dict[str, Any]]:
-    """Read the rows of a stored table.
+    """Read the rows of the README's table.
 
     Each has ``system``, its name in the README; ``page`` and ``row``, where it is explained below
     ``docs/results``; ``command``, ``commit`` and ``seeds``; and the figures of :data:`HEADS` as
@@ -49,10 +63,46 @@ def readme(text: str) -> str:
     return replaced
 
 
+def page(text: str) -> str:
+    """Return a page of results with its stored tables taken in anew."""
+    return _BLOCK.sub(lambda block: _reproduced(block[1]), text)
+
+
+def store(folder: Path, names: Sequence[str]) -> None:
+    """Keep tables that ``fdps reproduce`` wrote into a folder, which is named as its data are.
+
+    Raises:
+        ValueError: The last call of ``fdps reproduce`` made another table.
+    """
+    facts = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    kept = STORED / folder.name
+    kept.mkdir(exist_ok=True)
+    for name in names:
+        if name not in facts:
+            raise ValueError(f"{folder}/figures.json is of {', '.join(facts)}, not of {name}")
+        for suffix in ("md", "csv"):
+            shutil.copyfile(folder / f"{name}.{suffix}", kept / f"{name}.{suffix}")
+        made = {key.lower(): fact for key, fact in facts["made"].items()}
+        text = json.dumps(made, indent=1, ensure_ascii=False)
+        (kept / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def _reproduced(name: str) -> str:
+    made = json.loads((STORED / f"{name}.json").read_text(encoding="utf-8"))
+    written = (STORED / f"{name}.md").read_text(encoding="utf-8")
+    how = f"`{made['command']}` at {made['commit']}, {made['machine']}; {made['hours']}."
+    return f"<!-- {name} -->\n{written}\n{how}\n<!-- end -->\n"
+
+
 def main() -> None:
-    """Write the README."""
-    path = ROOT / "README.md"
-    path.write_text(readme(path.read_text(encoding="utf-8")), encoding="utf-8")
+    """Store what is named, then write the README and the pages."""
+    if len(sys.argv) > 1:
+        store(Path(sys.argv[1]), sys.argv[2:])
+    for path, written in (
+        (ROOT / "README.md", readme),
+        *((path, page) for path in PAGES.glob("*.md")),
+    ):
+        path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

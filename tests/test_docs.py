@@ -88,6 +88,40 @@ def test_stored_results_are_those_of_the_pages_that_explain_them() -> None:
         assert f"| {row['row']} | {cells} |" in page, row["system"]
 
 
+def test_pages_have_the_tables_that_are_stored() -> None:
+    results = generator("generate_results")
+    for path in results.PAGES.glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert text == results.page(text), f"{path.name}: run make docs"
+
+
+def test_a_reproduced_table_is_stored_and_taken_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    results = generator("generate_results")
+    monkeypatch.setattr(results, "STORED", tmp_path / "stored")
+    results.STORED.mkdir()
+    out = tmp_path / "small"
+    out.mkdir()
+    made = {
+        "Command": "fdps reproduce table1",
+        "Commit": "abc",
+        "Machine": "2 cores",
+        "Hours": "3 h",
+    }
+    (out / "figures.json").write_text(json.dumps({"table1": {}, "made": made}))
+    (out / "table1.md").write_text("| a |\n|---|\n| 1.5 |\n")
+    (out / "table1.csv").write_text("a\n1.5\n")
+    results.store(out, ["table1"])
+    page = results.page("# A page\n\n<!-- small/table1 -->\nold\n<!-- end -->\n\nReading.\n")
+    assert "| 1.5 |\n\n`fdps reproduce table1` at abc, 2 cores; 3 h.\n<!-- end -->\n" in page
+    assert page.startswith("# A page\n\n<!-- small/table1 -->\n")
+    assert page.endswith("\n\nReading.\n")
+    assert "old" not in page
+    with pytest.raises(ValueError, match="not of table2"):
+        results.store(out, ["table2"])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_links_lead_to_files(page: Path) -> None:
     assert not [str(target) for target in link_targets(page) if not target.exists()]

@@ -14,6 +14,7 @@ from fake.reproduced import tiny_bench, tiny_choice, write_predictions
 from fdps.errors import ModelError
 from fdps.evaluation import evaluate
 from fdps.predictions import load_predictions
+from fdps.reproduce.one_run import DONE_FILE
 from fdps.reproduce.reproduction import Reproduction
 from fdps.reproduce.table_files import as_csv, as_latex, as_markdown, as_page_table, escaped
 from fdps.reproduce.tables import Measured, PValue, ResultTable
@@ -101,6 +102,18 @@ def test_p_values_are_those_of_the_comparison(work: Reproduction) -> None:
     for system in systems[1:]:
         corrected = system["differences"]["mAP"]["p_corrected"]
         assert float(rows[system["name"]]["p of mAP"]) == corrected
+
+
+def test_how_it_was_made_is_kept_with_the_figures(work: Reproduction) -> None:
+    done = work.orders()[0].run.folder / DONE_FILE
+    done.write_text(json.dumps({"train_seconds": 5400.0, "predict_seconds": 720.0}))
+    work.write({}, command="fdps reproduce")
+    done.unlink()
+    made = json.loads((work.out / "figures.json").read_text())["made"]
+    assert made["Command"] == "fdps reproduce"
+    assert made["Hours"] == "1.5 of training and 0.2 of predicting, summed over the runs"
+    assert "1.5 of training" in (work.out / "index.html").read_text()
+    work.write({}, command="fdps reproduce")
 
 
 def test_the_page_holds_everything_and_loads_nothing(work: Reproduction) -> None:

@@ -48,6 +48,7 @@ def write_sections(
         for name, plot in section.plots.items():
             write_figure(plot.figure, folder, name)
     facts = {name: dict(section.facts) for name, section in sections.items()}
+    facts["made"] = dict(notes)
     write_file(folder / FIGURES_FILE, json.dumps(facts, indent=1).encode() + b"\n")
     page = render(
         "reproduction.html",

@@ -13,7 +13,7 @@ from fdps.errors import FdpsError, UsageError
 from fdps.predictions import data_hash
 from fdps.reproduce.bench import Bench
 from fdps.reproduce.cost import Estimate, estimate
-from fdps.reproduce.one_run import Device, Order, is_finished
+from fdps.reproduce.one_run import Device, Order, is_finished, read_done
 from fdps.reproduce.plan import Choice, PlannedRun, Planner, in_order
 from fdps.reproduce.queue import Listener, perform_all
 from fdps.reproduce.report import write_sections
@@ -188,7 +188,17 @@ class Reproduction:
         if self.bench is not None:
             notes["Data"] = f"{self.training.name}, {self.test.name}, hash {data_hash(self.test)}"
             notes["Runs"] = f"{self.machine.jobs} at a time, {self.machine.threads} threads each"
+            notes["Hours"] = self._hours()
         return notes
+
+    def _hours(self) -> str:
+        """Tell how long the runs took, however many sessions that was, each by itself."""
+        done = [read_done(order.run.folder) for order in self.orders()]
+        train, predict = (
+            sum(facts.get(name, 0.0) for facts in done) / 3600
+            for name in ("train_seconds", "predict_seconds")
+        )
+        return f"{train:.1f} of training and {predict:.1f} of predicting, summed over the runs"
 
 
 def needs_data(targets: Mapping[str, Target]) -> bool:
