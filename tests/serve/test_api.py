@@ -162,6 +162,20 @@ def test_scenes_are_listed_and_shown_with_their_neighbours(
     assert shown["after"][0]["key"] == page["scenes"][2]["key"]
 
 
+def test_scenes_to_begin_from_are_spread_over_all(client: TestClient) -> None:
+    every = client.get("/api/v1/scenes", params={"limit": 500}).json()["scenes"]
+    with_people = [one["key"] for one in every if one["n_people"]]
+    page = client.get("/api/v1/scenes", params={"spread": True, "limit": 2}).json()
+    assert page["total"] == len(with_people)
+    assert [one["key"] for one in page["scenes"]] == [
+        with_people[0],
+        with_people[-(-len(with_people) // 2)],
+    ]
+    refused = client.get("/api/v1/scenes", params={"spread": True, "offset": 1})
+    assert refused.status_code == 422
+    assert "no offset" in refused.json()["detail"]
+
+
 def test_a_scene_is_shown_with_people_blurred(client: TestClient) -> None:
     scene = client.get("/api/v1/people/1").json()
     boxes = client.get(f"/api/v1/scenes/{scene['scene']['key']}").json()["people"]

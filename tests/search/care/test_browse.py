@@ -1,11 +1,12 @@
 """Walk through an archive, compared with a plain sort of what went in."""
 
+import numpy as np
 import pytest
 
 from fake.stores import SCENES, people_of, scene
 from fdps.errors import UsageError
 from fdps.search import Filters
-from fdps.search.care.browse import list_cameras, list_scenes, scenes_beside
+from fdps.search.care.browse import list_cameras, list_scenes, scenes_beside, spread_scenes
 from fdps.search.sql.store import SqlStore
 from fdps.search.times import instant
 
@@ -13,6 +14,10 @@ from fdps.search.times import instant
 @pytest.fixture
 def store(unchanging: SqlStore) -> SqlStore:
     return unchanging
+
+
+def number_of(name: str) -> int:
+    return next(n for n in range(SCENES) if scene(n).name == name)
 
 
 def in_order(numbers: list[int]) -> list[str]:
@@ -44,6 +49,29 @@ def test_filters_leave_scenes_out(store: SqlStore) -> None:
 def test_numbers_that_make_no_sense_are_refused(store: SqlStore, words: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="listed from 0 on"):
         list_scenes(store, **words)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, SCENES, 10_000])
+def test_scenes_are_chosen_evenly_among_those_with_somebody(store: SqlStore, n: int) -> None:
+    with_people = in_order([number for number in range(SCENES) if len(people_of(number))])
+    page = spread_scenes(store, n=n)
+    assert page.total == len(with_people)
+    places = [with_people.index(one.name) for one in page.scenes]
+    assert len(places) == min(n, len(with_people))
+    assert places[0] == 0
+    gaps = np.diff([*places, len(with_people)])
+    assert gaps.min() >= 1
+    assert gaps.max() - gaps.min() <= 1
+    assert page.n_people == tuple(len(people_of(number_of(one.name))) for one in page.scenes)
+
+
+def test_scenes_are_chosen_of_one_camera(store: SqlStore) -> None:
+    page = spread_scenes(store, Filters(cameras=("hall",)), n=3)
+    assert [one.camera for one in page.scenes] == ["hall"] * 3
+    nothing = spread_scenes(store, Filters(cameras=("nowhere",)), n=3)
+    assert (nothing.total, nothing.scenes) == (0, ())
+    with pytest.raises(UsageError, match="between 1 and"):
+        spread_scenes(store, n=0)
 
 
 def test_the_scenes_beside_one_are_of_its_camera(store: SqlStore) -> None:

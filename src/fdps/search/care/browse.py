@@ -1,4 +1,4 @@
-"""Walk through an archive: its scenes in order of time, those beside one, and its cameras."""
+"""Walk through an archive: its scenes in order of time, some of them, those beside one, cameras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,7 +10,9 @@ from fdps.search.store import EVERYBODY, Filters, SceneRecord
 
 _COLUMNS = ", ".join(f"scenes.{field.name}" for field in fields(SceneRecord))
 _N_PEOPLE = "(SELECT count(*) FROM people WHERE people.scene_id = scenes.id)"
-_LARGEST = 2**63 - 1
+_HAS_PEOPLE = "EXISTS (SELECT 1 FROM people WHERE people.scene_id = scenes.id)"
+_IN_ORDER = "instant IS NULL, instant, id"
+_LARGEST, _LARGEST_SPREAD = 2**63 - 1, 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,49 @@ def list_scenes(
         ).fetchone()
         rows = database.execute(
             f"SELECT {_N_PEOPLE}, {_COLUMNS} FROM scenes WHERE {conditions} "
-            "ORDER BY instant IS NULL, instant, id LIMIT ? OFFSET ?",
+            f"ORDER BY {_IN_ORDER} LIMIT ? OFFSET ?",
             (*arguments, limit, offset),
         ).fetchall()
     return ScenePage(
         total, tuple(SceneRecord(*row[1:]) for row in rows), tuple(row[0] for row in rows)
+    )
+
+
+def spread_scenes(store: SqlStore, filters: Filters = EVERYBODY, *, n: int) -> ScenePage:
+    """Choose scenes spread evenly over all in which somebody was found, in order of time.
+
+    Args:
+        store: The archive.
+        filters: Conditions on scenes; ``min_height`` is one on people and is not allowed.
+        n: Most scenes to choose, at least 1.
+
+    Returns:
+        The chosen scenes; ``total`` counts all that have somebody.
+
+    Raises:
+        UsageError: ``n`` is below 1, or ``min_height`` is given.
+    """
+    if filters.min_height > 0 or not 1 <= n <= _LARGEST_SPREAD:
+        raise UsageError(
+            f"between 1 and {_LARGEST_SPREAD} scenes are chosen, and by no height of people, got "
+            f"{n}, min_height {filters.min_height:g}"
+        )
+    with store.reading() as database:
+        conditions, arguments = filter_conditions(database, filters.literal(store.find))
+        rows = database.execute(
+            f"SELECT total, {_N_PEOPLE}, {_COLUMNS} FROM scenes JOIN "
+            "(SELECT id AS chosen, count(*) OVER () AS total, "
+            f"row_number() OVER (ORDER BY {_IN_ORDER}) - 1 AS place FROM scenes "
+            f"WHERE {conditions} AND {_HAS_PEOPLE}) AS placed ON scenes.id = chosen "
+            # The places at which n times their number passes another multiple of the total.
+            "WHERE place = 0 OR place * ? / total > (place - 1) * ? / total "
+            f"ORDER BY {_IN_ORDER}",
+            (*arguments, n, n),
+        ).fetchall()
+    return ScenePage(
+        rows[0][0] if rows else 0,
+        tuple(SceneRecord(*row[2:]) for row in rows),
+        tuple(row[1] for row in rows),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from fdps.errors import UsageError
-from fdps.search.care.browse import list_scenes, scenes_beside
+from fdps.search.care.browse import list_scenes, scenes_beside, spread_scenes
 from fdps.search.index import Index
 from fdps.search.store import ArchivedPerson, Filters, SceneRecord
 from fdps.serve.api.asking import item_of
@@ -35,13 +35,23 @@ async def scenes(
     source: Text = "",
     offset: Annotated[int, Query(ge=0, le=_MOST_OFFSET)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    spread: Annotated[
+        bool,
+        Query(description="Of the scenes with somebody in them, `limit` spread evenly over all."),
+    ] = False,
 ) -> ScenesOut:
     """List scenes in order of time, those without one last."""
+    if spread and offset:
+        raise UsageError("scenes that are spread evenly have no offset", hint="leave one out")
     filters = Filters(
         cameras=(camera,) if camera else (), after=after, before=before, source=source
     )
     page = await archive.read(
-        lambda index: list_scenes(index.store, filters, offset=offset, limit=limit)
+        lambda index: (
+            spread_scenes(index.store, filters, n=limit)
+            if spread
+            else list_scenes(index.store, filters, offset=offset, limit=limit)
+        )
     )
     shown = zip(page.scenes, page.n_people, strict=True)
     return ScenesOut(total=page.total, scenes=[shown_scene(*one) for one in shown])

@@ -64,18 +64,23 @@ export async function showScenes() {
   await load(now.id, "");
 }
 
-/** @param {string} id @param {string} camera @param {any[]} [before] */
-async function load(id, camera, before = []) {
+/**
+ * Show scenes: first some with somebody in them from all of the time, because neighbours in a video
+ * look alike; who asks for all gets them in order.
+ * @param {string} id @param {string} camera @param {any[] | null} [before] in order, shown already
+ */
+async function load(id, camera, before = null) {
   const list = byId("scene-list");
   const asked = new URLSearchParams({
     archive: id,
-    offset: String(before.length),
     limit: String(SCENES),
+    ...(before ? { offset: String(before.length) } : { spread: "true" }),
     ...(camera && { camera }),
   });
   try {
     const { total, scenes } = await get(`/scenes?${asked}`);
-    const all = [...before, ...scenes];
+    if (!before && !scenes.length) return load(id, camera, []); // nobody was found anywhere
+    const all = [...(before ?? []), ...scenes];
     if (!all.length)
       show(
         list,
@@ -89,7 +94,7 @@ async function load(id, camera, before = []) {
           ),
         ),
       );
-    else if (before.length)
+    else if (before?.length)
       list.append(...scenes.map((/** @type {any} */ scene) => h("li", {}, tile(scene, id))));
     else
       show(
@@ -100,8 +105,8 @@ async function load(id, camera, before = []) {
       byId("scene-more"),
       all.length < total &&
         button({
-          text: t("more", { n: total - all.length }),
-          onclick: () => load(id, camera, all),
+          text: before ? t("more", { n: total - all.length }) : t("start.in_order"),
+          onclick: () => load(id, camera, before ? all : []),
         }),
     );
   } catch (error) {
