@@ -46,6 +46,26 @@ def test_the_fewest_regions_that_lose_little_are_taken(
         searcher.regions = before
 
 
+def test_where_nothing_can_be_saved_every_trial_is_told(
+    scenes: SceneSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("fdps.engine.regions.MIN_SCORES", (0.0, 0.99999))
+    monkeypatch.setattr("fdps.engine.regions.MAX_IOUS", (0.7,))
+    searcher = load("drawn-people")
+    plain, nobody, chosen = learn_regions(searcher, scenes)
+    assert nobody.figures["mAP"] < plain.figures["mAP"]
+    assert chosen is plain
+    monkeypatch.setenv("FDPS_MODELS", str(tmp_path))
+    root = str(scenes.scenes[0].path.parents[2])
+    assert main(["models", "regions", "drawn-people", "--data", "folder", "--root", root]) == 0
+    told = capsys.readouterr().out
+    assert "     1.00     0.70      0.0" in told
+    assert "Regions all stay: whatever leaves some out loses more than 0.001 of mAP" in told
+
+
 def test_regions_are_counted_without_looking_at_them(
     scenes: SceneSet, searcher: PersonSearcher
 ) -> None:

@@ -56,7 +56,7 @@ def learn_regions(
 
     Returns:
         The trial without further limits, then those that lose too much, with ever more regions,
-        and last the one to take; the first alone if nothing can be saved.
+        and last the one to take, which is the first again if nothing can be saved.
 
     Raises:
         UsageError: The scenes have no queries.
@@ -87,7 +87,7 @@ def learn_regions(
                 return trials
     finally:
         searcher.regions = before
-    return trials[:1]
+    return [*trials, trials[0]]
 
 
 def mean_regions(

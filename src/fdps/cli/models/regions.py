@@ -60,15 +60,21 @@ def regions(
         searcher = load(place)
     with progress_bar(f"Search {scenes.name}", hidden=quiet) as progress:
         trials = learn_regions(searcher, scenes, largest_loss=loss, progress=progress)
-    file = write_regions(place, trials[-1].limits, searcher.model_hash)
+    plain, *others = trials
+    chosen = trials[-1]
+    tried = [plain, *(trial for trial in others if trial is not plain)]
+    file = write_regions(place, chosen.limits, searcher.model_hash)
     if json_output:
-        print(json.dumps({"regions": str(file), "trials": [_figures(trial) for trial in trials]}))
+        figures = {"chosen": _figures(chosen), "trials": [_figures(trial) for trial in tried]}
+        print(json.dumps({"regions": str(file), **figures}))
         return
     print("min score  max IoU  regions  recall     AP    mAP  top-1")
-    for trial in trials:
+    for trial in tried:
         _show(trial)
-    n_before, n_after = trials[0].n_regions, trials[-1].n_regions
-    print(f"Regions {n_after:.1f} instead of {n_before:.1f} in a picture")
+    if chosen is plain:
+        print(f"Regions all stay: whatever leaves some out loses more than {loss:g} of mAP")
+    else:
+        print(f"Regions {chosen.n_regions:.1f} instead of {plain.n_regions:.1f} in a picture")
     print(f"Wrote   {printable(file)}")
 
 
