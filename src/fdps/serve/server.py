@@ -1,5 +1,6 @@
 """Listen on a socket and serve an application there, until a signal ends it."""
 
+import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from fdps.serve.settings import ServeSettings
 _BACKLOG = 128
 _HEADER_BYTES = 32_768
 _IDLE_S, _END_S = 5, 10
+_COLLECTIONS = (10_000, 20, 20)  # objects, and younger collections, before each generation
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -78,6 +80,10 @@ def serve(
         ssl_keyfile=str(settings.key) if settings.key else None,
     )
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    # Every answer is some thousand objects that go away by themselves. By default they make Python
+    # look for cycles several times per answer, and at times among all that was ever loaded.
+    gc.freeze()
+    gc.set_threshold(*_COLLECTIONS)
     server = _Server(config)
     server.started_by = started
     server.run(sockets=[bound])
