@@ -31,7 +31,7 @@ from fdps.engine.run_log import environment
 from fdps.engine.train import train
 from fdps.errors import FdpsError
 from fdps.evaluation import evaluate
-from fdps.evaluation.details import intervals as bounds
+from fdps.evaluation.breakdowns.details import intervals as bounds
 from fdps.predictions import Predictions, load_predictions, save_predictions
 from fdps.structures import SceneSet
 

@@ -29,8 +29,8 @@ from fdps.engine.predict import predict
 from fdps.engine.run_log import environment
 from fdps.errors import FdpsError
 from fdps.evaluation import EvaluationOptions, SearchResult, evaluate
-from fdps.evaluation.pairs import evaluate_pairs
-from fdps.evaluation.pairs_file import load_pairs, save_pairs
+from fdps.evaluation.pairwise.pairs import evaluate_pairs
+from fdps.evaluation.pairwise.pairs_file import load_pairs, save_pairs
 from fdps.pictures import read_picture
 from fdps.predictions import load_predictions, save_predictions
 from fdps.query import Searcher

@@ -16,7 +16,7 @@ import typer
 from fdps import config, errors, predictions
 from fdps.cli.main import app
 from fdps.config import fields, two_step
-from fdps.evaluation import pairs_file
+from fdps.evaluation.pairwise import pairs_file
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 

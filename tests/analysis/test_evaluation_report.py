@@ -20,8 +20,8 @@ from fdps.analysis.gallery_curve import compute_gallery_curve, plot_gallery_curv
 from fdps.analysis.published import AT_100, GALLERY_SIZES, ONE_STEP, TWO_STEP
 from fdps.errors import MissingDataError, PredictionsError
 from fdps.evaluation import evaluate
-from fdps.evaluation.breakdown import WrongHits
-from fdps.evaluation.camera_pairs import camera_pairs
+from fdps.evaluation.breakdowns.breakdown import WrongHits
+from fdps.evaluation.breakdowns.camera_pairs import camera_pairs
 from fdps.predictions import Predictions, save_predictions
 from fdps.structures import SceneSet
 

@@ -20,8 +20,8 @@ from fdps.engine.pairs import InnerProducts, as_pairwise, choose_sought, predict
 from fdps.engine.predict import predict
 from fdps.errors import MissingDataError, UsageError
 from fdps.evaluation import EvaluationOptions, evaluate_with
-from fdps.evaluation.pairs import evaluate_pairs
-from fdps.evaluation.pairs_file import PairPredictions, load_pairs, save_pairs
+from fdps.evaluation.pairwise.pairs import evaluate_pairs
+from fdps.evaluation.pairwise.pairs_file import PairPredictions, load_pairs, save_pairs
 from fdps.models import build_system
 from fdps.pictures import read_picture
 from fdps.searcher import PersonSearcher, searcher_of

@@ -17,8 +17,8 @@ from fdps.analysis.page import Plot, Table, write_page
 from fdps.analysis.published import SOURCE, has_published_curves
 from fdps.analysis.report import System, query_strip, versions
 from fdps.evaluation import EvaluationReport, SearchResult
-from fdps.evaluation.breakdown import Breakdown, WrongHits, break_down, wrong_hits
-from fdps.evaluation.camera_pairs import CameraPair
+from fdps.evaluation.breakdowns.breakdown import Breakdown, WrongHits, break_down, wrong_hits
+from fdps.evaluation.breakdowns.camera_pairs import CameraPair
 from fdps.evaluation.statistics import FIGURES, N_DRAWS, bootstrap_intervals, query_values
 from fdps.predictions import Predictions
 from fdps.structures import SceneSet
@@ -51,7 +51,7 @@ def write_evaluation_report(
         name: Name of the system.
         by_size: Reports by gallery size, from
             :func:`~fdps.analysis.gallery_curve.compute_gallery_curve`.
-        pairs: Camera pairs from :func:`~fdps.evaluation.camera_pairs.camera_pairs`.
+        pairs: Camera pairs from :func:`~fdps.evaluation.breakdowns.camera_pairs.camera_pairs`.
         notes: Facts by name on how the numbers were made; model, rules and versions are added.
         n_worst: Number of worst queries to draw.
         n_draws: Number of bootstrap samples for the intervals.

@@ -10,9 +10,9 @@ from typing import Any
 
 from fdps.evaluation import DetectionResult, EvaluationReport, SearchResult
 from fdps.evaluation import evaluate as evaluate_predictions
-from fdps.evaluation.camera_pairs import camera_pairs
-from fdps.evaluation.details import details
-from fdps.evaluation.per_query import write_csv
+from fdps.evaluation.breakdowns.camera_pairs import camera_pairs
+from fdps.evaluation.breakdowns.details import details
+from fdps.evaluation.breakdowns.per_query import write_csv
 from fdps.evaluation.statistics import N_DRAWS
 from fdps.predictions import Predictions, load_predictions
 from fdps.structures import SceneSet

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float32
 
 from fdps.errors import FdpsError, UsageError
 from fdps.evaluation import EvaluationOptions
-from fdps.evaluation.pairs_file import PairPredictions, joined, load_pairs, save_pairs
+from fdps.evaluation.pairwise.pairs_file import PairPredictions, joined, load_pairs, save_pairs
 from fdps.evaluation.query_lists import Chosen, choose_queries
 from fdps.pictures import read_picture
 from fdps.predictions import data_hash

@@ -17,14 +17,14 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from threadpoolctl import threadpool_limits
 
 from fdps.evaluation.annotated import flatten
-from fdps.evaluation.context import ContextMatcher
-from fdps.evaluation.expansion import expanded_queries
 from fdps.evaluation.galleries import Galleries, GalleryMaker
 from fdps.evaluation.grouping import GroupedDetections
 from fdps.evaluation.protocols import EvaluationOptions, Rules
 from fdps.evaluation.query_lists import Chosen, choose_queries
 from fdps.evaluation.ranking import average_precisions, best_columns, first_matches, rank_table
-from fdps.evaluation.reciprocal import reorder
+from fdps.evaluation.reranking.context import ContextMatcher
+from fdps.evaluation.reranking.expansion import expanded_queries
+from fdps.evaluation.reranking.reciprocal import reorder
 from fdps.evaluation.table import (
     Table,
     find_candidates,

@@ -10,7 +10,7 @@ from fake.coco import write_coco
 from fake.tiny import CONFIG
 from fdps.cli.main import main
 from fdps.config import DataConfig, LossConfig, Recipe, Source, to_toml
-from fdps.evaluation.pairs_file import load_pairs
+from fdps.evaluation.pairwise.pairs_file import load_pairs
 from fdps.models import build_model
 from fdps.models.weights import save_weights
 

@@ -9,7 +9,7 @@ import pytest
 from fake.photos import random_people, unit_rows
 from fdps.errors import UsageError
 from fdps.evaluation.protocols import RerankOptions
-from fdps.evaluation.reciprocal import k_reciprocal_distance
+from fdps.evaluation.reranking.reciprocal import k_reciprocal_distance
 from fdps.search import Index, SceneRecord, SqliteStore
 from fdps.search.query.find import SHORTLIST
 from fdps.search.query.wanted import UNLIKE_WEIGHT, Wanted

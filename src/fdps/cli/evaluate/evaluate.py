@@ -74,8 +74,8 @@ def _measured(
 ) -> tuple["Predictions", "SceneSet", Callable[["EvaluationOptions"], "EvaluationReport"]]:
     """Read a file and its annotations; return both, and what scores them by given options."""
     from fdps.evaluation import evaluate_with
-    from fdps.evaluation.pairs import evaluate_pairs
-    from fdps.evaluation.pairs_file import load_pairs
+    from fdps.evaluation.pairwise.pairs import evaluate_pairs
+    from fdps.evaluation.pairwise.pairs_file import load_pairs
     from fdps.predictions import load_predictions
 
     if pairwise:

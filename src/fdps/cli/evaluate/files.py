@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def interval_figures(report: "EvaluationReport", draws: int) -> dict[str, Any]:
     """95 % intervals of the search figures under ``intervals``; nothing without draws."""
-    from fdps.evaluation.details import intervals
+    from fdps.evaluation.breakdowns.details import intervals
 
     return {"intervals": intervals(report, n_draws=draws)} if draws else {}
 
@@ -61,7 +61,7 @@ class Files:
         n_draws = draws or N_DRAWS
         with working("Writing reports"):
             if self.out is not None:
-                from fdps.evaluation.details import details
+                from fdps.evaluation.breakdowns.details import details
 
                 report = evaluation.report
                 more = details(report, evaluation.scenes, n_draws=n_draws)

@@ -80,7 +80,7 @@ class PairChoice:
             OSError: The disk is full, read-only or failing.
         """
         from fdps.engine.pairs import as_pairwise, choose_sought, name_of_work, predict_pairs
-        from fdps.evaluation.pairs_file import save_pairs
+        from fdps.evaluation.pairwise.pairs_file import save_pairs
 
         chosen = choose_sought(scenes, subset=self.subset, n_queries=self.queries, seed=self.seed)
         embedder = as_pairwise(searcher)

@@ -131,7 +131,7 @@ def _by_neighbours(store: Searchable, wanted: Wanted, hits: list[Hit]) -> list[H
 def reciprocal_order(
     wanted: Wanted, embeddings: Float32[np.ndarray, "H D"]
 ) -> Int64[np.ndarray, " H"]:
-    """Order hits, best first, by :func:`fdps.evaluation.reciprocal.k_reciprocal_distance`.
+    """Order hits, best first, by the distance of k-reciprocal re-ranking.
 
     Args:
         wanted: The query.
@@ -139,7 +139,7 @@ def reciprocal_order(
             first.
     """
     from fdps.evaluation.protocols import RerankOptions
-    from fdps.evaluation.reciprocal import k_reciprocal_distance
+    from fdps.evaluation.reranking.reciprocal import k_reciprocal_distance
 
     rows = np.concatenate([wanted.direction[None], embeddings]).astype(np.float64)
     distance = k_reciprocal_distance(rows @ rows.T, RerankOptions())[1:]

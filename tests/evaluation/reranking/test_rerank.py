@@ -8,8 +8,8 @@ import pytest
 from fake.found import FoundPerson, predictions, query, scene
 from fake.geometry import SMALL_PRW, draw_predictions, draw_scenes
 from fdps.evaluation import RerankOptions, evaluate
-from fdps.evaluation.context import context_match
-from fdps.evaluation.reciprocal import k_reciprocal_distance
+from fdps.evaluation.reranking.context import context_match
+from fdps.evaluation.reranking.reciprocal import k_reciprocal_distance
 from fdps.structures import SceneSet
 
 A = (0.0, 0.0, 20.0, 50.0)

@@ -18,7 +18,7 @@ from fdps.evaluation.annotated import flatten
 from fdps.evaluation.detection import evaluate_detection
 from fdps.evaluation.galleries import Galleries, GalleryMaker
 from fdps.evaluation.grouping import GroupedDetections, group_by_scene
-from fdps.evaluation.pairs_file import PairPredictions
+from fdps.evaluation.pairwise.pairs_file import PairPredictions
 from fdps.evaluation.protocols import EvaluationOptions
 from fdps.evaluation.query_lists import choose_queries
 from fdps.evaluation.report import EvaluationReport

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from math import isnan
 from typing import Any
 
-from fdps.evaluation.breakdown import break_down, wrong_hits
+from fdps.evaluation.breakdowns.breakdown import break_down, wrong_hits
 from fdps.evaluation.report import EvaluationReport
 from fdps.evaluation.statistics import FIGURES, N_DRAWS, bootstrap_intervals, query_values
 from fdps.structures import SceneSet

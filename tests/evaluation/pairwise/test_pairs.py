@@ -13,8 +13,8 @@ from sklearn.metrics import average_precision_score
 from fake.found import query, scene
 from fdps.errors import MissingDataError, PredictionsError, UsageError
 from fdps.evaluation import EvaluationOptions, evaluate_with
-from fdps.evaluation.pairs import evaluate_pairs
-from fdps.evaluation.pairs_file import PairPredictions, joined, load_pairs, save_pairs
+from fdps.evaluation.pairwise.pairs import evaluate_pairs
+from fdps.evaluation.pairwise.pairs_file import PairPredictions, joined, load_pairs, save_pairs
 from fdps.predictions import Predictions, data_hash
 from fdps.structures import SceneSet
 

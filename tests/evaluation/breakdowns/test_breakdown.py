@@ -9,9 +9,9 @@ import pytest
 
 from fake.found import perfect, query, scene
 from fdps.evaluation import SearchResult, evaluate
-from fdps.evaluation.breakdown import Bin, Breakdown, break_down, wrong_hits
-from fdps.evaluation.camera_pairs import camera_pairs
-from fdps.evaluation.per_query import COLUMNS, write_csv
+from fdps.evaluation.breakdowns.breakdown import Bin, Breakdown, break_down, wrong_hits
+from fdps.evaluation.breakdowns.camera_pairs import camera_pairs
+from fdps.evaluation.breakdowns.per_query import COLUMNS, write_csv
 from fdps.structures import SceneSet
 
 

@@ -1,0 +1,1 @@
+"""Other orders of the hits of a search."""
