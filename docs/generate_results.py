@@ -6,7 +6,7 @@ a figure of the README is not the one of the page that tells how it was measured
 .. code-block:: text
 
     stored/one_camera_of_prw.json    the table of the README
-    stored/BENCH/NAME.md, .csv       a table as fdps reproduce wrote it, and
+    stored/BENCH/NAME.md, .csv       a table as fdps reproduce wrote it, its plots as NAME*.png, and
     stored/BENCH/NAME.json           its command, commit, machine and hours
 
 ``python docs/generate_results.py reproduced/BENCH NAME...`` stores tables of that folder, whose
@@ -28,6 +28,7 @@ HEADS = {"recall": "recall", "ap": "AP", "mAP": "mAP", "top1": "top-1"}
 """Name of a figure in the stored files, and in the heads of tables."""
 
 _TABLE = re.compile(r"^\| system \|.*?\n\n", re.MULTILINE | re.DOTALL)
+_PLACES = re.compile(r" (?:(?:-o|--out|--root) \S+|-q)")  # of no interest on another machine
 _BLOCK = re.compile(r"^<!-- ([\w-]+/[\w-]+) -->\n.*?^<!-- end -->\n", re.MULTILINE | re.DOTALL)
 
 
@@ -82,7 +83,10 @@ def store(folder: Path, names: Sequence[str]) -> None:
             raise ValueError(f"{folder}/figures.json is of {', '.join(facts)}, not of {name}")
         for suffix in ("md", "csv"):
             shutil.copyfile(folder / f"{name}.{suffix}", kept / f"{name}.{suffix}")
+        for plot in folder.glob(f"{name}*.png"):
+            shutil.copyfile(plot, kept / plot.name)
         made = {key.lower(): fact for key, fact in facts["made"].items()}
+        made["command"] = _PLACES.sub("", made["command"])
         text = json.dumps(made, indent=1, ensure_ascii=False)
         (kept / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
 
@@ -90,7 +94,7 @@ def store(folder: Path, names: Sequence[str]) -> None:
 def _reproduced(name: str) -> str:
     made = json.loads((STORED / f"{name}.json").read_text(encoding="utf-8"))
     written = (STORED / f"{name}.md").read_text(encoding="utf-8")
-    how = f"`{made['command']}` at {made['commit']}, {made['machine']}; {made['hours']}."
+    how = f"`{made['command']}` at {made['commit']}, {made['machine']}; hours: {made['hours']}."
     return f"<!-- {name} -->\n{written}\n{how}\n<!-- end -->\n"
 
 

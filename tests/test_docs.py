@@ -112,9 +112,11 @@ def test_a_reproduced_table_is_stored_and_taken_in(
     (out / "figures.json").write_text(json.dumps({"table1": {}, "made": made}))
     (out / "table1.md").write_text("| a |\n|---|\n| 1.5 |\n")
     (out / "table1.csv").write_text("a\n1.5\n")
+    (out / "table1_plot.png").write_bytes(b"a picture")
     results.store(out, ["table1"])
     page = results.page("# A page\n\n<!-- small/table1 -->\nold\n<!-- end -->\n\nReading.\n")
-    assert "| 1.5 |\n\n`fdps reproduce table1` at abc, 2 cores; 3 h.\n<!-- end -->\n" in page
+    assert "| 1.5 |\n\n`fdps reproduce table1` at abc, 2 cores; hours: 3 h.\n<!-- end -->\n" in page
+    assert (results.STORED / "small" / "table1_plot.png").read_bytes() == b"a picture"
     assert page.startswith("# A page\n\n<!-- small/table1 -->\n")
     assert page.endswith("\n\nReading.\n")
     assert "old" not in page
