@@ -70,7 +70,7 @@ def page(text: str) -> str:
 
 
 def store(folder: Path, names: Sequence[str]) -> None:
-    """Keep tables that ``fdps reproduce`` wrote into a folder, which is named as its data are.
+    """Keep tables and figures of a folder of ``fdps reproduce``, which is named as its data are.
 
     Raises:
         ValueError: The last call of ``fdps reproduce`` made another table.
@@ -81,10 +81,9 @@ def store(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         if name not in facts:
             raise ValueError(f"{folder}/figures.json is of {', '.join(facts)}, not of {name}")
-        for suffix in ("md", "csv"):
-            shutil.copyfile(folder / f"{name}.{suffix}", kept / f"{name}.{suffix}")
-        for plot in folder.glob(f"{name}*.png"):
-            shutil.copyfile(plot, kept / plot.name)
+        for pattern in (f"{name}.md", f"{name}.csv", f"{name}*.png"):
+            for file in folder.glob(pattern):  # a figure has no table
+                shutil.copyfile(file, kept / file.name)
         made = {key.lower(): fact for key, fact in facts["made"].items()}
         made["command"] = _PLACES.sub("", made["command"])
         text = json.dumps(made, indent=1, ensure_ascii=False)
@@ -93,9 +92,10 @@ def store(folder: Path, names: Sequence[str]) -> None:
 
 def _reproduced(name: str) -> str:
     made = json.loads((STORED / f"{name}.json").read_text(encoding="utf-8"))
-    written = (STORED / f"{name}.md").read_text(encoding="utf-8")
+    table = STORED / f"{name}.md"
+    written = table.read_text(encoding="utf-8") + "\n" if table.is_file() else ""
     how = f"`{made['command']}` at {made['commit']}, {made['machine']}; hours: {made['hours']}."
-    return f"<!-- {name} -->\n{written}\n{how}\n<!-- end -->\n"
+    return f"<!-- {name} -->\n{written}{how}\n<!-- end -->\n"
 
 
 def main() -> None:

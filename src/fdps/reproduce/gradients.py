@@ -189,7 +189,7 @@ _HEADS = {
 
 def plot_shares(found: Mapping[str, Mapping[int, Shares]]) -> "Figure":
     """Plot the shares over epochs: a colour for each part, a style for each loss."""
-    figure, axes = new_figure("Share of the gradient", size=(7.2, 5.0))
+    figure, axes = new_figure("Share of the gradient", size=(8.4, 5.4))
     markers = ("o", "s")
     for number, (label, by_epoch) in enumerate(found.items()):
         epochs = sorted(by_epoch)
