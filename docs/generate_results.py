@@ -6,8 +6,8 @@ a figure of the README is not the one of the page that tells how it was measured
 .. code-block:: text
 
     stored/one_camera_of_prw.json    the table of the README
-    stored/BENCH/NAME.md, .csv       a table as fdps reproduce wrote it, its plots as NAME*.png, and
-    stored/BENCH/NAME.json           its command, commit, machine and hours
+    stored/BENCH/NAME.csv            a table as fdps reproduce wrote it, its plots as NAME*.png, and
+    stored/BENCH/NAME.json           its command, commit, machine and hours, and the table itself
 
 ``python docs/generate_results.py reproduced/BENCH NAME...`` stores tables of that folder, whose
 figures.json has to be of the last call. A page takes one in by the line ``<!-- BENCH/NAME -->``.
@@ -81,19 +81,22 @@ def store(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         if name not in facts:
             raise ValueError(f"{folder}/figures.json is of {', '.join(facts)}, not of {name}")
-        for pattern in (f"{name}.md", f"{name}.csv", f"{name}*.png"):
-            for file in folder.glob(pattern):  # a figure has no table
+        for pattern in (f"{name}.csv", f"{name}*.png"):
+            for file in folder.glob(pattern):
                 shutil.copyfile(file, kept / file.name)
         made = {key.lower(): fact for key, fact in facts["made"].items()}
         made["command"] = _PLACES.sub("", made["command"])
+        written = folder / f"{name}.md"
+        if written.is_file():  # a figure has no table
+            made["table"] = written.read_text(encoding="utf-8").splitlines()
         text = json.dumps(made, indent=1, ensure_ascii=False)
         (kept / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def _reproduced(name: str) -> str:
     made = json.loads((STORED / f"{name}.json").read_text(encoding="utf-8"))
-    table = STORED / f"{name}.md"
-    written = table.read_text(encoding="utf-8") + "\n" if table.is_file() else ""
+    lines = [*made["table"], ""] if "table" in made else []
+    written = "".join(f"{line}\n" for line in lines)
     how = f"`{made['command']}` at {made['commit']}, {made['machine']}; hours: {made['hours']}."
     return f"<!-- {name} -->\n{written}{how}\n<!-- end -->\n"
 
