@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null)
 QUICK_BENCHMARKS := benchmarks/dispersion.py
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test test-all check format bench docs help
+.PHONY: setup demo test test-long test-all check format bench docs help
 
 setup: $(STAMP)  ## make the environment in .venv
 
@@ -18,6 +18,9 @@ demo: $(STAMP)  ## draw scenes, find and search people in them; the report is de
 
 test: $(STAMP)  ## run the fast tests, in two processes of 4 GB and a thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-long: $(STAMP)  ## run the tests that take some seconds each, most of them in processes of their own
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m long
 
 test-all: $(STAMP)  ## run every test, the slow ones too
 	$(BIN)/python -m pytest -m ""

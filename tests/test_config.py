@@ -82,6 +82,7 @@ def test_round_trip(tmp_path: Path, recipe: Recipe) -> None:
     assert load_recipe(write(tmp_path, to_toml(recipe))) == recipe
 
 
+@pytest.mark.long
 @settings(deadline=None)  # writes files
 @given(root=st.text(st.characters(codec="utf-8")), lr=st.floats(1e-300, 1e300))
 def test_round_trip_of_any_text_and_number(

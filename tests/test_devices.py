@@ -96,6 +96,7 @@ def _page_faults(how: str) -> int:
     return int(shown.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_memory_that_is_kept_is_given_to_the_next_array_without_asking_the_system():
     one_array = 48_000_000 // mmap.PAGESIZE

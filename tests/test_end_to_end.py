@@ -12,6 +12,7 @@ from fdps.cli.main import main
 from fdps.config import DataConfig, Source, to_toml
 
 
+@pytest.mark.long
 def test_draw_train_predict_evaluate_index_search(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

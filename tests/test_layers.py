@@ -209,6 +209,7 @@ def test_the_command_line_loads_only_typer_and_the_standard_library(file: Path) 
     assert not heavy, f"import {sorted(heavy)} inside the command"
 
 
+@pytest.mark.long
 def test_the_path_from_data_to_evaluation_needs_no_optional_package() -> None:
     modules = [
         ".".join(("fdps", *file.relative_to(PACKAGE).with_suffix("").parts))

@@ -55,6 +55,7 @@ def test_every_name_comes_back(name: str) -> None:
     assert str(from_stored(stored(name))) == name
 
 
+@pytest.mark.long
 def test_no_two_names_are_stored_alike() -> None:
     parts = ["\\", "x", "e9", "5c", "0a", "\udce9", "\n", "u", "d8", "00"]
     names = {

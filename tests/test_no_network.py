@@ -71,6 +71,7 @@ def strangers(trace: str) -> set[str]:
     return {found for found in ADDRESS.findall(trace) if not HERE.fullmatch(found)}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 def test_no_command_speaks_to_another_machine(folder: Path) -> None:
     trace = folder / "trace.txt"

@@ -139,6 +139,7 @@ def test_worst_queries_come_first(scenes: SceneSet, blunt: Predictions) -> None:
     assert len(worst_queries(result, 99)) == 8
 
 
+@pytest.mark.long
 def test_report_has_every_part_and_loads_nothing(
     scenes: SceneSet, blunt: Predictions, tmp_path: Path
 ) -> None:
@@ -176,6 +177,7 @@ def test_report_has_every_part_and_loads_nothing(
     assert "Published curves" not in text  # not CUHK-SYSU
 
 
+@pytest.mark.long
 def test_published_curves_stand_in_a_report_on_cuhk_sysu(
     scenes: SceneSet, blunt: Predictions, tmp_path: Path
 ) -> None:
@@ -215,6 +217,7 @@ def test_lost_picture_is_named_and_no_report_is_left(
     assert not list(tmp_path.glob("r.html*"))
 
 
+@pytest.mark.long
 def test_the_public_evaluate_passes_its_figures_on(
     scenes: SceneSet, blunt: Predictions, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_each_number_is_another_glyph_and_the_best_is_one():
     assert len(labels) == 10
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scale", [0.05, 0.3, 1, 8])
 def test_numbers_keep_their_share_of_the_picture(scale):
     box = np.array([400, 300, 480, 560]) * scale

@@ -57,6 +57,7 @@ def pictures_of(page: str) -> list[np.ndarray]:
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in encoded]
 
 
+@pytest.mark.long
 def test_the_page_shows_everybody_chosen_and_loads_nothing(folder: Path, tmp_path: Path) -> None:
     seen, told = seen_in(folder), []
     write_people_page(
@@ -87,6 +88,7 @@ def test_the_page_shows_everybody_chosen_and_loads_nothing(folder: Path, tmp_pat
     assert [done for done, _ in told] == list(range(1, len(told) + 1))
 
 
+@pytest.mark.long
 def test_no_more_than_the_most_sightings_of_a_long_appearance(tmp_path: Path) -> None:
     frames = walking_frames(40, {0: lambda n: 5 + 3 * n, 3: lambda n: 130 if n < 2 else None})
     write_video(tmp_path / "clip.mp4", frames, times_ms=[200 * k for k in range(40)])
@@ -105,6 +107,7 @@ def float_of(clock: str) -> float:
     return 60 * int(minutes) + float(seconds)
 
 
+@pytest.mark.long
 def test_others_are_shown_only_when_asked_for(folder: Path, tmp_path: Path) -> None:
     def colourful(*, bystanders: bool) -> int:
         file = tmp_path / "page.html"
@@ -151,6 +154,7 @@ def test_levels_are_those_of_the_weakest_join(
     assert dict(zip(table.columns, table.rows[0], strict=True))["level"] == level
 
 
+@pytest.mark.long
 def test_levels_are_claimed_with_a_calibration_alone(folder: Path, tmp_path: Path) -> None:
     seen, claim = seen_in(folder, 1), re.compile("(?:strong|worth a look|weak)<")
     for known, n_claims in ((None, 0), (calibration(1.0, 0.2), 6)):

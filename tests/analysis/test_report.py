@@ -100,6 +100,7 @@ def test_queries_are_spread_from_best_to_worst(systems):
     assert sorted(spread_queries(result, 99)) == list(range(5))
 
 
+@pytest.mark.long
 def test_report_shows_all_systems_and_strips(systems, scenes, tmp_path):
     log = [{"step": 0, "reid": 1.0}]
     path = tmp_path / "report.html"

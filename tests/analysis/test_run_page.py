@@ -125,6 +125,7 @@ def test_a_run_without_a_step_has_a_page(tmp_path):
     assert page.all("progress")[0]["value"] == "0.00"
 
 
+@pytest.mark.long
 def test_the_head_says_where_the_run_stands(full):
     page = page_of(full)
     assert "first_try" in page.text
@@ -140,6 +141,7 @@ def test_the_head_says_where_the_run_stands(full):
     assert page.all("progress")[0]["value"] == "30.00"
 
 
+@pytest.mark.long
 def test_newest_figures_stand_beside_their_mean(tmp_path):
     records = steps(N_NEWEST + 50)
     for record, box in zip(records[-2:], (0.1, 0.02), strict=True):
@@ -172,11 +174,13 @@ def test_figures_are_short_and_line_up(tmp_path, value, shown):
     assert page_of(tmp_path).row("reid")[1] == shown
 
 
+@pytest.mark.long
 def test_a_value_that_the_page_does_not_know_is_in_the_table(tmp_path):
     write_lines(tmp_path / "log.jsonl", steps(3, novelty=1.5))
     assert page_of(tmp_path).row("novelty")[1] == "1.50"
 
 
+@pytest.mark.long
 def test_every_value_has_its_chart(full):
     titles = [told.partition(" over epochs")[0] for told in page_of(full).charts]
     assert titles == [
@@ -195,12 +199,14 @@ def test_every_value_has_its_chart(full):
     ]
 
 
+@pytest.mark.long
 def test_fractions_are_drawn_in_percent(full):
     charts = page_of(full).charts
     assert any("mAP: newest 40, between 40 and 50." in told for told in charts)
     assert any("waiting for pictures, %: newest 12.5" in told for told in charts)
 
 
+@pytest.mark.long
 def test_charts_are_well_formed_xml(full):
     page = page_of(full)
     drawn = re.findall(r"<svg.*?</svg>", page.source, re.S)
@@ -218,6 +224,7 @@ def test_a_run_under_plain_oim_has_no_charts_of_other_terms(tmp_path):
     assert titles == ["Re-ID loss (loss)", "Gradient norms (norm before clipping)"]
 
 
+@pytest.mark.long
 def test_epochs_are_listed_newest_first_and_the_best_is_named(full):
     page = page_of(full)
     heads = [row[0] for row in page.rows if re.match(r"\d", row[0])]
@@ -238,6 +245,7 @@ def test_a_run_without_validation_has_no_column_for_it(tmp_path):
     assert "percent" not in page.text
 
 
+@pytest.mark.long
 def test_the_newest_sheet_is_shown_and_older_ones_are_linked(full):
     page = page_of(full)
     assert [image["src"] for image in page.all("img")] == ["samples/e1000.jpg"]
@@ -247,6 +255,7 @@ def test_the_newest_sheet_is_shown_and_older_ones_are_linked(full):
     ]
 
 
+@pytest.mark.long
 def test_recipe_and_environment_are_at_the_end(full):
     page = page_of(full)
     assert '[loss]\nname = "boim"' in page.text
@@ -255,6 +264,7 @@ def test_recipe_and_environment_are_at_the_end(full):
     assert "gpu" not in page.source
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("is_running", "n_steps", "state"),
     [
@@ -274,6 +284,7 @@ def test_only_a_running_page_loads_itself_again(tmp_path, is_running, n_steps, s
     assert ("fdps resume continues it" in page.text) == (state == "Stopped")
 
 
+@pytest.mark.long
 def test_the_page_loads_and_runs_nothing(full):
     page = page_of(full)
     source = re.sub(r' xmlns(:\w+)?="[^"]*"', "", page.source)  # names of SVG, which nothing loads
@@ -283,6 +294,7 @@ def test_the_page_loads_and_runs_nothing(full):
     assert not any(name.startswith("on") for _, a in page.tags for name in a)
 
 
+@pytest.mark.long
 def test_the_policy_allows_style_and_pictures_only(full):
     page = page_of(full)
     (policy,) = (
@@ -298,6 +310,7 @@ def test_the_policy_allows_style_and_pictures_only(full):
     }
 
 
+@pytest.mark.long
 def test_every_text_is_escaped(tmp_path):
     run = tmp_path / "a <b> & c"
     run.mkdir()
@@ -311,6 +324,7 @@ def test_every_text_is_escaped(tmp_path):
     assert "a <b> & c" in page.text
 
 
+@pytest.mark.long
 def test_a_line_that_is_half_written_is_passed_over(tmp_path):
     write_lines(tmp_path / "log.jsonl", steps(3))
     with (tmp_path / "log.jsonl").open("ab") as file:
@@ -321,6 +335,7 @@ def test_a_line_that_is_half_written_is_passed_over(tmp_path):
     assert page.row("box")[1] == "0.0300"
 
 
+@pytest.mark.long
 def test_what_is_no_finite_number_is_left_out(tmp_path):
     bad = [float("nan"), float("inf"), -float("inf"), None, "0.5", [1.0], {"a": 1}]
     records = steps(len(bad) + 2)
@@ -334,6 +349,7 @@ def test_what_is_no_finite_number_is_left_out(tmp_path):
     assert any("Weight w of OIM" in told and "newest 1" in told for told in page.charts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", ["", "not toml [", "[[loss]]\nname = 1\n", "loss = 3\n"])
 def test_damaged_files_leave_the_rest_of_the_page(tmp_path, text):
     write_lines(tmp_path / "log.jsonl", steps(3))
@@ -358,6 +374,7 @@ def test_an_older_page_is_replaced_and_nothing_else_is_left(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
 
+@pytest.mark.long
 def test_a_long_log_is_read_in_part_and_drawn_thin(tmp_path):
     n = 2 * MAX_LINES + 500
     write_lines(tmp_path / "log.jsonl", [{"step": k, "epoch": k / 100, "w": 1.0} for k in range(n)])
@@ -368,6 +385,7 @@ def test_a_long_log_is_read_in_part_and_drawn_thin(tmp_path):
     assert page_of(tmp_path, total_steps=n).charts
 
 
+@pytest.mark.long
 def test_curves_of_a_running_run_are_not_drawn_with_every_page(tmp_path, monkeypatch):
     times, drawn = iter(range(0, 1000, 2)), []
 

@@ -95,6 +95,7 @@ def test_operators_of_openvino_are_counted_by_hand(tmp_path: Path) -> None:
     assert openvino_flops(path, given) == CONVOLUTION + turned + gemm + matmul
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 def test_a_network_needs_as_many_operations_in_every_runtime(tmp_path: Path, runtime: str) -> None:
     pytest.importorskip("onnx")

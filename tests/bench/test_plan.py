@@ -20,6 +20,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(write_system(tmp_path / "tiny.safetensors", system="fdps"))
 
 
+@pytest.mark.long
 def test_a_network_takes_part_in_every_runtime_that_can_be_had(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,6 +53,7 @@ def test_an_export_that_keeps_no_parity_is_left_out(
         plan([model], ["onnx"])
 
 
+@pytest.mark.long
 def test_cards_and_exports_run_as_they_are(model: str, tmp_path: Path) -> None:
     card = write_card(tmp_path / "card.toml", tmp_path)
     export = choice.kept_export(Path(model), model, "onnx").parent

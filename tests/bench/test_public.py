@@ -34,6 +34,7 @@ def opened(entrant: PublicModel, *, limit_s: float = 120.0) -> Iterator[Runner]:
         runner.close()
 
 
+@pytest.mark.long
 def test_a_network_in_the_layout_of_seqnet_is_measured(tmp_path: Path, picture: Path) -> None:
     entrant = find_public(write_seqnet(tmp_path / "code"))
     assert entrant.system == "SeqNet"
@@ -47,6 +48,7 @@ def test_a_network_in_the_layout_of_seqnet_is_measured(tmp_path: Path, picture: 
     assert counted.stages["proposals"] == counted.stages["rest"] == 0
 
 
+@pytest.mark.long
 def test_its_own_settings_are_taken(tmp_path: Path, picture: Path) -> None:
     folder = write_seqnet(tmp_path / "code")
     (tmp_path / "settings.yaml").write_text("7")
@@ -79,6 +81,7 @@ def test_its_checkpoint_is_taken(tmp_path: Path, picture: Path) -> None:
         pass
 
 
+@pytest.mark.long
 def test_older_code_runs_as_in_python_2(tmp_path: Path, picture: Path) -> None:
     entrant = find_public(write_nae(tmp_path / "code"))
     assert entrant.system == "NAE"
@@ -86,6 +89,7 @@ def test_older_code_runs_as_in_python_2(tmp_path: Path, picture: Path) -> None:
         assert runner.look(picture).people == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "place", "what"),
     [
@@ -112,12 +116,14 @@ def test_code_that_fails_is_named(
         runner.look(picture)
 
 
+@pytest.mark.long
 def test_a_network_that_is_built_otherwise_is_refused(tmp_path: Path) -> None:
     folder = write_seqnet(tmp_path / "code", ("self.rpn, ", "self.proposals, "))
     with pytest.raises(ModelError, match=r"is built otherwise: .*rpn"), opened(find_public(folder)):
         pass
 
 
+@pytest.mark.long
 def test_code_that_hangs_is_ended(tmp_path: Path) -> None:
     change = ("import torch\n", "import time; time.sleep(3600)\nimport torch\n")
     entrant = find_public(write_seqnet(tmp_path / "code", change))

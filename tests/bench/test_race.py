@@ -94,6 +94,7 @@ def test_the_report_is_json_a_table_and_a_plot(
     assert svg == svg_file(plot_stages(report)).decode()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("how", "kind", "message"),
     [
@@ -119,6 +120,7 @@ def test_whoever_fails_ends_with_an_error(how: str, kind: type[FdpsError], messa
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.long
 def test_an_entrant_has_the_threads_it_was_given() -> None:
     runner = Runner("it", Telling(), threads=1, limit_s=120.0)
     try:

@@ -40,6 +40,7 @@ def expected(folder: Path) -> list[tuple[str, Detections]]:
     return [(f"photos/{name}", searcher.detect(folder / "photos" / name)) for name in names]
 
 
+@pytest.mark.long
 def test_json_names_scenes_and_people(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert detect(folder) == 0
     out, err = capsys.readouterr()
@@ -61,6 +62,7 @@ def test_csv_has_a_line_per_person(folder: Path, capsys: pytest.CaptureFixture[s
     assert list(rows[0]) == ["scene", "x1", "y1", "x2", "y2", "score"]
 
 
+@pytest.mark.long
 def test_coco_has_width_and_height(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "out/people.json"
     assert detect(folder, "--format", "coco", "-o", file) == 0
@@ -74,6 +76,7 @@ def test_coco_has_width_and_height(folder: Path, tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["people.json"]
 
 
+@pytest.mark.long
 def test_embeddings_are_in_the_order_of_the_people(folder: Path, tmp_path: Path) -> None:
     assert detect(folder, "--embeddings", tmp_path / "people.npy") == 0
     rows = np.concatenate([people.embeddings for _, people in expected(folder)])
@@ -123,6 +126,7 @@ def seen_in(folder: Path, clip: Path, every: int) -> list[Detections]:
     return [searcher.detect(frame) for frame in frames[::every]]
 
 
+@pytest.mark.long
 def test_mot_has_a_line_per_person_and_frame(folder: Path, clip: Path, tmp_path: Path) -> None:
     file, rows = tmp_path / "clip.txt", tmp_path / "clip.npy"
     options = ("--format", "mot", "--every", "5f", "-o", file, "--embeddings", rows)
@@ -156,6 +160,7 @@ def test_mot_holds_one_video(folder: Path, clip: Path, capsys: pytest.CaptureFix
     assert "got 1 videos and 3 pictures" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_frames_of_videos_are_scenes(
     folder: Path, clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +184,7 @@ def test_frames_of_videos_are_scenes(
     ]
 
 
+@pytest.mark.long
 def test_a_torn_video_is_read_in_part_and_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +202,7 @@ def test_frames_that_make_no_sense_are_refused(folder: Path, clip: Path) -> None
     assert on(folder, clip, "--every", "often") == 2
 
 
+@pytest.mark.long
 def test_a_numbered_picture_shows_whom_a_number_means(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "new/numbered.jpg"
     model = folder / "weights.safetensors"
@@ -217,6 +224,7 @@ def test_only_one_picture_can_be_numbered(
     assert not (tmp_path / "numbered.jpg").exists()
 
 
+@pytest.mark.long
 def test_a_copy_of_bundled_weights_is_warned_of_too(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

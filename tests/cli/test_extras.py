@@ -38,6 +38,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("extra", "blocked", "code", "words"),
     [
@@ -72,6 +73,7 @@ def test_a_missing_extra_is_named_and_nothing_is_begun(
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [

@@ -44,6 +44,7 @@ def lines(words: list[str], capsys: Capture) -> list[str]:
     return printed.out.splitlines()
 
 
+@pytest.mark.long
 def test_verbs_of_data(name: str, capsys: Capture) -> None:
     lines(["data", "check", name], capsys)
     lines(["data", "stats", name, "--plot", f"plots {name}"], capsys)

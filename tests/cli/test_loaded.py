@@ -84,6 +84,7 @@ def loaded(words: list[str], folder: Path) -> tuple[int, set[str], str]:
     return code, set(modules), ended.stdout + ended.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", WITHOUT_NETWORK)
 def test_a_verb_without_a_network_loads_no_torch(words: str, folder: Path) -> None:
     code, modules, shown = loaded(words.split(), folder)
@@ -118,6 +119,7 @@ data = { train = [{ kind = "folder", root = "nowhere" }] }
     assert sign in shown.splitlines()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", ["detect", "index", "models verify"])
 def test_a_card_needs_onnx_runtime_and_no_torch(
     verb: str, shared_data: Path, tmp_path: Path
@@ -136,6 +138,7 @@ def test_a_card_needs_onnx_runtime_and_no_torch(
     assert not LARGE & modules
 
 
+@pytest.mark.long
 def test_a_verb_with_a_network_does_load_torch(folder: Path) -> None:
     """The probe sees what it looks for."""
     code, modules, _ = loaded(["detect", "photos", "--model", "weights.safetensors"], folder)

@@ -197,6 +197,7 @@ sys.exit(main.main())"""
         assert "m\u00fcller" in report.read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(
     ("arguments", "code"), [("--version", 0), ("--help", 0), ("models info none", 3), ("fly", 2)]
@@ -226,6 +227,7 @@ sys.exit(main.main())"""
     assert (tmp_path / "kept").read_text() == "mine"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize(("stream", "code"), [("stdout", 7), ("stderr", 0)])
 def test_a_stream_that_takes_nothing_is_no_bug(stream: str, code: int) -> None:

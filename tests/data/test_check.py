@@ -130,6 +130,7 @@ def test_a_faulty_further_list_is_found(tmp_path: Path) -> None:
         assert len(report.faults) == n_faults
 
 
+@pytest.mark.long
 def test_prw_c6_and_penn_fudan(shared_data: Path) -> None:
     train, test = check("prw", shared_data / "prw_c6", ("train", "test"))
     assert (train.statistics.images, test.statistics.images) == (747, 249)

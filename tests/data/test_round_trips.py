@@ -68,6 +68,7 @@ def assert_same(a: SceneSet, b: SceneSet) -> None:
         assert (p.scene, p.person_id, p.box.tolist()) == (q.scene, q.person_id, q.box.tolist())
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=None)
 @given(rows=scenes)
 def test_folder_to_coco_to_folder(

@@ -52,11 +52,13 @@ def hashes(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
+@pytest.mark.long
 def test_same_seed_same_bytes(root: Path, tmp_path: Path) -> None:
     draw_dataset(SMALL, tmp_path / "again")
     assert hashes(tmp_path / "again") == hashes(root)
 
 
+@pytest.mark.long
 def test_several_processes_draw_the_same_bytes_and_report_every_scene(
     root: Path, tmp_path: Path
 ) -> None:
@@ -171,6 +173,7 @@ def test_more_people_than_identities_are_filled_up_with_strangers() -> None:
     assert cast_of_scene(tiny, "train", 0) == (0, UNLABELLED, UNLABELLED)
 
 
+@pytest.mark.long
 def test_colour_alone_does_not_solve_it_and_is_no_guess(tmp_path: Path) -> None:
     config = replace(
         SMALL, n_train_scenes=1, n_test_persons=20, n_test_scenes=30, width=240, height=160
@@ -239,6 +242,7 @@ def test_a_value_out_of_range_is_named(field: str, value: object) -> None:
 TINY = replace(SMALL, n_train_scenes=1, n_test_scenes=2)
 
 
+@pytest.mark.long
 def test_a_drawn_folder_is_replaced_and_its_config_is_kept(tmp_path: Path) -> None:
     draw_dataset(SMALL, tmp_path)
     draw_dataset(TINY, tmp_path)

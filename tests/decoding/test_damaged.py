@@ -79,6 +79,7 @@ def one_decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Decoders]:
         yield decoders
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(BOMBS))
 def test_bombs_are_refused_at_once(one_decoder: Decoders, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(BOMBS[name]())

@@ -148,6 +148,7 @@ def test_a_shape_that_makes_the_picture_too_large_is_named(
     assert read(decoders, path) == ([], "more than 89,478,485 pixels")
 
 
+@pytest.mark.long
 def test_many_frames_need_no_more_memory_than_few(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mkv", grey_steps(1, (1920, 1080)) * 120, codec="mjpeg")
     with_matrix_free = Limits(seconds=20.0, memory=900_000_000)

@@ -41,6 +41,7 @@ def assert_same(first: list[DecodedFrame], again: list[DecodedFrame]) -> None:
         np.testing.assert_array_equal(one.image, two.image)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi", "ts", "mpg"])
 def test_every_container(decoders: Decoders, tmp_path: Path, suffix: str) -> None:
     codec = {"avi": "mjpeg", "ts": "mpeg2video", "mpg": "mpeg1video"}.get(suffix, "mpeg4")

@@ -61,6 +61,7 @@ def impostors() -> Iterator[Decoders]:
         yield decoders
 
 
+@pytest.mark.long
 @POSIX
 @pytest.mark.parametrize(
     ("what", "problem"),
@@ -86,10 +87,12 @@ def test_whatever_a_decoder_does_the_next_file_is_read(
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.long
 def test_time_counts_from_the_last_sign_of_life(impostors: Decoders) -> None:
     assert outcome(impostors, "dawdles") == (0, "")
 
 
+@pytest.mark.long
 def test_slow_users_are_not_blamed_on_the_decoder(impostors: Decoders) -> None:
     jobs = [impostors.submit({"do": "picture", "path": "good"}) for _ in range(8)]
     time.sleep(1.5)
@@ -117,6 +120,7 @@ def test_pictures_come_as_they_are(tmp_path: Path) -> None:
     assert ending == Ending()
 
 
+@pytest.mark.long
 def test_files_keep_their_order_whoever_is_faster(tmp_path: Path) -> None:
     write_photos(tmp_path, 12)
     (tmp_path / "005.png").write_bytes(b"torn")
@@ -129,6 +133,7 @@ def test_files_keep_their_order_whoever_is_faster(tmp_path: Path) -> None:
     assert "not a picture" in outcomes[5][0].problem
 
 
+@pytest.mark.long
 @POSIX
 def test_a_decoder_that_is_killed_or_stopped_is_replaced(tmp_path: Path) -> None:
     write_photos(tmp_path, 2)
@@ -147,6 +152,7 @@ def test_a_decoder_that_is_killed_or_stopped_is_replaced(tmp_path: Path) -> None
         assert outcome(decoders, tmp_path / "001.png") == (1, "")
 
 
+@pytest.mark.long
 @POSIX
 def test_a_decoder_killed_at_work_loses_that_file_alone(tmp_path: Path) -> None:
     image = np.zeros((6000, 6000, 3), dtype=np.uint8)
@@ -163,6 +169,7 @@ def test_a_decoder_killed_at_work_loses_that_file_alone(tmp_path: Path) -> None:
         assert outcome(decoders, tmp_path / "p/001.png") == (1, "")
 
 
+@pytest.mark.long
 @POSIX
 def test_memory_is_limited(tmp_path: Path) -> None:
     write_picture(tmp_path / "large.png", np.zeros((6000, 6000, 3), dtype=np.uint8))
@@ -174,6 +181,7 @@ def test_memory_is_limited(tmp_path: Path) -> None:
         assert outcome(decoders, tmp_path / "p/000.png") == (1, "")
 
 
+@pytest.mark.long
 @POSIX
 def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")

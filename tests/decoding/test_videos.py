@@ -223,6 +223,7 @@ def reference_movie(path: Path, target: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 def test_the_kernel_sees_no_other_file_and_no_socket(tmp_path: Path) -> None:
     inner = write_video(tmp_path / "inner.ts", grey_steps(5), codec="mpeg2video")

@@ -34,6 +34,7 @@ def card(shared_data: Path, tmp_path: Path) -> Path:
     return write_card(tmp_path / "small.toml", shared_data / "models")
 
 
+@pytest.mark.long
 def test_names_lead_to_the_folder_of_models(folder: Path) -> None:
     network = write_network(folder / "mine.safetensors", n_people=1)
     (folder / "run").mkdir()
@@ -110,6 +111,7 @@ def test_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fdps.load("drawn-people")
 
 
+@pytest.mark.long
 def test_a_card_serves_all_commands(
     card: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_card_serves_all_commands(
     assert main(["search", archive, *options]) == 6
 
 
+@pytest.mark.long
 def test_a_name_is_remembered_as_its_place(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

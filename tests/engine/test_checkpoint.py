@@ -62,6 +62,7 @@ def names(run: Path) -> list[str]:
 EVERYTHING = {"optimizer": "adamw", "ema": 0.9, "sampling": "hard"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("change", [{}, EVERYTHING, {"channels_last": False}])
 def test_everything_comes_back_to_the_last_bit(
     change: dict[str, Any], scenes: SceneSet, tmp_path: Path
@@ -85,6 +86,7 @@ def test_everything_comes_back_to_the_last_bit(
         }
 
 
+@pytest.mark.long
 def test_the_scale_of_fp16_gradients_comes_back(scenes: SceneSet, tmp_path: Path) -> None:
     recipe = tiny_recipe(precision="16-mixed", epochs=1)
     train(recipe, SceneSet("few", scenes.scenes[:2]), tmp_path)
@@ -97,6 +99,7 @@ def test_the_scale_of_fp16_gradients_comes_back(scenes: SceneSet, tmp_path: Path
     assert other.scaler.get_scale() == checkpoint.state["scaler"]["scale"] < before  # it overflowed
 
 
+@pytest.mark.long
 def test_moments_have_the_memory_format_of_their_parameters(
     scenes: SceneSet, tmp_path: Path
 ) -> None:
@@ -109,6 +112,7 @@ def test_moments_have_the_memory_format_of_their_parameters(
         assert state["momentum_buffer"].stride() == parameter.stride()
 
 
+@pytest.mark.long
 def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     save(tmp_path, 3, n_epochs=1, is_best=True)
     for step in (6, 9, 10):
@@ -208,6 +212,7 @@ def test_every_changed_byte_of_the_state_is_noticed_or_harmless(two: Path, tmp_p
             assert unsealed(bytes(changed)) == state  # white space
 
 
+@pytest.mark.long
 def test_a_run_goes_on_from_the_older_one_to_the_same_end(two: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(two, tmp_path / "run"))
     spoilt(run / "ckpt" / "e001s00002", "cut short")
@@ -315,6 +320,7 @@ def is_refused(action: Callable[[], None], number: int) -> bool:
     return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "number",
     [

@@ -118,6 +118,7 @@ def test_the_batches_teach_something(scenes: SceneSet, whole: dict[str, Tensor])
     assert largest_difference(whole, start)[0] > 1e-2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("parts", [2, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_micro_batches_are_the_batch(
     parts: int, scenes: SceneSet, whole: dict[str, Tensor]
@@ -126,6 +127,7 @@ def test_micro_batches_are_the_batch(
     assert largest_difference(found, whole) < (1e-5, "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("n", "parts"),
     [
@@ -142,6 +144,7 @@ def test_processes_are_one(n: int, parts: int, scenes: SceneSet, whole: dict[str
         assert largest_difference(state, states[0])[0] == 0  # one network, to the last bit
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("without", ["concatenate", "sum_gradients", "sum"])
 def test_a_part_that_is_missing_is_noticed(
     without: str, scenes: SceneSet, whole: dict[str, Tensor]

@@ -76,6 +76,7 @@ SCENES: dict[str, Callable[[Scene, int], Scene]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["oim", "boim"])
 @pytest.mark.parametrize("batch_size", [1, 2])
 @pytest.mark.parametrize("change", SCENES.values(), ids=SCENES.keys())
@@ -170,6 +171,7 @@ STOPS: dict[str, tuple[Callable[[Learner, Tensor], None], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", STOPS)
 def test_it_stops_and_names_the_cause(case: str, scenes: SceneSet) -> None:
     change, named = STOPS[case]
@@ -208,6 +210,7 @@ def test_a_learning_rate_out_of_this_world(
     assert not (tmp_path / "weights.safetensors").exists()
 
 
+@pytest.mark.long
 def test_fp16_gradients_that_always_overflow_stop_in_the_end(scenes: SceneSet) -> None:
     recipe = tiny_recipe(precision="16-mixed")
     recipe = replace(recipe, loss=LossConfig(name="boim", queue_size=8, box_weight=1e30))

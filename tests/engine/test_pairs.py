@@ -79,6 +79,7 @@ class Counting(InnerProducts):
         return super().compare(sought, begun)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{}, {"protocol": "strict"}, {"min_frame_gap": 350}], ids=str)
 @pytest.mark.parametrize("kind", ["colours", "oim_base"])
 def test_a_plain_network_has_in_pairs_the_figures_that_it_has_without(
@@ -97,6 +98,7 @@ def test_a_plain_network_has_in_pairs_the_figures_that_it_has_without(
     assert report.json()["detection"] == plain.json()["detection"]
 
 
+@pytest.mark.long
 def test_a_pair_wise_network_finds_what_it_finds_pair_by_pair(scenes: SceneSet) -> None:
     searcher = network("qeeps", excited_stages=2)
     chosen = choose_sought(scenes, subset="mini")
@@ -222,6 +224,7 @@ def test_a_part_that_fits_is_taken(scenes: SceneSet, tmp_path: Path) -> None:
     assert counting.n_begun == counting.n_sought == 0
 
 
+@pytest.mark.long
 def test_nobody_found_and_no_scene(tmp_path: Path, scenes: SceneSet) -> None:
     searcher = network("qeeps")
     searcher = searcher_of(searcher._model, "tiny", min_score=1.0)

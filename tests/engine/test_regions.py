@@ -27,6 +27,7 @@ def searcher() -> PersonSearcher:
     return load("drawn-people")
 
 
+@pytest.mark.long
 def test_the_fewest_regions_that_lose_little_are_taken(
     scenes: SceneSet, searcher: PersonSearcher
 ) -> None:
@@ -46,6 +47,7 @@ def test_the_fewest_regions_that_lose_little_are_taken(
         searcher.regions = before
 
 
+@pytest.mark.long
 def test_where_nothing_can_be_saved_every_trial_is_told(
     scenes: SceneSet,
     tmp_path: Path,
@@ -86,6 +88,7 @@ def test_without_queries_nothing_can_be_learnt(scenes: SceneSet, searcher: Perso
         learn_regions(searcher, replace(scenes, queries=()))
 
 
+@pytest.mark.long
 def test_the_verb_writes_what_loading_follows(
     scenes: SceneSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def log(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_a_stopped_run_ends_as_one_that_never_stopped(scenes: SceneSet, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(teacher_recipe(), scenes, whole)
@@ -90,6 +91,7 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(scenes: SceneSet, tmp_path
         assert {"teacher_direction", "teacher_similarity", "oim"} <= record.keys()
 
 
+@pytest.mark.long
 def test_without_identities_the_teacher_alone_teaches(plain: SceneSet, tmp_path: Path) -> None:
     nobody = taught(plain, named=False)
     with pytest.raises(AnnotationError, match="no labelled person"):
@@ -106,6 +108,7 @@ def test_a_teacher_that_says_nothing_is_refused(plain: SceneSet, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_weight_zero_is_the_training_of_today(
     plain: SceneSet, scenes: SceneSet, tmp_path: Path
 ) -> None:
@@ -140,6 +143,7 @@ def learnt(recipe: Recipe, scenes: SceneSet, n_epochs: int) -> tuple[Learner, li
     return learner, values
 
 
+@pytest.mark.long
 def test_steps_bring_the_network_nearer_to_its_teacher(plain: SceneSet) -> None:
     scenes = taught(plain, named=False)
     recipe = teacher_recipe(warmup_epochs=0.0, lr=0.003, milestones=(), optimizer="adamw")
@@ -154,6 +158,7 @@ def test_steps_bring_the_network_nearer_to_its_teacher(plain: SceneSet) -> None:
     assert max(directions[-3:]) < 0.5 * directions[0], directions
 
 
+@pytest.mark.long
 def test_micro_batches_are_the_batch(scenes: SceneSet) -> None:
     def end(accumulate: int) -> dict[str, Tensor]:
         recipe = teacher_recipe(
@@ -205,6 +210,7 @@ def state(learner: Learner) -> dict[str, Tensor]:
     return learner.net.state_dict() | learner.criterion.state_dict()
 
 
+@pytest.mark.long
 def test_processes_are_one(scenes: SceneSet) -> None:
     whole, states = on_rank(0, 1, scenes), run_on_ranks(on_rank, 2, scenes)
     for found in states:
@@ -214,6 +220,7 @@ def test_processes_are_one(scenes: SceneSet) -> None:
     assert all(torch.equal(states[0][k], states[1][k]) for k in whole)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "loss"),
     [
@@ -291,6 +298,7 @@ def test_sets_without_a_teacher_say_so_row_by_row(plain: SceneSet) -> None:
 # --- adapt a network that there is
 
 
+@pytest.mark.long
 def test_a_run_can_begin_from_the_weights_of_another(scenes: SceneSet, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     train(tiny_recipe(epochs=1), scenes, first)

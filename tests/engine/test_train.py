@@ -83,6 +83,7 @@ def assert_same_state(run: Path, other: Path) -> None:
 # --- what a run leaves
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 def test_half_precision_without_its_instructions_is_said_to_be_slow(
     precision: str, scenes: SceneSet, tmp_path: Path
@@ -148,6 +149,7 @@ def test_everything_learns_but_the_frozen_stage(
     assert remembered["oim/memory.queue.rows"].norm(dim=1).max().item() == pytest.approx(1)
 
 
+@pytest.mark.long
 def test_equal_seeds_are_equal_runs(whole: Path, scenes: SceneSet, tmp_path: Path) -> None:
     train(tiny_recipe(), scenes, tmp_path)
     assert_same_state(tmp_path, whole)
@@ -165,6 +167,7 @@ def test_what_is_minimised_is_the_weighted_sum() -> None:
 # --- stopped and continued
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [3, 4, 6])  # an epoch is over; in the middle of one; all is done
 def test_a_stopped_run_ends_as_one_that_never_stopped(
     after: int, whole: Path, scenes: SceneSet, tmp_path: Path
@@ -177,6 +180,7 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(
     assert [record["step"] for record in log(tmp_path)] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.long
 def test_reading_processes_change_nothing(whole: Path, scenes: SceneSet, tmp_path: Path) -> None:
     recipe = tiny_recipe(workers=2)
     stopped(recipe, scenes, tmp_path, after=4)
@@ -276,6 +280,7 @@ def poisoned(run: Path, name: str, value: float) -> None:
     rewrite_checkpoint(run, "model", tensors)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("tensor", "value", "named"),
     [
@@ -319,6 +324,7 @@ def alone(scene: Scene) -> Scene:
     return replace(scene, boxes=scene.boxes[:1], person_ids=scene.person_ids[:1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["oim", "boim"])
 def test_batches_without_labelled_people_are_trained_on(
     loss: str, scenes: SceneSet, tmp_path: Path

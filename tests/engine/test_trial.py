@@ -23,6 +23,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SceneSet:
     return write_scenes(tmp_path_factory.mktemp("data"))
 
 
+@pytest.mark.long
 def test_three_real_steps_are_measured(
     scenes: SceneSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,6 +53,7 @@ def test_any_schedule_has_three_steps(change: dict[str, int], scenes: SceneSet) 
     assert try_steps(tiny_recipe(**change), scenes).step_s > 0
 
 
+@pytest.mark.long
 def test_more_pixels_take_more_memory_and_time(scenes: SceneSet) -> None:
     small, recipe = try_steps(tiny_recipe(), scenes), tiny_recipe()
     larger = replace(recipe, model=replace(recipe.model, short_side=(480,), long_side=640))
@@ -60,6 +62,7 @@ def test_more_pixels_take_more_memory_and_time(scenes: SceneSet) -> None:
     assert large.step_s > small.step_s
 
 
+@pytest.mark.long
 def test_pictures_that_would_be_kept_decoded_are_added(scenes: SceneSet) -> None:
     needed = decoded_bytes(scenes) / GIB
     recipe = tiny_recipe()
@@ -72,12 +75,14 @@ def test_pictures_that_would_be_kept_decoded_are_added(scenes: SceneSet) -> None
     assert peak(needed * 1.01) == pytest.approx(peak(0.0) + needed, abs=0.05)
 
 
+@pytest.mark.long
 def test_an_error_of_the_data_arrives_as_itself(scenes: SceneSet, tmp_path: Path) -> None:
     gone = [replace(scene, path=tmp_path / "gone.jpg") for scene in scenes.scenes]
     with pytest.raises(MissingDataError, match=r"gone\.jpg"):
         try_steps(tiny_recipe(), SceneSet("gone", tuple(gone)))
 
 
+@pytest.mark.long
 def test_an_error_of_the_numbers_arrives_with_its_hint(scenes: SceneSet) -> None:
     recipe = tiny_recipe(lr=1e30, warmup_epochs=0.0, max_grad_norm=1e30)
     with pytest.raises(ResourceError, match="training diverged at step") as caught:
@@ -96,6 +101,7 @@ def little_memory(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
+@pytest.mark.long
 def test_too_little_memory_says_what_to_change(scenes: SceneSet) -> None:
     recipe = tiny_recipe()
     large = replace(recipe, model=replace(recipe.model, short_side=(3000,), long_side=4000))
@@ -122,6 +128,7 @@ def test_a_trial_that_the_system_kills_is_explained(scenes: SceneSet) -> None:
     assert "train.precision=bf16-mixed" in caught.value.hint
 
 
+@pytest.mark.long
 def test_the_trial_is_that_of_the_recipe(
     scenes: SceneSet, capfd: pytest.CaptureFixture[str]
 ) -> None:

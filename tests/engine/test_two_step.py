@@ -128,6 +128,7 @@ def test_the_licence_is_that_of_both_parts(whole: Path, monkeypatch: pytest.Monk
         load(whole)
 
 
+@pytest.mark.long
 def test_everything_that_is_to_learn_does(whole: Path, scenes: SceneSet, detector: Path) -> None:
     recipe = two_step_recipe(detector)
     run = whole.parent / "still"
@@ -145,6 +146,7 @@ def test_everything_that_is_to_learn_does(whole: Path, scenes: SceneSet, detecto
 # --- stopped and continued
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("after", "boxes"), [(2, "annotated"), (4, "both")])
 def test_a_stopped_run_ends_as_one_that_never_stopped(
     after: int, boxes: str, scenes: SceneSet, detector: Path, tmp_path: Path
@@ -175,6 +177,7 @@ def test_other_crops_do_not_continue_a_run(
 # --- detected boxes
 
 
+@pytest.mark.long
 def test_what_was_detected_is_not_detected_again(
     scenes: SceneSet, detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +208,7 @@ def onnx(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_card(tmp_path_factory.mktemp("card") / "base.toml", shared_data / "models")
 
 
+@pytest.mark.long
 def test_the_detector_of_a_card_may_be_behind_a_network_of_ours(
     onnx: Path, scenes: SceneSet, tmp_path: Path
 ) -> None:
@@ -217,6 +221,7 @@ def test_the_detector_of_a_card_may_be_behind_a_network_of_ours(
     assert model.embed(picture(scenes), boxes).shape == (len(boxes), 16)
 
 
+@pytest.mark.long
 def test_our_detector_may_stand_before_a_re_id_file(
     onnx: Path, detector: Path, scenes: SceneSet
 ) -> None:
@@ -237,6 +242,7 @@ def test_our_detector_may_stand_before_a_re_id_file(
 # --- systems of the literature
 
 
+@pytest.mark.long
 def test_clsa_trains_and_searches(scenes: SceneSet, detector: Path, tmp_path: Path) -> None:
     recipe = two_step_recipe(
         detector, system="clsa", options={"channels": 8}, embedding_dim=12, epochs=1
@@ -246,6 +252,7 @@ def test_clsa_trains_and_searches(scenes: SceneSet, detector: Path, tmp_path: Pa
     assert load(tmp_path / "run").detect(picture(scenes)).embeddings.shape == (3, 12)
 
 
+@pytest.mark.long
 def test_rdlr_trains_on_both_kinds_of_boxes_and_searches(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -259,6 +266,7 @@ def test_rdlr_trains_on_both_kinds_of_boxes_and_searches(
     # People of one colour look alike through any window: what moves it, test_rdlr.py tells.
 
 
+@pytest.mark.long
 def test_tcts_is_pairwise_and_keeps_who_looks_like_the_query(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -278,6 +286,7 @@ def test_tcts_is_pairwise_and_keeps_who_looks_like_the_query(
     assert np.array_equal(pair.boxes, found.boxes[kept])
 
 
+@pytest.mark.long
 def test_igpn_lets_its_detector_look_for_the_query(scenes: SceneSet, tmp_path: Path) -> None:
     weights = tiny_pair_detector(tmp_path)
     recipe = two_step_recipe(weights, system="igpn", options={"least_likeness": 0.5}, epochs=1)
@@ -321,6 +330,7 @@ def test_tcts_learns_from_what_shows_nobody(
         assert has_nobody == (boxes == "both")
 
 
+@pytest.mark.long
 def test_tcts_needs_a_detector_that_tells_people_apart(
     onnx: Path, scenes: SceneSet, tmp_path: Path
 ) -> None:
@@ -335,6 +345,7 @@ def test_tcts_needs_a_detector_that_tells_people_apart(
 # --- people of a pixel
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("side", "system"), [(1.0, "plain"), (0.2, "rdlr"), (1.0, "tcts")])
 def test_crops_of_a_pixel_are_learnt_from_and_told_of(
     side: float, system: str, scenes: SceneSet, detector: Path, tmp_path: Path
@@ -408,6 +419,7 @@ def test_a_detector_without_people_and_of_another_size(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_a_re_id_network_of_another_input_size(onnx: Path, tmp_path: Path) -> None:
     card = tmp_path / "card.toml"
     card.write_text(onnx.read_text().replace("size = [256, 128]", "size = [128, 64]", 1))

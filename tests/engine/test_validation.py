@@ -59,6 +59,7 @@ def test_figures_that_are_undefined_are_left_out(
     assert search_figures(PersonSearcher(net, "net"), nobody_asked).keys() == {"recall", "ap"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("every", "due"), [(1, [1, 2, 3, 4, 5, 6]), (3, [3, 6]), (7, [])])
 def test_it_is_searched_when_that_is_due(
     every: int, due: list[int], net: PersonSearchNet, validation: SceneSet
@@ -67,6 +68,7 @@ def test_it_is_searched_when_that_is_due(
     assert [epoch for epoch in range(1, 7) if look(searcher, epoch)] == due
 
 
+@pytest.mark.long
 def test_a_training_from_python_validates(validation: SceneSet, tmp_path: Path) -> None:
     scenes, run = write_scenes(tmp_path / "data"), tmp_path / "run"
     seen: list[int] = []

@@ -127,6 +127,7 @@ def test_draws_do_not_depend_on_the_block() -> None:
     assert maker.block(1, 2).scenes.tolist() == galleries(two, gallery=10)[1].scenes.tolist()
 
 
+@pytest.mark.long
 def test_every_scene_is_drawn_equally_often() -> None:
     drawn = np.zeros(31)
     for seed in range(400):

@@ -51,6 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return weights, folder / "out"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in SYSTEMS]
 )
@@ -89,6 +90,7 @@ def test_a_system_that_looks_at_pairs_is_refused(tmp_path: Path, system: str) ->
     assert [*tmp_path.iterdir()] == [weights]
 
 
+@pytest.mark.long
 def test_roi_pooling_that_rounds_otherwise_makes_a_model_of_its_own(tmp_path: Path) -> None:
     weights = write_system(tmp_path / "max.safetensors", system="oim", region_pooling="max")
     exported = export_network(weights, tmp_path / "out", ONNX, pictures())
@@ -134,6 +136,7 @@ def test_a_least_score_leaves_out_people_and_makes_no_other_model(
         fdps.load(out, device="cuda")
 
 
+@pytest.mark.long
 def test_without_parity_an_export_is_a_model_of_its_own(
     made: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -152,6 +155,7 @@ def test_without_parity_an_export_is_a_model_of_its_own(
         archive.use(fdps.load(copy))
 
 
+@pytest.mark.long
 def test_an_archive_may_be_continued_where_parity_holds(
     made: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -204,6 +208,7 @@ def test_a_description_that_makes_no_sense_is_refused(
         fdps.load(copy)
 
 
+@pytest.mark.long
 def test_an_export_replaces_an_export_and_nothing_else(
     made: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -227,6 +232,7 @@ def test_an_export_replaces_an_export_and_nothing_else(
         export_network(out, tmp_path / "twice", ONNX, pictures()[:1])
 
 
+@pytest.mark.long
 def test_regions_that_are_left_out_in_pytorch_are_left_out_in_the_export(
     tmp_path: Path,
 ) -> None:
@@ -277,6 +283,7 @@ def test_parity_does_not_hold_without_anybody(made: tuple[Path, Path]) -> None:
     assert compare(*nobody, pictures()[:1], [box]).holds
 
 
+@pytest.mark.long
 def test_the_network_for_photographs_keeps_parity_on_real_frames(
     shared_data: Path, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def boxes(scenes: SceneSet) -> list[np.ndarray]:
     return [scene.boxes for scene in scenes.scenes[:2]]
 
 
+@pytest.mark.long
 def test_both_halves_say_what_they_say_in_pytorch(
     run: Path, scenes: SceneSet, tmp_path: Path
 ) -> None:
@@ -65,6 +66,7 @@ def test_both_halves_say_what_they_say_in_pytorch(
     assert (ours.embeddings * theirs.embeddings).sum(axis=1) == pytest.approx(np.ones(3), abs=1e-5)
 
 
+@pytest.mark.long
 def test_a_window_that_follows_the_crop_is_exported(scenes: SceneSet, tmp_path: Path) -> None:
     recipe = two_step_recipe(tiny_detector(tmp_path), system="rdlr", epochs=1)
     train(recipe, scenes, tmp_path / "run")
@@ -73,6 +75,7 @@ def test_a_window_that_follows_the_crop_is_exported(scenes: SceneSet, tmp_path: 
     assert parity.least_cosine > 0.9999
 
 
+@pytest.mark.long
 def test_the_export_needs_no_torch(run: Path, scenes: SceneSet, tmp_path: Path) -> None:
     export_two_step(run / "card.toml", tmp_path / "out", ONNX, pictures(scenes))
     code = (
@@ -83,6 +86,7 @@ def test_the_export_needs_no_torch(run: Path, scenes: SceneSet, tmp_path: Path) 
     assert (ended.returncode, ended.stdout) == (0, "3\n"), ended.stderr
 
 
+@pytest.mark.long
 def test_an_export_is_replaced_and_nothing_else_is(
     run: Path, scenes: SceneSet, tmp_path: Path
 ) -> None:
@@ -94,6 +98,7 @@ def test_an_export_is_replaced_and_nothing_else_is(
         export_two_step(run / "card.toml", out, ONNX, pictures(scenes))
 
 
+@pytest.mark.long
 def test_the_detector_of_a_card_goes_along(
     shared_data: Path, scenes: SceneSet, tmp_path: Path
 ) -> None:

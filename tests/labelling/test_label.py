@@ -104,6 +104,7 @@ def test_what_the_teacher_says_is_read_back(photos: Path, tmp_path: Path) -> Non
     assert set(scores) == {0.9, 0.3}
 
 
+@pytest.mark.long
 def test_whoever_is_interrupted_goes_on_to_the_same_files(photos: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     label(photos, whole, Teacher())
@@ -125,6 +126,7 @@ def test_whoever_is_interrupted_goes_on_to_the_same_files(photos: Path, tmp_path
     assert ours == theirs
 
 
+@pytest.mark.long
 def test_whoever_is_killed_goes_on_to_the_same_files(photos: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     label(photos, whole, Teacher())

@@ -115,6 +115,7 @@ def test_empty_nobody_labelled_gives_zero_with_zero_gradient(ids: list[int]) -> 
     assert torch.equal(x.grad, torch.zeros_like(x))
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("kind", [OIMLoss, BalancedOIMLoss])

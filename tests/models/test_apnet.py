@@ -355,6 +355,7 @@ def test_counting_gives_the_counts_of_training_and_changes_nothing() -> None:
     assert nothing.people.embeddings.shape == (0, 16)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["oim", "boim"])
 @pytest.mark.parametrize("stages", ["one", "two"])
 @pytest.mark.parametrize("norm", ["train", "frozen"])

@@ -148,6 +148,7 @@ def as_built(trunk: nn.Module) -> None:
     pass
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
     ("name", "norm", "frozen_stages", "change"),

@@ -244,6 +244,7 @@ def test_counting_gives_the_counts_of_training() -> None:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "change",
     [
@@ -357,6 +358,7 @@ def assert_same_steps(one: Any, other: Any) -> None:
         assert [v[name] for v in logged] == values
 
 
+@pytest.mark.long
 def test_micro_batches_take_the_step_of_the_whole_batch(tmp_path: Path) -> None:
     scenes = write_scenes(tmp_path)
     whole = learnt(recipe_of_parts(1), scenes)

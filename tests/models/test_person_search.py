@@ -107,6 +107,7 @@ def test_a_network_that_diverged_says_so_in_its_losses(people: dict[str, Tensor]
     assert out.losses["rpn_score"].value.isnan()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("height", "width"), [(64, 80), (90, 64), (333, 250), (17, 40)])
 def test_detections_lie_inside_the_given_picture_best_first(height: int, width: int) -> None:
     (found,) = tiny_network().detect([picture(height, width)])
@@ -201,6 +202,7 @@ def test_the_score_threshold_may_leave_nobody() -> None:
     assert found["embeddings"].shape == (0, 16)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("system", "loss"), [*itertools.product(SYSTEMS, ("oim", "boim"))])
 def test_every_system_with_every_loss_trains_and_detects(system: str, loss: str) -> None:
     net = tiny_network(system=system).train()

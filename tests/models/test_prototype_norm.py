@@ -149,6 +149,7 @@ def test_the_norm_sees_every_sampled_region_and_whom_it_shows() -> None:
     torch.testing.assert_close(out.people.embeddings.double(), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "change",
     [

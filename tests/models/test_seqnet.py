@@ -144,6 +144,7 @@ COMBINATIONS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("system", "score", "n_stages", "loss"), COMBINATIONS)
 def test_decomposition_and_balanced_loss_attach_to_every_system(
     system: str, score: str, n_stages: str, loss: str

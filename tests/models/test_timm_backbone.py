@@ -249,6 +249,7 @@ def learn(trunk: Trunk, *, is_recomputed: bool, dtype: torch.dtype) -> dict[str,
     return {"out": out.detach(), **found, **dict(copied.named_buffers())}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", [*CONVOLUTIONS, CONVNEXT, SWIN, VIT])
 def test_a_trunk_that_computes_its_maps_again_learns_the_same_bits(
@@ -262,6 +263,7 @@ def test_a_trunk_that_computes_its_maps_again_learns_the_same_bits(
         assert torch.equal(again[key], value), key
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [CONVNEXT, VIT])
 def test_norms_without_statistics_are_the_same_whatever_the_recipe_says(name: str) -> None:
     states = []
@@ -276,6 +278,7 @@ def test_norms_without_statistics_are_the_same_whatever_the_recipe_says(name: st
         assert all(torch.equal(value, states[0][key]) for key, value in state.items())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("family", "norm"),
     [*((name, "train") for name in FAMILIES), *((name, "frozen") for name in CONVOLUTIONS)],
@@ -431,6 +434,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "backbones.md"
 ROWS = re.findall(r"^\| `([\w:]+)` \| (.*?) \|$", PAGE.read_text(), re.MULTILINE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=[name for name, _ in ROWS])
 def test_the_page_tells_the_sizes_and_costs_of_backbones(
     name: str, row: str, monkeypatch: pytest.MonkeyPatch

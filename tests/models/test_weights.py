@@ -41,6 +41,7 @@ def refusal(path: Path) -> ModelError:
     return caught.value
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("config", "loss"),
     [
@@ -65,6 +66,7 @@ def test_round_trip_detects_the_same(tmp_path: Path, config: Any, loss: Any) -> 
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.long
 def test_the_hash_names_the_weights(saved: Path, tmp_path: Path) -> None:
     read, name = load_weights(saved)
     assert len(name) == 16
@@ -164,6 +166,7 @@ def test_a_file_of_the_first_version_is_read_without_what_its_loss_remembered(
     assert describe_weights(older) == describe_weights(saved)
 
 
+@pytest.mark.long
 def test_packed_weights_find_the_same_in_half_the_space(saved: Path, tmp_path: Path) -> None:
     net, _ = load_weights(saved)
     runpy.run_path(str(SCRIPT))["pack_weights"](saved, tmp_path / "new" / "packed")
@@ -195,6 +198,7 @@ def written(path: Path, **change: Any) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_a_network_begins_from_a_smaller_one_that_is_a_part_of_it(tmp_path: Path) -> None:
     oim = written(tmp_path / "oim.safetensors", system="oim_base")
     given, _ = load_weights(oim)

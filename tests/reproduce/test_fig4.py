@@ -45,6 +45,7 @@ def test_the_people_are_those_of_queries_who_are_seen_most_often() -> None:
     assert len(choose_appearances(SceneSet("drawn", there.scenes, ()))[0]) == 0
 
 
+@pytest.mark.long
 def test_equal_seeds_give_equal_layouts_and_people_lie_together() -> None:
     there, found = embedded(noise=0.05)
     rows, ids = choose_appearances(there)

@@ -49,6 +49,7 @@ def test_sensitivity_changes_one_parameter_at_a_time() -> None:
     assert alphas[2] - alphas[0] == pytest.approx(math.log(4))
 
 
+@pytest.mark.long
 def test_a_value_that_is_the_default_is_the_run_of_table_2(tmp_path: Path) -> None:
     bench = tiny_bench(tmp_path)
     both = find_targets("table2") | find_targets("sensitivity")
@@ -59,6 +60,7 @@ def test_a_value_that_is_the_default_is_the_run_of_table_2(tmp_path: Path) -> No
     assert [order.run.address for order in work.orders()].count(base.address) == 1
 
 
+@pytest.mark.long
 def test_sensitivity_draws_what_it_tabulates(tmp_path: Path) -> None:
     work = planned(tmp_path, "sensitivity", seeds=2)
     write_predictions(work.orders(), work.test)
@@ -89,6 +91,7 @@ def test_reasons_change_one_thing_for_both_systems(tmp_path: Path) -> None:
     assert runs["fdps_peak"][0].recipe.model.options == {"person_from": "peak"}
 
 
+@pytest.mark.long
 def test_reasons_tabulate_the_difference_of_the_systems(tmp_path: Path) -> None:
     work = planned(tmp_path, "reasons", seeds=2)
     write_predictions(work.orders(), work.test)
@@ -223,6 +226,7 @@ def test_the_name_of_a_file_tells_its_corruption() -> None:
     assert corruption_of(file_of("impulse_noise", 2)) == ("impulse_noise", 2)
 
 
+@pytest.mark.long
 def test_robustness_tabulates_every_corruption(tmp_path: Path) -> None:
     work = planned(tmp_path, "robustness")
     write_predictions(work.orders(), work.test)
@@ -241,6 +245,7 @@ def test_robustness_tabulates_every_corruption(tmp_path: Path) -> None:
     assert (work.out / "robustness.svg").is_file()
 
 
+@pytest.mark.long
 def test_listeners_and_predictions_of_these_tests_are_what_they_say(tmp_path: Path) -> None:
     scenes = tiny_bench(tmp_path).test()
     exact = evaluate(random_predictions(scenes, 1, noise=1e-6), scenes)

@@ -48,6 +48,7 @@ def test_the_recipes_of_table_2_differ_in_two_switches_alone(planner: Planner) -
     assert not first.recipe.loss.use_negatives
 
 
+@pytest.mark.long
 def test_table_2_of_the_paper_setting_differs_in_what_the_loss_is_called(tmp_path: Path) -> None:
     # No data are needed to plan: the recipes of PRW, with the scenes of a miniature.
     bench = replace(tiny_bench(tmp_path), kind="prw", drawing=None)

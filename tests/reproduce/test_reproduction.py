@@ -30,6 +30,7 @@ def told(steps: list[tuple[str, int, int]], stage: str) -> list[int]:
     return [done for name, done, _ in steps if name == stage]
 
 
+@pytest.mark.long
 def test_a_run_is_trained_and_predicted_once(bench: Bench, tmp_path: Path) -> None:
     work = make(bench, tmp_path / "out")
     order, steps = work.orders()[0], []
@@ -46,6 +47,7 @@ def test_a_run_is_trained_and_predicted_once(bench: Bench, tmp_path: Path) -> No
     assert (steps, again.run.folder) == ([], order.run.folder)
 
 
+@pytest.mark.long
 def test_a_training_goes_on_where_it_stopped(bench: Bench, tmp_path: Path) -> None:
     order, steps = make(bench, tmp_path / "out").orders()[0], []
 
@@ -68,6 +70,7 @@ def test_a_training_goes_on_where_it_stopped(bench: Bench, tmp_path: Path) -> No
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+@pytest.mark.long
 def test_other_test_scenes_are_predicted_and_not_trained_for(bench: Bench, tmp_path: Path) -> None:
     order = make(bench, tmp_path / "out").orders()[0]
     perform(order, lambda *progress: None)
@@ -96,6 +99,7 @@ def test_fdps_under_oim_is_one_run_for_all_tables(bench: Bench, tmp_path: Path) 
     assert set(fdps.files) == {"predictions.safetensors", "ground_truth.safetensors"}
 
 
+@pytest.mark.long
 def test_seeds_are_as_each_target_asks(bench: Bench, tmp_path: Path) -> None:
     work = Reproduction(find_targets("all"), bench, tiny_choice(), tmp_path)
     asked = {name: {len(seeds) for seeds in runs.values()} for name, runs in work.runs.items()}
@@ -148,6 +152,7 @@ def test_a_reproduction_that_is_interrupted_goes_on(bench: Bench, tmp_path: Path
     assert weights.read_bytes() == (first.folder / "weights.safetensors").read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("system", ["tcts", "igpn"])  # IGPN asks its detector for the query
 def test_the_cost_of_two_steps_is_known_before_their_detector_is_trained(
     bench: Bench, tmp_path: Path, system: str

@@ -179,6 +179,7 @@ def test_rows_that_hold_the_vertical_deltas_are_found_out() -> None:
     assert found["peak"]["identity"] == 1
 
 
+@pytest.mark.long
 def test_the_target_is_made_from_trained_runs(tmp_path: Path) -> None:
     work = Reproduction(
         find_targets("swap"), tiny_bench(tmp_path), tiny_choice(), tmp_path / "out", seeds=1

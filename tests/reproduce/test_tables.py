@@ -104,6 +104,7 @@ def test_p_values_are_those_of_the_comparison(work: Reproduction) -> None:
         assert float(rows[system["name"]]["p of mAP"]) == corrected
 
 
+@pytest.mark.long
 def test_how_it_was_made_is_kept_with_the_figures(work: Reproduction) -> None:
     done = work.orders()[0].run.folder / DONE_FILE
     done.write_text(json.dumps({"train_seconds": 5400.0, "predict_seconds": 720.0}))
@@ -126,6 +127,7 @@ def test_the_page_holds_everything_and_loads_nothing(work: Reproduction) -> None
         assert (work.out / name).stat().st_size > 200
 
 
+@pytest.mark.long
 def test_equal_runs_give_equal_files(work: Reproduction) -> None:
     names = ["table1.md", "table1.csv", "table3.tex", "fig5.svg", "fig5.png", "figures.json"]
     before = {name: (work.out / name).read_bytes() for name in names}

@@ -82,6 +82,7 @@ def test_cards_and_networks_that_are_not_there(tmp_path: Path) -> None:
         load_card(write_card(tmp_path / "a.toml", Path("nets")))
 
 
+@pytest.mark.long
 def test_a_card_makes_the_embedder_that_code_makes(models: Path, tmp_path: Path) -> None:
     ours = load_card(write_card(tmp_path / "a.toml", models))
     theirs = load_two_step(models / "yolox_nano.onnx", models / "person_reid_retail_0248.onnx")
@@ -93,6 +94,7 @@ def test_a_card_makes_the_embedder_that_code_makes(models: Path, tmp_path: Path)
         ours.embed(picture, boxes + 100)
 
 
+@pytest.mark.long
 def test_the_hash_covers_networks_and_settings_and_nothing_else(
     models: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +124,7 @@ def test_the_least_score_of_the_command_line_counts(models: Path, tmp_path: Path
     assert detector.min_score == 0.75  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 def test_scaling_and_order_of_colours_reach_the_network(models: Path, tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, size=(90, 70, 3), dtype=np.uint8)
     box = np.array([[0, 0, 70, 90]], dtype=np.float32)
@@ -172,6 +175,7 @@ def test_a_card_that_does_not_fit_its_networks(
     assert hint in refused.value.hint
 
 
+@pytest.mark.long
 def test_two_step_embedders_run_on_the_processor(models: Path, tmp_path: Path) -> None:
     card = write_card(tmp_path / "a.toml", models)
     for device in ("cuda", "cuda:1", "mps"):

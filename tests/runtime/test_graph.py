@@ -40,6 +40,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.long
 def test_ctrl_c_after_another_thread_let_go_of_a_network(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     command = [sys.executable, "-c", LET_GO, str(tmp_path / "net.xml")]

@@ -98,6 +98,7 @@ def test_what_another_process_begins_is_left_alone(tmp_path: Path) -> None:
         assert {path.name for path in folder.iterdir()} >= {"index.sqlite.part", "writer.lock"}
 
 
+@pytest.mark.long
 def test_the_first_error_of_an_ingest_reaches_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def comparable(hits: list[Hit]) -> list[tuple[object, ...]]:
     return [(hit.item, hit.scene, hit.box.tolist(), hit.similarity, hit.score) for hit in hits]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_scans", [2, 10**9], ids=["in memory", "by the server"])
 def test_both_stores_give_the_same_hits(
     postgres: "PostgresServer", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_scans: int

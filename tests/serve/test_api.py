@@ -222,6 +222,7 @@ def test_figures_for_monitors(client: TestClient) -> None:
     assert "/api/v1/people/1" not in text
 
 
+@pytest.mark.long
 def test_a_service_that_asks_for_the_purpose_notes_it(tmp_path: Path) -> None:
     archive = write_archive(tmp_path)
     with served(archive, purpose_required=True) as client:
@@ -239,6 +240,7 @@ def test_a_service_that_asks_for_the_purpose_notes_it(tmp_path: Path) -> None:
     assert '"asked": ["item:1"]' in noted[0].details
 
 
+@pytest.mark.long
 def test_several_archives_are_told_apart(tmp_path: Path) -> None:
     one, two = (write_archive(tmp_path / name, n_scenes=2) for name in ("one", "two"))
     with served(one, two) as client:
@@ -256,6 +258,7 @@ def test_several_archives_are_told_apart(tmp_path: Path) -> None:
         assert client.post("/api/v1/search", json=body | {"archive": "event"}).status_code == 200
 
 
+@pytest.mark.long
 def test_a_query_picture_is_its_owners_alone(photos_archive: Path, tmp_path: Path) -> None:
     users, password = tmp_path / "users.toml", "correct horse battery"
     for name in ("anna", "bert"):

@@ -122,6 +122,7 @@ def test_a_case_looks_for_somebody_of_a_picture_that_was_brought(
         ), word
 
 
+@pytest.mark.long
 def test_a_case_does_without_the_picture_of_a_file_that_is_gone(tmp_path: Path) -> None:
     archive = write_archive(tmp_path)
     for path in (*(tmp_path / "gate").iterdir(), *(tmp_path / "hall").iterdir()):
@@ -143,6 +144,7 @@ def test_a_service_may_ask_for_purposes(archive: Path) -> None:
         assert client.post(f"{API}/cases/{case['id']}/export", json={"format": "csv"}).is_success
 
 
+@pytest.mark.long
 def test_a_verdict_survives_indexing_anew(owner: TestClient, archive: Path) -> None:
     case = begun(owner, like=["item:1"])
     before = judged(owner, case["id"], 3, "rejected", note="not this person")
@@ -159,6 +161,7 @@ def test_a_verdict_survives_indexing_anew(owner: TestClient, archive: Path) -> N
     assert taken_back["rejected"] == taken_back["missing"] == []
 
 
+@pytest.mark.long
 def test_an_export_is_complete_and_in_the_audit(owner: TestClient, archive: Path) -> None:
     case = begun(owner, like=["item:1"], purpose="guardian asked")
     judged(owner, case["id"], 3, "confirmed")
@@ -243,6 +246,7 @@ def test_a_file_of_cases_elsewhere_follows_the_retention_at_the_next_look(
         assert found["query"] == found["confirmed"] == found["missing"] == []
 
 
+@pytest.mark.long
 def test_a_verdict_on_a_removed_scene_that_is_not_due_waits_for_it(
     owner: TestClient, archive: Path
 ) -> None:
@@ -267,6 +271,7 @@ def test_old_cases_are_named_beside_the_retention(owner: TestClient, archive: Pa
     assert named == [{"id": case["id"], "name": "lost child"}]
 
 
+@pytest.mark.long
 def test_forgetting_over_http_erases_from_archive_and_cases(
     owner: TestClient, archive: Path
 ) -> None:
@@ -295,6 +300,7 @@ def test_forgetting_over_http_erases_from_archive_and_cases(
     assert (entry["purpose"], entry["details"]["user"]) == ("art. 17", "local")
 
 
+@pytest.mark.long
 def test_one_file_may_hold_the_cases_of_several_archives(
     photos_archive: Path, archive: Path, tmp_path: Path
 ) -> None:

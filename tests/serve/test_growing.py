@@ -3,12 +3,15 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from fake.embedder import ColourEmbedder
 from fake.photos import write_photos
 from fake.served import BEARER, served, write_archive
 from fdps.search import Index
 
 
+@pytest.mark.long
 def test_what_is_added_and_removed_is_seen_at_once(tmp_path: Path) -> None:
     archive = write_archive(tmp_path)
     with served(archive) as client, Index.open(archive, ColourEmbedder()) as writer:
@@ -34,6 +37,7 @@ def test_what_is_added_and_removed_is_seen_at_once(tmp_path: Path) -> None:
         assert client.get(f"/api/v1/people/{newest}/crop").status_code == 404
 
 
+@pytest.mark.long
 def test_an_archive_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "one")
     with served(archive) as client:

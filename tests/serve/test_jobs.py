@@ -74,6 +74,7 @@ def events(client: TestClient, job_id: str) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+@pytest.mark.long
 def test_a_folder_is_indexed_while_the_service_runs(editor: TestClient, archive: Path) -> None:
     begun = editor.post(f"{API}/jobs", json={**folder_of(editor), "camera": "gate"})
     assert begun.status_code == 202

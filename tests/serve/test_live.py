@@ -31,6 +31,7 @@ def is_well(port: int) -> bool:
     )
 
 
+@pytest.mark.long
 def test_headers_that_never_end_cost_the_connection(port: int) -> None:
     start = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
@@ -45,10 +46,12 @@ def test_headers_that_never_end_cost_the_connection(port: int) -> None:
     assert ended
 
 
+@pytest.mark.long
 def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
     assert said(port, b"") == b""
 
 
+@pytest.mark.long
 def test_a_body_that_never_comes_is_a_408(port: int) -> None:
     lines = ("Content-Type: application/json", "Content-Length: 100")
     answer = said(port, head(port, "POST /api/v1/search HTTP/1.1", *lines) + b'{"like"')
@@ -70,6 +73,7 @@ def test_what_nobody_wants_to_read_is_not_read(port: int, path: str) -> None:
     assert b"connection: close" in answer.lower()
 
 
+@pytest.mark.long
 def test_a_crowd_of_slow_clients_leaves_room_for_others(port: int) -> None:
     crowd = []
     try:

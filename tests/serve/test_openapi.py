@@ -32,6 +32,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
+@pytest.mark.long
 def test_the_description_is_valid(client: TestClient) -> None:
     schema = client.get("/api/v1/openapi.json").json()
     assert schema["openapi"].startswith("3.1")
@@ -65,6 +66,7 @@ def attack(schema: dict[str, Any], port: int, n_examples: int) -> int:
     return n_sent
 
 
+@pytest.mark.long
 def test_nothing_that_is_drawn_breaks_the_service(client: TestClient, port: int) -> None:
     schema = client.get("/api/v1/openapi.json").json()
     assert attack(schema, port, EXAMPLES) >= 60

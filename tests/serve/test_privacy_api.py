@@ -55,6 +55,7 @@ def test_there_are_no_connections(owner: TestClient) -> None:
     assert owner.get(f"{API}/connections").json() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "body",
     [

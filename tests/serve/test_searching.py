@@ -53,6 +53,7 @@ def questions(n: int) -> list[Question]:
     ]
 
 
+@pytest.mark.long
 def test_searches_at_once_are_equal_to_the_index_to_the_last_bit(
     place: str, searches: Searches
 ) -> None:

@@ -202,6 +202,7 @@ def test_query_pictures_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     assert queries.n_bytes == 0
 
 
+@pytest.mark.long
 def test_a_crop_shows_the_person_and_an_original_that_changed_is_not_shown(tmp_path: Path) -> None:
     from fake.served import write_archive
 

@@ -168,6 +168,7 @@ def test_compact_says_what_it_won(archive: str, capsys: pytest.CaptureFixture[st
     assert sizes["after"] == sizes["before"]
 
 
+@pytest.mark.long
 def test_forget_by_picture_shows_first_and_erases_then(
     archive: str, built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +203,7 @@ def test_forget_by_picture_shows_first_and_erases_then(
     assert run("verify", archive) == 0
 
 
+@pytest.mark.long
 def test_forget_names_what_a_list_says_in_vain(
     archive: str,
     tmp_path: Path,
@@ -235,6 +237,7 @@ def test_an_audit_names_few_of_many_and_json_all(
     assert json.loads(listed[-1]["details"])["scenes"] == names
 
 
+@pytest.mark.long
 def test_whoever_is_forgotten_leaves_the_cases_of_the_web_service(archive: str) -> None:
     folder = Path(archive)
     with closing(CaseStore(folder / "cases.sqlite")) as cases, Index.open(archive) as index:
@@ -248,6 +251,7 @@ def test_whoever_is_forgotten_leaves_the_cases_of_the_web_service(archive: str) 
         assert [judged.note for judged in cases.case(case).judged] == ["note on 3"]
 
 
+@pytest.mark.long
 def test_forget_by_number(archive: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = ("forget", archive, "--item", 1, "--item", 5)
     assert len(str(printed(capsys, *command, "--dry-run")["would_forget"])) > 20
@@ -277,6 +281,7 @@ def test_nobody_is_so_similar(
     assert "Would erase 0 people" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_retention_is_set_shown_and_applied(
     archive: str, built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -299,6 +304,7 @@ def test_retention_is_set_shown_and_applied(
     assert printed(capsys, "retention", archive, "--keep", "forever")["keep"] is None
 
 
+@pytest.mark.long
 def test_index_sets_the_retention(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -319,6 +325,7 @@ def test_a_server_that_is_away_is_named(verb: str, capsys: pytest.CaptureFixture
     assert "no answer from postgresql://127.0.0.1:1/people" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_every_verb_works_on_a_server(
     postgres: "PostgresServer", built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,7 @@ def test_defaults_are_those_of_the_library() -> None:
     assert {preset.n_cameras for preset in PRESETS.values()} == {6}
 
 
+@pytest.mark.long
 def test_an_option_changes_a_preset_and_leaves_the_rest(tmp_path: Path) -> None:
     small = ["--persons", "3", "--test-persons", "2", "--scenes", "4", "--test-scenes", "4"]
     options = [str(tmp_path), "--preset", "synthetic-1k", *small, "--size", "96x96", "-q"]

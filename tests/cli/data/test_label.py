@@ -16,6 +16,7 @@ def label(*arguments: object) -> int:
     return main(["data", "label", *map(str, arguments), "--quiet"])
 
 
+@pytest.mark.long
 def test_the_bundled_network_labels_drawn_scenes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -44,6 +45,7 @@ def test_the_bundled_network_labels_drawn_scenes(
     assert "holds something already" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_skipped_files_are_named_and_strict_tells(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

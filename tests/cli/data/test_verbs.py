@@ -128,6 +128,7 @@ def test_wrong_usage_writes_nothing(tmp_path: Path, arguments: list[str]) -> Non
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_stats_prints_and_plots(tmp_path: Path) -> None:
     write_prw(tmp_path / "prw")
     code, out = invoke("stats", tmp_path / "prw", "--plot", tmp_path / "plots")

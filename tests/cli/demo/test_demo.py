@@ -43,6 +43,7 @@ def test_quick_draws_and_trains_less(tmp_path):
     assert shorter.train.epochs < recipe.train.epochs
 
 
+@pytest.mark.long
 def test_scenes_are_drawn_once(tmp_path):
     train, test = demo_stages.draw(TINY, tmp_path, quiet=True)
     assert (len(train), len(test)) == (2, 3)
@@ -51,6 +52,7 @@ def test_scenes_are_drawn_once(tmp_path):
     assert train.scenes[0].path.stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 def test_other_scenes_replace_the_old_ones_and_their_network(tmp_path):
     demo_stages.draw(TINY, tmp_path, quiet=True)
     (tmp_path / "run").mkdir()
@@ -94,6 +96,7 @@ def test_demo_from_nothing_to_report_and_again(tmp_path, capsys):
     assert load_recipe(out / "run" / "recipe.toml").train.epochs == 1
 
 
+@pytest.mark.long
 def test_bundled_weights_need_no_training_and_leave_a_trained_run_alone(tmp_path, capsys):
     out = tmp_path / "demo"
     config, _ = demo_stages.plan(out, seed=1, epochs=None, quick=True)

@@ -41,6 +41,7 @@ def demo(*words: object) -> int:
     return main(["demo", *map(str, words), "--quiet"])
 
 
+@pytest.mark.long
 def test_the_bundled_weights_find_drawn_people_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +72,7 @@ def test_the_bundled_weights_find_drawn_people_again(
             assert max(map(ids.count, ids)) / len(ids) >= 0.8
 
 
+@pytest.mark.long
 def test_it_ends_with_the_next_command_and_goes_on_where_it_was(
     network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
@@ -97,6 +99,7 @@ def test_it_ends_with_the_next_command_and_goes_on_where_it_was(
     assert [Path(file["file"]).name for file in again["skipped"]] == ["torn.jpg"]
 
 
+@pytest.mark.long
 def test_another_model_starts_over_and_a_foreign_archive_is_left_alone(
     network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +143,7 @@ def test_a_link_into_the_pictures_does_not_help(photos: Path, tmp_path: Path, li
     assert demo(photos, "-o", tmp_path / link / "demo") == 2
 
 
+@pytest.mark.long
 def test_what_cannot_be_compared_is_refused(
     network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +172,7 @@ def test_what_cannot_be_compared_is_refused(
     assert "one person was found, once, in 1 picture; there is nobody to compare" in error
 
 
+@pytest.mark.long
 def test_one_person_in_two_pictures_is_a_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -196,6 +196,7 @@ def test_a_trial_shows_what_it_does(recipe: Path, tried: subprocess.CompletedPro
     ]
 
 
+@pytest.mark.long
 def test_the_trial_as_json(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +212,7 @@ def test_the_trial_as_json(
     assert found["fits"] is True
 
 
+@pytest.mark.long
 def test_data_that_are_not_there_are_no_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,6 +225,7 @@ def test_data_that_are_not_there_are_no_error(
     assert "for an epoch of 50 steps" in out
 
 
+@pytest.mark.long
 def test_a_recipe_without_data_is_tried_per_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,6 +239,7 @@ def test_a_recipe_without_data_is_tried_per_step(
     assert "--scenes N tells the time of an epoch" in out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("free", "memory", "words"),
     [
@@ -296,6 +300,7 @@ def test_durations_in_their_largest_unit(seconds: float, words: str) -> None:
     assert doctor_recipe._duration(seconds) == words
 
 
+@pytest.mark.long
 def test_a_two_step_recipe_counts_people_and_the_features_it_keeps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

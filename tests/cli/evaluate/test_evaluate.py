@@ -83,6 +83,7 @@ def test_the_options_reach_the_evaluator(run: Path, capsys: pytest.CaptureFixtur
     assert list(out.parent.iterdir()) == [out]
 
 
+@pytest.mark.long
 def test_reports_for_people_and_for_tables_are_written(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

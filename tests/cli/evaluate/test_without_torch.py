@@ -38,6 +38,7 @@ def loaded(*arguments: str) -> dict[str, object]:
     return printed | {"loaded": ended.stderr.splitlines()[-1]}
 
 
+@pytest.mark.long
 def test_evaluate_loads_no_torch(folder: Path) -> None:
     data = ("--data", "coco", "--root", str(folder / "data"))
     reports = ("--out", str(folder / "r.json"), "--csv", str(folder / "r.csv"))
@@ -48,6 +49,7 @@ def test_evaluate_loads_no_torch(folder: Path) -> None:
     assert found["loaded"] == "[]"
 
 
+@pytest.mark.long
 def test_compare_loads_no_torch(folder: Path) -> None:
     runs = (str(folder / "a.safetensors"), str(folder / "b.safetensors"))
     found = loaded("compare", *runs, "--data", "coco", "--root", str(folder / "data"), "--json")

@@ -69,6 +69,7 @@ def test_every_runtime_and_the_code_of_others_are_measured_side_by_side(
     assert "public code of SeqNet" in (place / "plot.svg").read_text()
 
 
+@pytest.mark.long
 def test_drawn_scenes_and_a_table_without_options(capsys: Capture) -> None:
     words = ["--most", "1", "--threads", "1", "--runtime", "pytorch"]
     assert main(["bench", "tiny.safetensors", *words]) == 0

@@ -38,6 +38,7 @@ def told(capsys: Capture, *words: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.long
 def test_an_export_is_written_and_detects_the_same(place: Path, capsys: Capture) -> None:
     report = told(capsys, "export", "tiny.safetensors", "-o", "out", "--parity", "photos")
     assert report["parity"]["holds"] is True
@@ -54,6 +55,7 @@ def test_an_export_is_written_and_detects_the_same(place: Path, capsys: Capture)
     assert lines[1] == "Hash    that of the source: its archives may be continued and searched"
 
 
+@pytest.mark.long
 def test_another_runtime_is_kept_and_continues_an_archive(place: Path, capsys: Capture) -> None:
     model = ["--model", "tiny.safetensors", "--quiet"]
     assert main(["index", "photos", "-o", "a.fdps", *model]) == 0
@@ -66,6 +68,7 @@ def test_another_runtime_is_kept_and_continues_an_archive(place: Path, capsys: C
     assert kept.stat().st_mtime_ns == written
 
 
+@pytest.mark.long
 def test_the_quickest_runtime_is_named_and_remembered(
     place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

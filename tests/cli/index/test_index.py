@@ -35,6 +35,7 @@ def index(*arguments: object) -> int:
     return main(["index", *map(str, arguments), "--quiet"])
 
 
+@pytest.mark.long
 def test_an_archive_is_built_and_the_next_command_named(
     network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,6 +52,7 @@ def test_an_archive_is_built_and_the_next_command_named(
         assert (len(opened), opened.info.model) == (6, str(network))
 
 
+@pytest.mark.long
 def test_it_continues_with_the_model_of_the_archive(
     network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +80,7 @@ def test_it_continues_with_the_model_of_the_archive(
         assert (first.camera, last.camera) == (None, "gate")
 
 
+@pytest.mark.long
 def test_strict_ends_with_4_if_a_file_was_skipped(
     network: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -87,6 +90,7 @@ def test_strict_ends_with_4_if_a_file_was_skipped(
     assert index(*command) == 4
 
 
+@pytest.mark.long
 def test_another_model_is_refused(
     network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +103,7 @@ def test_another_model_is_refused(
     assert "index the pictures into a new archive" in error
 
 
+@pytest.mark.long
 def test_bundled_weights_are_remembered_by_name(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +115,7 @@ def test_bundled_weights_are_remembered_by_name(
     assert "3 files were in the archive already" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_model_that_was_moved_has_to_be_named(
     network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +128,7 @@ def test_a_model_that_was_moved_has_to_be_named(
     assert index(photos, "-o", archive, "--model", there) == 0
 
 
+@pytest.mark.long
 def test_a_new_archive_is_made_by_the_network_for_photographs(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,6 +164,7 @@ def test_a_folder_of_unreadable_pictures_is_an_error(
     assert "torn.png" in err
 
 
+@pytest.mark.long
 def test_many_skipped_files_are_counted(
     network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +176,7 @@ def test_many_skipped_files_are_counted(
     assert lines[-1] == f"Skipped 7 files in all; {tmp_path / 'a.fdps'}/skipped.csv names each"
 
 
+@pytest.mark.long
 def test_videos_cameras_and_times(
     network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +210,7 @@ def test_rules_that_make_no_sense_are_refused(
     assert not (tmp_path / "a.fdps").exists()
 
 
+@pytest.mark.long
 def test_the_archive_is_opened_once(
     network: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,6 +127,7 @@ def test_info(capsys: Capture) -> None:
     assert main(["models", "info", "no-such"]) == 3
 
 
+@pytest.mark.long
 def test_the_card_of_a_folder_is_called_like_the_folder(
     shared_data: Path, folder: Path, capsys: Capture
 ) -> None:
@@ -174,6 +175,7 @@ def test_a_network_that_gives_no_embeddings_is_refused(folder: Path) -> None:
         verify("mine")
 
 
+@pytest.mark.long
 def test_calibrating(calibrated: Path, drawn: Path, tmp_path: Path, capsys: Capture) -> None:
     calibration = from_json(
         (calibrated / "calibration.json").read_text(),
@@ -261,6 +263,7 @@ def archive_of(run: Path, drawn: Path, out: Path, capsys: Capture) -> list[str]:
     return ["search", str(out), "--query", str(pictures[0]), "--person", "1"]
 
 
+@pytest.mark.long
 def test_a_search_says_how_sure_it_is(
     calibrated: Path, drawn: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -297,6 +300,7 @@ def test_a_search_says_how_sure_it_is(
     assert "Probably not here" not in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_archive_keeps_the_calibration(
     calibrated: Path, drawn: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -313,6 +317,7 @@ def test_the_archive_keeps_the_calibration(
     assert found(capsys)["calibration"]["data"] == "synthetic/test"
 
 
+@pytest.mark.long
 def test_without_calibration_the_way_to_one_is_shown(
     calibrated: Path, drawn: Path, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -17,6 +17,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_a_checkpoint_becomes_weights_that_verbs_take(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -30,6 +31,7 @@ def test_a_checkpoint_becomes_weights_that_verbs_take(
     assert "Licence research-only" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_json_names_what_became_of_every_tensor(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -40,6 +42,7 @@ def test_json_names_what_became_of_every_tensor(
     assert told["tensors"]["backbone.conv1.weight"] == "converted to backbone.stages.0.0.weight"
 
 
+@pytest.mark.long
 def test_an_older_file_is_kept_unless_told_otherwise(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,6 +54,7 @@ def test_an_older_file_is_kept_unless_told_otherwise(
     assert main(["models", "convert", str(checkpoint), "-o", str(out), "--force"]) == 0
 
 
+@pytest.mark.long
 def test_a_file_that_is_no_checkpoint_ends_with_5(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

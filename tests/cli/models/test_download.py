@@ -146,6 +146,7 @@ def test_a_licence_that_is_not_allowed(
     assert server.asked == []
 
 
+@pytest.mark.long
 def test_progress_is_seen_within_half_a_second(server: Files) -> None:
     """Counted from the moment at which it asks a server, which says nothing for long."""
     gate = threading.Event()
@@ -166,6 +167,7 @@ def test_progress_is_seen_within_half_a_second(server: Files) -> None:
         gate.set()
 
 
+@pytest.mark.long
 def test_a_terminal_sees_how_much_has_come(server: Files) -> None:
     gate = threading.Event()
     server.answers["/detector.onnx"] = until(gate, 100_000)
@@ -192,6 +194,7 @@ def test_a_terminal_sees_how_much_has_come(server: Files) -> None:
     assert "100.0/250.0 kB" in shown
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_download_that_is_stopped_goes_on_where_it_ended(
     number: signal.Signals, server: Files, folder: Path, capsys: Capture
@@ -238,6 +241,7 @@ def mirror(
         yield files
 
 
+@pytest.mark.long
 def test_the_list_of_fdps_brings_networks_that_index_by_name(
     mirror: Files, shared_data: Path, tmp_path: Path, capsys: Capture
 ) -> None:

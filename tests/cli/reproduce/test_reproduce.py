@@ -45,6 +45,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.long
 def test_fig_3_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", "fig3", "-o", str(tmp_path / "f"), "--json", "-q"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -84,6 +85,7 @@ def test_a_table_from_nothing_to_its_files(
     assert "4 finished" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_without_scikit_learn_fig_4_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['sklearn'] = None\n"

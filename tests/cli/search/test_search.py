@@ -120,6 +120,7 @@ def test_several_people_are_listed_and_one_has_to_be_chosen(
     assert "--person 2  (" in err
 
 
+@pytest.mark.long
 def test_the_only_person_needs_no_choice(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_damaged_archive(folder: Path, tmp_path: Path) -> None:
     assert main(["search", str(tmp_path / "a.fdps"), "--query", picture]) == 6
 
 
+@pytest.mark.long
 def test_results_show_when_and_by_which_camera(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,6 +249,7 @@ def test_somebody_of_the_archive_is_looked_for_without_a_model(
     assert capsys.readouterr().out.startswith(f"Query   item {item}: (")
 
 
+@pytest.mark.long
 def test_several_pictures_and_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures = [f"{folder / 'photos'}/00{k}.png@1" for k in (0, 1)]
     searcher = load(folder / "weights.safetensors")
@@ -319,6 +322,7 @@ def test_what_cannot_be_asked(
     assert message in err
 
 
+@pytest.mark.long
 def test_formats_and_the_saved_folder(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -356,6 +360,7 @@ def test_a_folder_that_cannot_be_made(
     assert f"{case} cannot be made: " in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_appearances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     walks = {1: lambda n: 4 + 5 * n, 6: lambda n: 120 - 4 * n, 9: lambda n: 70 if n > 5 else None}
     write_video(tmp_path / "clip.mp4", walking_frames(12, walks))

@@ -30,6 +30,7 @@ def get(address: str, **headers: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_told_to_end(archive: Path, number: signal.Signals) -> None:
     token = "k" * 40
@@ -93,6 +94,7 @@ def test_a_short_token_is_refused(
     assert "secret" not in said
 
 
+@pytest.mark.long
 def test_users_are_added_with_a_password_that_is_read(tmp_path: Path) -> None:
     users = tmp_path / "users.toml"
     command = [*ELSEWHERE, "serve", "--add-user", "anna", "--role", "editor", "--users", str(users)]

@@ -32,6 +32,7 @@ def run(tmp_path: Path) -> Path:
     return write_run(tmp_path, "qeeps")
 
 
+@pytest.mark.long
 def test_pairs_are_predicted_and_measured(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(run), "--pairwise", "--quiet"]) == 0
     printed = capsys.readouterr()
@@ -52,6 +53,7 @@ def test_pairs_are_predicted_and_measured(run: Path, capsys: pytest.CaptureFixtu
     assert len((run / "r.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.long
 def test_what_is_done_outlives_a_disk_that_cannot_take_the_result(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +88,7 @@ def test_json_names_what_was_done(run: Path, capsys: pytest.CaptureFixture[str])
     assert set(figures) == {"detection", "search", "protocol", "gallery_size", "pairs"}
 
 
+@pytest.mark.long
 def test_a_pair_wise_system_says_what_is_to_be_chosen(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +102,7 @@ def test_a_pair_wise_system_says_what_is_to_be_chosen(
     assert "pairs" not in json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
+@pytest.mark.long
 def test_a_plain_system_may_be_compared_pair_by_pair(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +144,7 @@ def test_a_run_without_pairs_says_how_to_make_them(
     assert f"make it with: fdps predict {run} --pairwise" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_an_archive_is_indexed_by_the_network_without_a_query(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

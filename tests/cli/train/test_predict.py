@@ -31,6 +31,7 @@ def run(tmp_path: Path) -> Path:
     return run
 
 
+@pytest.mark.long
 def test_a_run_folder_is_all_it_needs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(run), "--quiet"]) == 0
     printed = capsys.readouterr()
@@ -41,6 +42,7 @@ def test_a_run_folder_is_all_it_needs(run: Path, capsys: pytest.CaptureFixture[s
     assert printed.err == ""
 
 
+@pytest.mark.long
 def test_weights_alone_need_to_be_told_the_data(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +72,7 @@ def test_nothing_is_written_without_weights(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_an_interrupted_training_is_named_with_the_way_on(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +108,7 @@ def test_ground_truth_boxes(run: Path) -> None:
     assert (found.scores == 1).all()
 
 
+@pytest.mark.long
 def test_an_oracle_knows_who_is_who(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "oracle.safetensors"
     assert main(["predict", str(run), "--quiet", "--oracle-reid", "-o", str(file)]) == 0

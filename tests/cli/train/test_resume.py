@@ -66,6 +66,7 @@ def run(stopped: Path, tmp_path: Path) -> Path:
 # --- the folder knows all that is needed
 
 
+@pytest.mark.long
 def test_it_goes_on_and_ends_as_if_it_had_never_stopped(
     run: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +90,7 @@ def test_it_goes_on_and_ends_as_if_it_had_never_stopped(
         assert record["grad_trunk"] == expected["grad_trunk"]  # a mean over both sessions
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("has_data_of_its_own", [False, True])
 def test_relative_folders_of_data_start_where_the_run_did(
     has_data_of_its_own: bool,
@@ -129,6 +131,7 @@ def test_without_a_word_on_where_it_started_they_start_here(
     assert "no data at data" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_project_that_was_moved_as_a_whole_is_no_matter(
     run: Path, whole: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +143,7 @@ def test_a_project_that_was_moved_as_a_whole_is_no_matter(
     assert load_recipe(run / "recipe.toml").data.train[0].root == "data"
 
 
+@pytest.mark.long
 def test_data_that_have_moved_can_be_named(
     run: Path, whole: Path, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +157,7 @@ def test_data_that_have_moved_can_be_named(
     assert load_recipe(run / "recipe.toml").data.train[0].root == str(moved)
 
 
+@pytest.mark.long
 def test_weights_of_the_backbone_are_needed_once(project: Path, tmp_path: Path) -> None:
     weights = tmp_path / "backbone.safetensors"
     save_file(mobilenet_v2(weights=None).state_dict(), weights)
@@ -166,6 +171,7 @@ def test_weights_of_the_backbone_are_needed_once(project: Path, tmp_path: Path) 
     assert_same_end(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.long
 def test_a_run_without_a_checkpoint_begins(run: Path, whole: Path) -> None:
     shutil.rmtree(run / "ckpt")
     assert main(["resume", str(run), "--quiet"]) == 0
@@ -173,6 +179,7 @@ def test_a_run_without_a_checkpoint_begins(run: Path, whole: Path) -> None:
     assert [record["step"] for record in read_lines(run / "log.jsonl")] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.long
 def test_a_finished_run_has_nothing_left_to_do(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +198,7 @@ def test_a_finished_run_has_nothing_left_to_do(
     assert "<title>run: finished</title>" in after["index.html"].decode()
 
 
+@pytest.mark.long
 def test_json_is_one_object_and_quiet_is_quiet(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -203,6 +211,7 @@ def test_json_is_one_object_and_quiet_is_quiet(
 # --- what may change, and what may not
 
 
+@pytest.mark.long
 def test_how_it_is_computed_may_change(
     run: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,6 +225,7 @@ def test_how_it_is_computed_may_change(
     assert load_recipe(run / "recipe.toml").train.workers == 2
 
 
+@pytest.mark.long
 def test_what_moves_the_last_bits_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changed = ["--set", "train.accumulate=2", "--set", "train.channels_last=false"]
     assert main(["resume", str(run), *changed]) == 0
@@ -289,6 +299,7 @@ def test_a_run_of_an_older_version_is_refused(
 # --- damage
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_is_named_and_passed_over(
     run: Path,
     whole: Path,
@@ -331,6 +342,7 @@ def without_events(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if "tensorboard" not in name}
 
 
+@pytest.mark.long
 def test_while_one_trains_another_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
@@ -351,6 +363,7 @@ def test_while_one_trains_another_is_refused(run: Path, monkeypatch: pytest.Monk
     assert is_untouched
 
 
+@pytest.mark.long
 def test_a_stopped_run_is_stopped_again(
     run: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def page_of(run: Path) -> str:
 # --- the page says where the run stands
 
 
+@pytest.mark.long
 def test_the_page_follows_a_run_to_its_end(recipe: Path, tmp_path: Path) -> None:
     run, pages = tmp_path / "run", []
     with redirect_stderr(CallAt(4, lambda: pages.append(page_of(run)))):
@@ -42,6 +43,7 @@ def test_the_page_follows_a_run_to_its_end(recipe: Path, tmp_path: Path) -> None
     assert "6 of 6" in after
 
 
+@pytest.mark.long
 def test_the_page_says_stopped_until_the_run_goes_on(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     interrupt(recipe, run, at=2)
@@ -52,6 +54,7 @@ def test_the_page_says_stopped_until_the_run_goes_on(recipe: Path, tmp_path: Pat
     assert "<title>run: finished</title>" in page_of(run)
 
 
+@pytest.mark.long
 def test_the_page_says_stopped_after_an_error(tmp_path: Path) -> None:
     write_scenes(tmp_path / "data")
     picture = tmp_path / "data" / "images" / "0003.jpg"
@@ -61,6 +64,7 @@ def test_the_page_says_stopped_after_an_error(tmp_path: Path) -> None:
     assert "<title>run: stopped</title>" in page_of(tmp_path / "run")
 
 
+@pytest.mark.long
 def test_quiet_is_quiet_on_the_stream_alone(recipe: Path, tmp_path: Path) -> None:
     assert train(recipe, tmp_path / "run", "--set", "train.epochs=1", "--quiet") == 0
     assert "3 of 3" in page_of(tmp_path / "run")
@@ -81,6 +85,7 @@ def test_an_error_before_the_start_leaves_no_page(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_a_refused_run_keeps_its_page(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     interrupt(recipe, run, at=1)
@@ -114,6 +119,7 @@ def test_who_was_never_told_to_begin_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_all_values_become_scalars_over_all_sessions(recipe: Path, tmp_path: Path) -> None:
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = tmp_path / "run"
@@ -129,6 +135,7 @@ def test_all_values_become_scalars_over_all_sessions(recipe: Path, tmp_path: Pat
 # --- what is drawn after every epoch
 
 
+@pytest.mark.long
 def test_a_sheet_is_drawn_after_every_epoch(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert train(recipe, run, "--quiet") == 0

@@ -120,6 +120,7 @@ def swept(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_every_combination_is_a_run_of_its_own(swept: Path, recipe: Path, tmp_path: Path) -> None:
     assert {path.name for path in swept.iterdir()} == {*NAMES, "sweep.json", "cache"}
     for name, loss in zip(NAMES, ("oim", "boim"), strict=True):
@@ -138,6 +139,7 @@ def test_what_the_runs_reached_is_kept(swept: Path) -> None:
         assert all(0 <= record[figure] <= 1 for figure in ("recall", "ap", "mAP", "top1"))
 
 
+@pytest.mark.long
 def test_a_table_says_which_is_best(
     swept: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +162,7 @@ def test_a_table_says_which_is_best(
     assert out.splitlines()[-1] == f"Table   {swept / 'sweep.json'}"
 
 
+@pytest.mark.long
 def test_json_is_one_object_and_quiet_is_quiet(
     swept: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +172,7 @@ def test_json_is_one_object_and_quiet_is_quiet(
     assert err == ""
 
 
+@pytest.mark.long
 def test_an_interrupted_sweep_goes_on_where_it_was(
     recipe: Path, swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +213,7 @@ class _InSecondRun(SignalAt):
         return super().write(text)
 
 
+@pytest.mark.long
 def test_validation_scenes_come_before_test_scenes(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from fdps.config import load_recipe, to_toml
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.mark.long
 def test_it_says_what_it_does_and_ends_with_the_weights_and_the_next_command(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -31,6 +32,7 @@ def test_it_says_what_it_does_and_ends_with_the_weights_and_the_next_command(
     assert len(row) == len(head)  # columns stand below their names
 
 
+@pytest.mark.long
 def test_the_run_folder_is_complete(recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     run = tmp_path / "run"
@@ -46,6 +48,7 @@ def test_the_run_folder_is_complete(recipe: Path, tmp_path: Path) -> None:
     assert json.loads((run / "environment.json").read_text())["folder"] == str(Path.cwd())
 
 
+@pytest.mark.long
 def test_json_is_one_object_and_quiet_is_quiet(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,6 +60,7 @@ def test_json_is_one_object_and_quiet_is_quiet(
     assert err == ""
 
 
+@pytest.mark.long
 def test_the_run_folder_has_the_name_of_the_recipe(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +69,7 @@ def test_the_run_folder_has_the_name_of_the_recipe(
     assert (tmp_path / "runs" / "train" / "tiny" / "weights.safetensors").is_file()
 
 
+@pytest.mark.long
 def test_folder_and_backbone_can_be_given(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(to_toml(tiny_recipe(Path("elsewhere"), epochs=1)))
     data = recipe.parent / "data"
@@ -122,6 +127,7 @@ def test_scenes_without_labelled_people(tmp_path: Path, capsys: pytest.CaptureFi
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_damaged_picture_is_named(
     workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -135,6 +141,7 @@ def test_a_damaged_picture_is_named(
     assert last.startswith(f"error: {picture} cannot be decoded: ")
 
 
+@pytest.mark.long
 def test_divergence_ends_with_a_clear_word(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +156,7 @@ def test_divergence_ends_with_a_clear_word(
     assert not (run / "weights.safetensors").exists()
 
 
+@pytest.mark.long
 def test_a_run_of_another_recipe_is_not_continued(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +170,7 @@ def test_a_run_of_another_recipe_is_not_continued(
     assert read_all(run) == before
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_after_a_step_and_the_same_command_continues(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -136,6 +136,7 @@ def test_the_figures_are_those_of_the_weights(whole: Path, folder: Path) -> None
     assert search_figures(load(whole), scenes) == {figure: best[figure] for figure in FIGURES}
 
 
+@pytest.mark.long
 def test_looking_changes_nothing_that_is_learnt(whole: Path, folder: Path) -> None:
     unseen = folder / "unseen"
     off = ["--set", "train.validate_every=0", "--quiet"]
@@ -150,6 +151,7 @@ def test_looking_changes_nothing_that_is_learnt(whole: Path, folder: Path) -> No
 # --- stopped and continued
 
 
+@pytest.mark.long
 def test_an_epoch_that_was_not_searched_before_the_stop_is_searched_after_it(
     whole: Path, folder: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +169,7 @@ def test_an_epoch_that_was_not_searched_before_the_stop_is_searched_after_it(
     assert ours == theirs
 
 
+@pytest.mark.long
 def test_an_epoch_is_written_down_once_though_its_checkpoint_was_lost(
     whole: Path, folder: Path, tmp_path: Path
 ) -> None:
@@ -208,6 +211,7 @@ def test_patience_ends_a_run_early(patient: Path) -> None:
     assert "9 of 9" in page
 
 
+@pytest.mark.long
 def test_a_run_out_of_patience_has_nothing_left_to_do(
     patient: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +230,7 @@ def test_a_run_out_of_patience_has_nothing_left_to_do(
         assert "<title>patient: finished</title>" in (patient / "index.html").read_text()
 
 
+@pytest.mark.long
 def test_patience_outlasts_a_stop(patient: Path, folder: Path, tmp_path: Path) -> None:
     interrupt(folder / "patient.toml", tmp_path / "run", at=7)  # one validation before the last
     assert main(["resume", str(tmp_path / "run"), "--quiet"]) == 0
@@ -236,6 +241,7 @@ def test_patience_outlasts_a_stop(patient: Path, folder: Path, tmp_path: Path) -
 # --- when it is due, and when it cannot be
 
 
+@pytest.mark.long
 def test_without_a_validation_that_was_due_the_weights_are_the_last(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -248,6 +254,7 @@ def test_without_a_validation_that_was_due_the_weights_are_the_last(
     assert [k for k, v in weights.items() if not v.equal(model.get(f"model/{k}", v))] == []
 
 
+@pytest.mark.long
 def test_scenes_without_queries_are_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,6 +298,7 @@ def test_the_mean_is_what_is_searched_and_kept(averaged: Path, folder: Path) -> 
     assert search_figures(load(averaged), scenes) == {figure: best[figure] for figure in FIGURES}
 
 
+@pytest.mark.long
 def test_a_run_with_a_mean_ends_as_if_it_had_never_stopped(
     averaged: Path, folder: Path, tmp_path: Path
 ) -> None:

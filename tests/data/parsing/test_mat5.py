@@ -133,6 +133,7 @@ def test_every_cut_is_an_error_or_a_missing_variable(compress: bool) -> None:
 PLAIN = written(CONTENT)
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(
     places=st.lists(st.integers(124, len(PLAIN) - 1), min_size=1, max_size=4),

@@ -27,6 +27,7 @@ def test_a_turned_rectangle_is_held_by_its_box(
     assert box == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.long
 @given(rx=sides, ry=sides, degrees=angles)
 def test_a_turned_ellipse_is_held_by_its_box(rx: float, ry: float, degrees: float) -> None:
     outline = [

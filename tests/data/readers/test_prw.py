@@ -227,6 +227,7 @@ def test_frame_that_is_no_picture(root: Path) -> None:
         prw.read(root, "train")
 
 
+@pytest.mark.long
 def test_real_frames(shared_data: Path) -> None:
     train, test = (prw.read(shared_data / "prw_c6", split) for split in ("train", "test"))
     assert (len(train), train.n_boxes, train.person_ids) == (747, 1472, list(range(140)))

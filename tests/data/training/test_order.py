@@ -98,6 +98,7 @@ def test_batches_are_full_but_for_the_last(
     assert all(type(row) is int for batch in found for row in batch)
 
 
+@pytest.mark.long
 @given(made=sets(), sampling=st.sampled_from(ALL), batch_size=st.integers(1, 9))
 def test_grouping_and_batch_size_change_who_comes_together_not_who_comes(
     made: Made, sampling: str, batch_size: int
@@ -221,6 +222,7 @@ def test_all_scenes_of_an_identity_come_before_any_comes_again() -> None:
     assert len(orders) > 1
 
 
+@pytest.mark.long
 @given(made=sets(), epoch=st.integers(0, 3))
 def test_every_turn_takes_a_scene_that_somebody_has_seen_least(made: Made, epoch: int) -> None:
     facts = SceneFacts(*made[:2])
@@ -269,6 +271,7 @@ def test_with_more_identities_than_scenes_everybody_is_met_in_some_epoch() -> No
     assert {order[0] for order in found} == {0, 1}
 
 
+@pytest.mark.long
 def test_on_real_frames_an_epoch_draws_three_quarters_of_the_scenes(shared_data: Path) -> None:
     facts = SceneFacts.of(load_scenes("prw", shared_data / "prw_c6", "train"), with_aspects=False)
     shown = Counter(chain.from_iterable(facts.person_ids))
@@ -345,6 +348,7 @@ def test_turns_of_a_hard_identity_are_spread_over_the_epoch() -> None:
         assert {third[1], third[2]} <= {4, 5, 6}
 
 
+@pytest.mark.long
 @given(made=sets(), epoch=st.integers(0, 3), grouped=st.booleans())
 def test_limit_without_hardness_hard_is_identity(made: Made, epoch: int, grouped: bool) -> None:
     facts = SceneFacts(*made[:2])

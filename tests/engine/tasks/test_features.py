@@ -59,6 +59,7 @@ def assert_same(one: Path, other: Path) -> None:
     assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
 
 
+@pytest.mark.long
 def test_the_second_run_looks_at_no_picture_and_ends_with_the_same_bits(
     scenes: SceneSet, detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +70,7 @@ def test_the_second_run_looks_at_no_picture_and_ends_with_the_same_bits(
     assert_same(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.long
 def test_features_come_out_the_same_however_they_were_begun(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -80,6 +82,7 @@ def test_features_come_out_the_same_however_they_were_begun(
     assert_same(tmp_path / "whole" / "run", tmp_path / "parts" / "run")
 
 
+@pytest.mark.long
 def test_annotated_people_are_kept_whether_or_not_detections_are_learnt_from(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -101,6 +104,7 @@ def test_annotated_people_are_kept_whether_or_not_detections_are_learnt_from(
         assert np.abs(kept.numpy() - alone).max() < 1e-4
 
 
+@pytest.mark.long
 def test_a_changed_picture_or_box_is_noticed(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +120,7 @@ def test_a_changed_picture_or_box_is_noticed(
     assert len(kept_files(tmp_path)) == len(scenes) + 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "change", [{"crop_size": (96, 32)}, {"pooling": "max"}, {"flip": 0.0}, {"seed": 7}]
 )
@@ -127,6 +132,7 @@ def test_other_crops_and_other_weights_are_computed_anew(
     assert len([*tmp_path.glob("cache/features-*")]) == 2
 
 
+@pytest.mark.long
 def test_a_cache_of_other_weights_is_refused_by_name(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -141,6 +147,7 @@ def test_a_cache_of_other_weights_is_refused_by_name(
     assert str(ours) in str(caught.value)
 
 
+@pytest.mark.long
 def test_the_head_learns_and_the_backbone_stays(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -156,6 +163,7 @@ def test_the_head_learns_and_the_backbone_stays(
     assert not torch.equal(weights[head], begun[head])
 
 
+@pytest.mark.long
 def test_what_was_learnt_on_features_embeds_pictures(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -170,6 +178,7 @@ def test_what_was_learnt_on_features_embeds_pictures(
     assert np.abs(net.embed(kept[:, 0]).numpy() - rows).max() < 1e-5
 
 
+@pytest.mark.long
 def test_a_stopped_run_ends_as_one_that_never_stopped(
     scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -195,6 +204,7 @@ def card(shared_data: Path, tmp_path: Path) -> Path:
     return write_card(tmp_path / "base.toml", shared_data / "models")
 
 
+@pytest.mark.long
 def test_a_head_on_a_re_id_file_is_a_whole_model(
     card: Path, scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:
@@ -213,6 +223,7 @@ def test_a_head_on_a_re_id_file_is_a_whole_model(
         load(run)
 
 
+@pytest.mark.long
 def test_a_head_on_a_network_of_another_length_is_refused(
     card: Path, scenes: SceneSet, detector: Path, tmp_path: Path
 ) -> None:

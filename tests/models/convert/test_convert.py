@@ -147,6 +147,7 @@ def test_raises_glcnet_by_its_name_and_says_what_is_missing(tmp_path: Path, name
     assert not (tmp_path / "w.safetensors").exists()
 
 
+@pytest.mark.long
 def test_an_unknown_tensor_is_named_and_left(tmp_path: Path) -> None:
     state = public_tensors("NAE", used_network("NAE")) | {"extra.weight": torch.zeros(2)}
     path = saved(tmp_path / "p.pth", {f"module.{name}": value for name, value in state.items()})
@@ -192,6 +193,7 @@ HOSTILE: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_files_are_refused_and_nothing_runs(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "p.pth"
@@ -203,6 +205,7 @@ def test_hostile_files_are_refused_and_nothing_runs(kind: str, tmp_path: Path) -
     assert not (tmp_path / "w.safetensors").exists()
 
 
+@pytest.mark.long
 def test_tensors_that_share_a_storage_become_tensors_of_their_own(tmp_path: Path) -> None:
     from fdps.models.convert.reader import read_tensors
 

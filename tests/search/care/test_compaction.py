@@ -63,6 +63,7 @@ def test_too_little_room_is_told_before_anything_is_done(
     assert (folder / "index.sqlite").read_bytes() == before
 
 
+@pytest.mark.long
 def test_it_waits_for_no_writer(folder: Path) -> None:
     held, hold = pipe()
     with running(hold_the_lock, folder, hold), SqliteStore(folder) as store:

@@ -138,6 +138,7 @@ def places(index: Index) -> set[tuple[object, ...]]:
     return {(hit.scene, *hit.box.tolist()) for hit in hits}
 
 
+@pytest.mark.long
 def test_the_forgotten_do_not_come_back_with_the_same_content(index: Index, photos: Path) -> None:
     before = places(index)
     (gone, *_), *_ = index.store.search(np.eye(1, 6, dtype=np.float32), top=1)

@@ -183,6 +183,7 @@ def answer(folder: Path, *, is_noted: bool) -> tuple[object, ...] | None:
         return None
 
 
+@pytest.mark.long
 def test_flipped_bits_are_found_or_do_no_harm(folder: Path) -> None:
     before = what_it_says(folder)
     content = (folder / "index.sqlite").read_bytes()

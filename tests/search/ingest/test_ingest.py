@@ -48,6 +48,7 @@ def skipped_file(index_folder: Path) -> dict[str, str]:
         return {Path(row["file"]).name: row["reason"] for row in csv.DictReader(file)}
 
 
+@pytest.mark.long
 def test_the_archive_holds_what_the_embedder_finds(index: Index, photos: Path) -> None:
     embedder, n_people = ColourEmbedder(), 0
     summary = index.add(photos)
@@ -76,6 +77,7 @@ def test_the_same_call_again_changes_nothing(index: Index, photos: Path) -> None
     assert contents(index) == before
 
 
+@pytest.mark.long
 def test_only_new_pictures_are_looked_at(index: Index, photos: Path) -> None:
     index.add(find_pictures(photos / "00*.png"))
     summary = index.add(photos)
@@ -115,6 +117,7 @@ def test_files_that_are_not_indexed_are_named(index: Index, photos: Path, tmp_pa
     assert skipped_file(tmp_path / "event.fdps") == reasons
 
 
+@pytest.mark.long
 def test_the_list_of_skipped_files_follows_the_files(
     index: Index, photos: Path, tmp_path: Path
 ) -> None:
@@ -139,6 +142,7 @@ def test_the_same_content_is_indexed_once(index: Index, photos: Path, tmp_path: 
     assert index.n_scenes == N_PHOTOS
 
 
+@pytest.mark.long
 def test_a_changed_file_replaces_its_scene(index: Index, photos: Path) -> None:
     index.add(photos)
     write_photos(photos.parent / "new", 1, seed=5)
@@ -164,6 +168,7 @@ def test_pictures_of_one_name_are_told_apart(index: Index, tmp_path: Path) -> No
     assert index.add([tmp_path / "a/photos", tmp_path / "b/photos"]).n_known == 2
 
 
+@pytest.mark.long
 def test_removed_scenes_come_back_and_removed_people_do_not(index: Index, photos: Path) -> None:
     index.add(photos)
     n_people = len(index)
@@ -244,6 +249,7 @@ def test_an_interruption_keeps_what_was_added(index: Index, photos: Path, tmp_pa
     assert index.add(photos).n_added == N_PHOTOS - 5
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_it_continues_where_it_was(tmp_path: Path) -> None:
     photos, folder = tmp_path / "photos", tmp_path / "event.fdps"
     write_photos(photos, 40)
@@ -276,6 +282,7 @@ def test_killed_at_any_moment_it_continues_where_it_was(tmp_path: Path) -> None:
         assert contents(index) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch", [2, 3, 64])
 def test_looking_at_several_frames_together_changes_nothing(tmp_path: Path, batch: int) -> None:
     write_photos(tmp_path / "in/a", 5)
@@ -329,6 +336,7 @@ def test_an_archive_holds_to_its_least_score(tmp_path: Path, photos: Path) -> No
         assert index.add(photos).n_added == N_PHOTOS - 1
 
 
+@pytest.mark.long
 def test_an_archive_from_before_takes_any_least_score(index: Index, photos: Path) -> None:
     index.add(photos / "000.png")  # by an embedder that does not tell it
     with Index.open(index.folder or "", Choosy(0.3)) as other:

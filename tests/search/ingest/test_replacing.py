@@ -50,6 +50,7 @@ def is_whole(index: Index) -> bool:
     return not verify(index.folder).faults
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("size", [0, 300, 0.5])
 def test_a_damaged_video_takes_nothing_away(
@@ -68,6 +69,7 @@ def test_a_damaged_video_takes_nothing_away(
         assert contents(index) == before
 
 
+@pytest.mark.long
 def test_a_damaged_picture_takes_nothing_away(index: Index, photos: Path) -> None:
     index.add(photos)
     before = contents(index)
@@ -95,6 +97,7 @@ class FailsAt(ColourEmbedder):
         return super().detect(image)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_frames", [0, 2, 3, 5])
 @pytest.mark.parametrize("again", [False, True])
 def test_every_scene_is_old_or_new_wherever_it_stops(
@@ -127,6 +130,7 @@ def test_every_scene_is_old_or_new_wherever_it_stops(
         assert set(there) == set(old)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["delete", "insert 1", "insert 2", "commit"])
 def test_a_full_disk_at_any_step_keeps_all(
     index: Index, clip: Path, step: str, monkeypatch: pytest.MonkeyPatch
@@ -151,6 +155,7 @@ def test_a_full_disk_at_any_step_keeps_all(
     assert contents(index) == before
 
 
+@pytest.mark.long
 def test_a_picture_that_became_a_video_is_kept_and_named(index: Index, photos: Path) -> None:
     path = photos / "000.png"
     index.add(path)
@@ -161,6 +166,7 @@ def test_a_picture_that_became_a_video_is_kept_and_named(index: Index, photos: P
     assert contents(index) == before
 
 
+@pytest.mark.long
 def test_scenes_follow_a_folder_that_was_renamed(index: Index, photos: Path, clip: Path) -> None:
     index.add(photos, every="0.5s", camera="gate")
     before = contents(index)
@@ -195,6 +201,7 @@ def test_a_copy_is_the_same_content(index: Index, photos: Path) -> None:
     assert contents(index) == before
 
 
+@pytest.mark.long
 def test_files_that_changed_names_with_each_other(index: Index, photos: Path) -> None:
     index.add(photos)
     (photos / "000.png").rename(photos / "x")
@@ -217,6 +224,7 @@ def test_a_file_moves_onto_another(index: Index, photos: Path) -> None:
     assert (summary.n_moved, summary.n_known, index.n_scenes) == (1, 1, 2)
 
 
+@pytest.mark.long
 def test_names_at_the_new_place_stay_unique(index: Index, photos: Path) -> None:
     index.add(photos / "000.png")
     other = photos.parent / "disk/in"

@@ -78,6 +78,7 @@ def test_every_sampled_frame_is_a_scene(index: Index, clip: Path) -> None:
     assert index.search(query, source="*.jpg") == []
 
 
+@pytest.mark.long
 def test_a_video_is_known_by_its_content_and_by_how_it_was_sampled(
     index: Index, clip: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_video_is_known_by_its_content_and_by_how_it_was_sampled(
     assert index.n_scenes == 6
 
 
+@pytest.mark.long
 def test_a_changed_video_replaces_all_its_frames(index: Index, clip: Path) -> None:
     index.add(clip, every="0.5s")
     write_video(clip, people_frames(8, seed=5))
@@ -119,6 +121,7 @@ def test_all_looks_again(index: Index, clip: Path, tmp_path: Path) -> None:
     assert scene.camera == "hall"
 
 
+@pytest.mark.long
 def test_a_removed_frame_comes_back(index: Index, clip: Path) -> None:
     index.add(clip, every="1s")
     index.remove(scenes=[scenes(index)[1]])
@@ -126,6 +129,7 @@ def test_a_removed_frame_comes_back(index: Index, clip: Path) -> None:
     assert index.n_scenes == 3
 
 
+@pytest.mark.long
 def test_a_torn_video_gives_what_can_be_read_and_is_named(index: Index, tmp_path: Path) -> None:
     whole = write_video(
         tmp_path / "in/clip.mp4", people_frames(60), options={"movflags": "+faststart"}
@@ -225,6 +229,7 @@ def test_a_pipe_is_named_and_not_waited_for(index: Index, tmp_path: Path) -> Non
     assert summary.n_added == 1
 
 
+@pytest.mark.long
 def test_several_decoders_give_the_same_archive(tmp_path: Path) -> None:
     write_photos(tmp_path / "in", 10)
     for number in range(2):
@@ -245,6 +250,7 @@ def test_there_is_at_least_one_decoder(index: Index, clip: Path) -> None:
         index.add(clip, workers=0)
 
 
+@pytest.mark.long
 def test_killed_in_a_video_it_continues_at_the_frame(tmp_path: Path) -> None:
     folder, videos = tmp_path / "event.fdps", tmp_path / "in"
     for number in range(2):

@@ -216,6 +216,7 @@ def test_a_killed_writer_leaves_whole_scenes_and_no_lock(archive: Archive) -> No
     assert verify(store.where).faults == ()
 
 
+@pytest.mark.long
 def test_a_killed_server_loses_nothing_that_was_committed() -> None:
     with postgres_server() as server:
         where, store = Place(server.url()).create()
@@ -312,6 +313,7 @@ def test_a_process_holds_no_more_than_it_may(
     assert len(store.search_appearances(QUERIES[:1], top=3)[0]) == 3
 
 
+@pytest.mark.long
 def test_searches_see_one_state_while_another_writes(archive: Archive) -> None:
     store, stop = archive.open(), threading.Event()
 
@@ -335,6 +337,7 @@ def test_searches_see_one_state_while_another_writes(archive: Archive) -> None:
     assert len(set(sizes)) > 2, "the reader never met the writer at work"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dim", [DIM, 256])  # short vectors would stand in the statistics as well
 def test_no_byte_of_the_forgotten_is_in_any_file_of_the_server(
     postgres: PostgresServer, dim: int
@@ -360,6 +363,7 @@ def test_no_byte_of_the_forgotten_is_in_any_file_of_the_server(
         assert postgres.files_with(gone) == []
 
 
+@pytest.mark.long
 def test_what_the_server_still_keeps_is_told(
     store: PostgresStore, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

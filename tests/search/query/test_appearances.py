@@ -246,6 +246,7 @@ def intervals(index: Index) -> list[tuple[str, float | None, float | None, int]]
 WALKS = [("0.mp4", 0.0, 1.5, 4), ("0.mp4", 0.0, 11.5, 24), ("0.mp4", 8.0, 11.5, 8)]
 
 
+@pytest.mark.long
 def test_people_of_a_video_are_linked_when_it_is_finished(index: Index, tmp_path: Path) -> None:
     write_walks(tmp_path / "in")
     index.add(tmp_path / "in", time_from="name:%Y", camera="gate")
@@ -255,6 +256,7 @@ def test_people_of_a_video_are_linked_when_it_is_finished(index: Index, tmp_path
         assert appearance.items == tuple(sorted(appearance.items))
 
 
+@pytest.mark.long
 def test_people_of_two_videos_are_never_linked(index: Index, tmp_path: Path) -> None:
     write_walks(tmp_path / "in", 2)
     index.add(tmp_path / "in")
@@ -263,6 +265,7 @@ def test_people_of_two_videos_are_never_linked(index: Index, tmp_path: Path) -> 
         assert appearance.first.path == appearance.last.path
 
 
+@pytest.mark.long
 def test_the_track_of_somebody_is_a_query(index: Index, tmp_path: Path) -> None:
     write_walks(tmp_path / "in")
     write_photos(tmp_path / "in", 1)
@@ -290,6 +293,7 @@ def test_the_track_of_somebody_is_a_query(index: Index, tmp_path: Path) -> None:
         index.search_appearances(track, 0)
 
 
+@pytest.mark.long
 def test_others_are_looked_away_from(index: Index, tmp_path: Path) -> None:
     write_walks(tmp_path / "in")
     index.add(tmp_path / "in")
@@ -304,6 +308,7 @@ def test_others_are_looked_away_from(index: Index, tmp_path: Path) -> None:
     assert away.similarity == pytest.approx(float(mean @ (like - 0.5 * unlike)), abs=1e-6)
 
 
+@pytest.mark.long
 def test_more_frames_link_the_video_anew(index: Index, tmp_path: Path) -> None:
     write_walks(tmp_path / "in")
     index.add(tmp_path / "in", every="10s")  # too far apart to link
@@ -319,6 +324,7 @@ def test_more_frames_link_the_video_anew(index: Index, tmp_path: Path) -> None:
     assert len(found_in(index)) == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "where", ["in the transaction that links", "between linking and finishing"]
 )
@@ -352,6 +358,7 @@ def listed(found: list[Appearance]) -> list[tuple[object, ...]]:
     return [(a.similarity, a.items, a.first, a.last, a.best.item) for a in found]
 
 
+@pytest.mark.long
 def test_a_torn_video_is_linked_as_far_as_it_goes(index: Index, tmp_path: Path) -> None:
     walk = walking_frames(60, {0: lambda n: n})
     path = write_video(tmp_path / "in/clip.mp4", walk, options={"movflags": "+faststart"})
@@ -374,6 +381,7 @@ def test_a_person_of_a_picture_is_an_appearance(index: Index, tmp_path: Path) ->
     assert len(found_in(index, min_similarity=least)) == 4
 
 
+@pytest.mark.long
 def test_nothing_of_an_erased_member_stays(index: Index, tmp_path: Path) -> None:
     write_walks(tmp_path / "in")
     index.add(tmp_path / "in")

@@ -23,6 +23,7 @@ def in_blocks(rows: np.ndarray, n_per_block: int) -> list[np.ndarray]:
     return [rows[start : start + n_per_block] for start in range(0, len(rows), n_per_block)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_per_block", [1, 7, 64, 500])
 @pytest.mark.parametrize("dim", [1, 6, 256])
 @pytest.mark.parametrize("top", [1, 10, 499, 500, 1000])
@@ -100,6 +101,7 @@ def test_nobody_to_find(n: int, allowed: np.ndarray | None) -> None:
     assert (len(best.rows), len(best.similarities)) == (0, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_per_block", [7, 500])
 def test_counting_beside_the_search_changes_neither(n_per_block: int) -> None:
     rng = np.random.default_rng(2)

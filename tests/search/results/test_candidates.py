@@ -118,6 +118,7 @@ def test_pictures_of_scenes_are_those_that_were_indexed(folder: Path) -> None:
     np.testing.assert_array_equal(pictures[photo.name], read_picture(Path(photo.path)))
 
 
+@pytest.mark.long
 def test_files_that_changed_or_are_gone_give_no_picture(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 3)
     with Index.create(tmp_path / "a.fdps", ColourEmbedder()) as index:

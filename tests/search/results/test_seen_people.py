@@ -149,6 +149,7 @@ def test_it_is_noted_in_the_audit(tmp_path: Path) -> None:
     assert f'"items": [{seen.people[0].key.item}]' in entry.details
 
 
+@pytest.mark.long
 def test_a_walk_through_a_video_is_one_appearance(tmp_path: Path) -> None:
     walks = {
         0: lambda n: 5 + 8 * n if n < 12 else (5 + 8 * (n - 25) if n >= 25 else None),

@@ -124,6 +124,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
+@pytest.mark.long
 @given(st.text())
 def test_a_harmless_cell_is_the_text_or_has_an_apostrophe(text: str) -> None:
     assert harmless(text) in (text, f"'{text}")
@@ -156,6 +157,7 @@ def test_coco_holds_the_confirmed(index: Index, tmp_path: Path) -> None:
         assert names[one["image_id"]] == index.person(one["item"]).scene
 
 
+@pytest.mark.long
 def test_mot_is_of_one_video(tmp_path: Path) -> None:
     write_video(tmp_path / "clip.mp4", people_frames(6), keyframe_every=3)
     with Index.create(tmp_path / "a.fdps", ColourEmbedder()) as index:
@@ -181,6 +183,7 @@ def overlaps(box: np.ndarray, other: np.ndarray) -> bool:
     return bool(right > left and bottom > top)
 
 
+@pytest.mark.long
 def test_in_the_pictures_of_a_zip_nobody_else_can_be_told(
     index: Index, photos: Path, tmp_path: Path
 ) -> None:

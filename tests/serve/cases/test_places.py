@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,7 @@ def test_everybody_is_found_where_they_were(people: np.ndarray) -> None:
     assert assigned(apart, apart) == list(range(len(apart)))
 
 
+@pytest.mark.long
 def test_after_indexing_anew_everybody_has_another_number_and_the_old_place(
     tmp_path: Path,
 ) -> None:

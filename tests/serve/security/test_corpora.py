@@ -47,6 +47,7 @@ def test_no_foreign_page_changes_anything(stranger: TestClient) -> None:
     stranger.cookies.clear()
 
 
+@pytest.mark.long
 def test_no_guessed_token_opens(photos_archive: Path) -> None:
     with served(photos_archive, token=RIGHT) as client:
         for number, guess in enumerate(TOKENS):

@@ -165,6 +165,7 @@ def test_a_service_with_users_has_no_start_token(with_users: TestClient) -> None
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["anna", "nobody"])
 def test_who_guesses_passwords_has_to_wait_even_with_the_right_one(
     photos_archive: Path, users: Path, name: str
@@ -175,6 +176,7 @@ def test_who_guesses_passwords_has_to_wait_even_with_the_right_one(
         assert log_in(client, name, f"{PASSWORD} {name}") == 429
 
 
+@pytest.mark.long
 def test_a_user_who_is_taken_out_of_the_file_is_out_at_once(
     photos_archive: Path, tmp_path: Path
 ) -> None:

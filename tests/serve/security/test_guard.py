@@ -49,6 +49,7 @@ UNSAFE = [("POST", "/api/v1/search"), ("POST", "/api/v1/queries"), ("DELETE", "/
 UNSAFE += [("POST", "/logout"), ("PUT", "/api/v1/anything"), ("PATCH", "/api/v1/anything")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("method", "path"), UNSAFE)
 @pytest.mark.parametrize("headers", [*CROSS, {}], ids=str)
 def test_no_page_of_another_site_changes_anything_by_a_cookie(

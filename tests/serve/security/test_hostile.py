@@ -129,6 +129,7 @@ def test_there_are_as_many_texts_and_fields_as_promised(schema: dict[str, Any]) 
     assert len(fields_of(schema)) > 50
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", CORPORA)
 def test_every_text_in_one_field_after_the_other(
     attacked: TestClient, schema: dict[str, Any], connections: list[object], kind: str
@@ -150,6 +151,7 @@ def test_every_text_in_many_fields_and_every_field_with_many_texts(
     assert not connections
 
 
+@pytest.mark.long
 def test_no_address_reaches_a_file(attacked: TestClient) -> None:
     starts = itertools.cycle(["/", "/static/", "/api/v1/", "/api/v1/scenes/", "/static/../"])
     sent = 0
@@ -162,6 +164,7 @@ def test_no_address_reaches_a_file(attacked: TestClient) -> None:
     assert sent > 300
 
 
+@pytest.mark.long
 def test_names_in_an_archive_are_data_wherever_they_are_shown(tmp_path: Path) -> None:
     texts = [text for text in dict.fromkeys(scripts()) if text.isprintable()]
     model = ColourEmbedder().model_hash
