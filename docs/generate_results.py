@@ -10,7 +10,8 @@ a figure of the README is not the one of the page that tells how it was measured
     stored/BENCH/NAME.json           its command, commit, machine and hours, and the table itself
 
 ``python docs/generate_results.py reproduced/BENCH NAME...`` stores tables of that folder, whose
-figures.json has to be of the last call. A page takes one in by the line ``<!-- BENCH/NAME -->``.
+figures.json has to be of the last call. A page takes one in between the lines
+``<!-- BENCH/NAME -->`` and ``<!-- end -->``.
 """
 
 import json
