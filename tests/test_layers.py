@@ -76,7 +76,8 @@ ARCHIVE += ["sql", "sqlite", "postgres", "open_store"]
 ARCHIVE += ["ingest", "ray", "results", "care", "index"]
 """The rooms of ``fdps.search``, from the ground up; each may import what stands before it."""
 
-SERVE = ["settings", "problems", "security", "metrics", "readers", "searching", "looking"]
+SERVE = ["settings", "problems", "security", "metrics", "garbage", "opened", "readers"]
+SERVE += ["searching", "looking"]
 SERVE += ["archives", "database", "cases", "jobs", "dependencies", "api", "pages", "app", "server"]
 """The rooms of ``fdps.serve``, from the ground up, likewise."""
 

@@ -1,8 +1,10 @@
 """The OpenAPI description: valid, complete, and true whatever is drawn from it."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -29,6 +31,8 @@ MANY = 320  # operations without parameters have fewer requests that differ
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     archive = write_archive(tmp_path_factory.mktemp("drawn"))  # requests may erase people of it
     with live(archive, Limits()) as port:
+        while httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=60).status_code == 503:
+            time.sleep(0.05)  # that it is not ready yet is no fault
         yield port
 
 

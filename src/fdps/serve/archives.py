@@ -17,7 +17,7 @@ from fdps.search.results.calibration import Calibration
 from fdps.serve.looking.models import LoadModel, Models
 from fdps.serve.problems import not_found, problem
 from fdps.serve.readers import Readers
-from fdps.serve.searching import Answer, Question, Searches, answer
+from fdps.serve.searching.answer import Answer, Question, Searches, answer
 from fdps.structures import Embedder
 from fdps.weights_file import WEIGHTS_FILE
 

@@ -1,6 +1,5 @@
 """Listen on a socket and serve an application there, until a signal ends it."""
 
-import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -10,13 +9,13 @@ from typing import Any
 import uvicorn
 
 from fdps.errors import ResourceError
+from fdps.serve.garbage import look_for_cycles_less_often
 from fdps.serve.security.patience import PatientProtocol
 from fdps.serve.settings import ServeSettings
 
 _BACKLOG = 128
 _HEADER_BYTES = 32_768
 _IDLE_S, _END_S = 5, 10
-_COLLECTIONS = (10_000, 20, 20)  # objects, and younger collections, before each generation
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -80,10 +79,7 @@ def serve(
         ssl_keyfile=str(settings.key) if settings.key else None,
     )
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
-    # Every answer is some thousand objects that go away by themselves. By default they make Python
-    # look for cycles several times per answer, and at times among all that was ever loaded.
-    gc.freeze()
-    gc.set_threshold(*_COLLECTIONS)
+    look_for_cycles_less_often()
     server = _Server(config)
     server.started_by = started
     server.run(sockets=[bound])

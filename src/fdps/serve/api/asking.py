@@ -28,7 +28,7 @@ from fdps.serve.cases.book import CaseBook
 from fdps.serve.dependencies import QueryPictures, Settings, Viewer
 from fdps.serve.looking.queries import Queries
 from fdps.serve.problems import not_found, problem
-from fdps.serve.searching import Answer, Question
+from fdps.serve.searching.answer import Answer, Question
 from fdps.serve.security.users import User
 from fdps.serve.settings import ServeSettings
 

@@ -1,23 +1,14 @@
-"""Searches of many users at once: what waits together is one matrix product.
+"""The search of one user, beside those of others.
 
-Each archive has one thread that holds its matrix of embeddings. Searches that arrive while it is
-busy wait; it then takes all of them, and those with the same filters become one call of
-``store.search``. Every search gets to the last bit what it would get alone, because the rows that
-a product in float32 lets through are compared in float64, each by itself.
-
-Entries of the audit are gathered likewise: one transaction notes all searches that are finished.
-
-Axes in shapes: D embedding dimension, Q queries.
+Each archive has one process that holds its matrix of embeddings. Searches that arrive while it is
+busy wait; it then takes all of them. Entries of the audit are gathered likewise: one transaction
+notes all searches that are finished.
 """
 
 import math
-import queue
-import threading
-from collections import defaultdict
-from collections.abc import Callable, Sequence, Set
-from concurrent.futures import Future
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -35,160 +26,32 @@ from fdps.search.store import (
     Store,
     check_embeddings,
 )
-from fdps.serve.problems import ProblemError, busy
-from fdps.serve.readers import Opened
+from fdps.serve.opened import Opened
+from fdps.serve.problems import ProblemError
+from fdps.serve.searching.calls import N_FINE, Call
+from fdps.serve.searching.gathering import WAIT_S, Gathering
+from fdps.serve.searching.process import SearchProcess
 from fdps.structures import Hit
 
-Asked = TypeVar("Asked")
-Told = TypeVar("Told")
-N_BINS, N_FINE = 40, 200
-"""Bins of a histogram, and those that are counted: bins that nobody is in are left out."""
-_AT_ONCE = 64
-_MOST_WAITING = 128
-_WAIT_S = 300.0  # the first search of a large archive reads all of it
+N_BINS = 40
+"""Bins of a histogram; bins that nobody is in are left out."""
 
 
-class Gathering(Generic[Asked, Told]):
-    """A thread that answers all that waits at one time by one call.
+class _Noting:
+    """Writes entries of the audit, all that came together in one transaction."""
 
-    Args:
-        place: Folder or address of the archive.
-        work: Answers several, given the archive; an answer may be an error to raise.
-        what: Name of what waits, for messages.
-    """
+    def __init__(self, place: str) -> None:
+        self._opened = Opened(place)
 
-    def __init__(
-        self,
-        place: str,
-        work: Callable[[Index, list[Asked]], list[Told | BaseException]],
-        what: str,
-    ) -> None:
-        self._place, self._work, self._what = place, work, what
-        self._waiting: queue.Queue[tuple[Future[Told], Asked] | None] = queue.Queue(_MOST_WAITING)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def ask(self, asked: Asked) -> Told:
-        """Wait for the answer.
-
-        Raises:
-            ProblemError: Too many wait already.
-        """
-        return self.submit(asked).result(_WAIT_S)
-
-    def submit(self, asked: Asked) -> "Future[Told]":
-        """Ask without waiting for the answer.
-
-        Raises:
-            ProblemError: Too many wait already.
-        """
-        future: Future[Told] = Future()
-        try:
-            self._waiting.put_nowait((future, asked))
-        except queue.Full as error:
-            raise busy(self._what) from error
-        return future
+    def __call__(self, notes: list[Note]) -> list[BaseException | None]:
+        store = self._opened.index().store
+        if isinstance(store, Audited):
+            first, *others = notes
+            store.record(first, *others)
+        return [None] * len(notes)
 
     def close(self) -> None:
-        """End the thread; what waits is answered before. Closing twice is allowed."""
-        if self._thread.is_alive():
-            self._waiting.put(None)
-            self._thread.join()
-
-    def _run(self) -> None:
-        opened, goes_on = Opened(self._place), True
-        try:
-            while goes_on:
-                gathered, goes_on = self._gathered()
-                if gathered:
-                    self._answer(opened, gathered)
-        finally:
-            opened.close()
-
-    def _gathered(self) -> tuple[list[tuple[Future[Told], Asked]], bool]:
-        """Wait for one, and take whatever else is there; false at the end."""
-        gathered: list[tuple[Future[Told], Asked]] = []
-        try:
-            while len(gathered) < _AT_ONCE:
-                one = self._waiting.get(block=not gathered)
-                if one is None:
-                    return gathered, False
-                gathered.append(one)
-        except queue.Empty:
-            pass
-        return gathered, True
-
-    def _answer(self, opened: Opened, gathered: list[tuple[Future[Told], Asked]]) -> None:
-        try:
-            answers = self._work(opened.index(), [asked for _, asked in gathered])
-        except BaseException as error:
-            answers = [error] * len(gathered)
-        for (future, _), told in zip(gathered, answers, strict=True):
-            if isinstance(told, BaseException):
-                future.set_exception(told)
-            else:
-                future.set_result(told)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Search:
-    """One call of a store.
-
-    Args:
-        kind: Which call.
-        row: The embedding, (1, D).
-        top: Number of results.
-        filters: Conditions.
-    """
-
-    kind: Literal["people", "people and spread", "appearances", "spread"]
-    row: Float32[np.ndarray, "1 D"]
-    top: int
-    filters: Filters
-
-
-def _search_all(index: Index, asked: list[_Search]) -> list[Any]:
-    """Answer searches, those of one kind and with the same filters together."""
-    together: dict[tuple[str, Filters], list[int]] = defaultdict(list)
-    for number, one in enumerate(asked):
-        together[one.kind, one.filters].append(number)
-    answers: list[Any] = [None] * len(asked)
-    for (kind, filters), numbers in together.items():
-        rows = np.concatenate([asked[number].row for number in numbers])
-        try:
-            found = _one_call(index.store, kind, rows, max(asked[n].top for n in numbers), filters)
-        except Exception as error:
-            found = [error] * len(numbers)
-        for number, of_query in zip(numbers, found, strict=True):
-            answers[number] = _shortened(of_query, asked[number].top)
-    return answers
-
-
-def _shortened(told: Any, top: int) -> Any:
-    """The best few of a longer list are the list of the best few."""
-    if isinstance(told, tuple):
-        hits, counts = told
-        return hits[:top], counts
-    return told[:top] if isinstance(told, list) else told
-
-
-def _one_call(store: Store, kind: str, rows: np.ndarray, top: int, filters: Filters) -> list[Any]:
-    if kind == "people":
-        return list(store.search(rows, top=top, filters=filters))
-    if kind == "appearances":
-        return list(store.search_appearances(rows, top=top, filters=filters))
-    if kind == "spread":
-        return list(store.spread(rows, n_bins=N_FINE, filters=filters))
-    hits, counts = store.search_and_spread(rows, top=top, n_bins=N_FINE, filters=filters)
-    return list(zip(hits, counts, strict=True))
-
-
-def _note_all(index: Index, notes: list[Note]) -> list[BaseException | None]:
-    store = index.store
-    if isinstance(store, Audited):
-        first, *others = notes
-        store.record(first, *others)
-    return [None] * len(notes)
+        self._opened.close()
 
 
 class Searches:
@@ -199,15 +62,17 @@ class Searches:
     """
 
     def __init__(self, place: str) -> None:
-        self.people: Gathering[_Search, Any] = Gathering(place, _search_all, "searches")
-        self.notes: Gathering[Note, None] = Gathering(place, _note_all, "entries of the audit")
+        self.people: Gathering[Call, Any] = Gathering(lambda: SearchProcess(place), "searches")
+        self.notes: Gathering[Note, None] = Gathering(
+            lambda: _Noting(place), "entries of the audit"
+        )
 
     def warm(self, row: Float32[np.ndarray, " D"]) -> None:
-        """Let the thread read all embeddings, by a search that nobody sees."""
-        self.people.ask(_Search("people", row[np.newaxis], 1, EVERYBODY))
+        """Let the process read all embeddings, by a search that nobody sees."""
+        self.people.ask(Call("people", row[np.newaxis], 1, EVERYBODY))
 
     def close(self) -> None:
-        """End both threads."""
+        """End both threads, and the process."""
         self.people.close()
         self.notes.close()
 
@@ -236,15 +101,15 @@ class _Shared:
         """Search together with whoever else does."""
         ask = self._searches.people.ask
         if self.counts is not None:
-            return [ask(_Search("people", embeddings, top, filters))]
-        hits, self.counts = ask(_Search("people and spread", embeddings, top, filters))
+            return [ask(Call("people", embeddings, top, filters))]
+        hits, self.counts = ask(Call("people and spread", embeddings, top, filters))
         return [hits]
 
     def search_appearances(
         self, embeddings: Float32[np.ndarray, "1 D"], *, top: int, filters: Filters = EVERYBODY
     ) -> list[list[Appearance]]:
         """Search together with whoever else does."""
-        return [self._searches.people.ask(_Search("appearances", embeddings, top, filters))]
+        return [self._searches.people.ask(Call("appearances", embeddings, top, filters))]
 
     def record(self, note: Note, *more: Note) -> None:
         """Note with the name of the user, and wait until it is on disk."""
@@ -338,10 +203,10 @@ def answer(index: Index, searches: Searches, question: Question) -> Answer:
     counting = None  # asked before the search, so that both become one turn of the thread
     if question.appearances:
         row = wanted.direction[np.newaxis]
-        counting = searches.people.submit(_Search("spread", row, 1, question.filters))
+        counting = searches.people.submit(Call("spread", row, 1, question.filters))
     hits, found = _found(shared, wanted, known, question)
     unrecorded = _noted(shared, hits, question)
-    counts = counting.result(_WAIT_S) if counting else shared.counts
+    counts = counting.result(WAIT_S) if counting else shared.counts
     assert counts is not None  # a search for people has counted as well
     spread, n_looked_at = _spreading(counts, wanted.length), int(counts.sum())
     n_people = n_looked_at if question.filters == EVERYBODY else len(index)

@@ -17,7 +17,7 @@ from fdps.search import Filters, Index
 from fdps.search.audit import entries
 from fdps.search.sqlite.store import SqliteStore
 from fdps.search.store import EVERYBODY
-from fdps.serve.searching import N_BINS, Question, Searches, answer
+from fdps.serve.searching.answer import N_BINS, Question, Searches, answer
 
 if TYPE_CHECKING:
     from fake.postgres import PostgresServer
